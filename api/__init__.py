@@ -1,0 +1,1 @@
+"""Shows the result. It asks; it never processes."""

@@ -1,0 +1,1 @@
+"""Hosts the three packages: the command line, the embedded mode, the stand-in, the servers."""

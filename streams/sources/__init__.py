@@ -1,0 +1,1 @@
+"""The upstream feeds, one module each; all give the same references."""
