@@ -129,7 +129,7 @@ def killmail_hash(killmail: Killmail) -> str:
 
 
 def entity_ids(killmail: Killmail) -> set[int]:
-    """List the ids whose names a reader of this killmail wants: everyone, every ship, the system."""
+    """List the ids whose names a reader wants: everyone, each ship and weapon, the system."""
     victim = killmail.victim
     ids = {
         killmail.solar_system_id,

@@ -1,0 +1,59 @@
+"""What an actors process holds open, on the actors' own event loop."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiokafka import AIOKafkaProducer
+from broadcaster import Broadcast
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.shared.database import open_database
+from actors.shared.events import open_events
+from actors.shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Opened once a process; every part belongs to the actors' event loop."""
+
+    settings: Settings
+    database: AsyncEngine
+    events: Broadcast
+    producer: AIOKafkaProducer
+    http: aiohttp.ClientSession
+    redis: Redis | None
+    """None when there is no Redis: what it would share stays in this process."""
+    names: dict[int, str | None] = field(default_factory=dict)
+    """Names met so far; None for ids that ESI doesn't know."""
+
+
+@asynccontextmanager
+async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
+    """Open everything, close it in reverse order; makes it what `resources()` gives."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings))
+        events = await stack.enter_async_context(open_events(settings))
+        producer = AIOKafkaProducer(
+            bootstrap_servers=settings.kafka_bootstrap, acks="all", compression_type=None
+        )
+        await producer.start()
+        stack.push_async_callback(producer.stop)
+        http = await stack.enter_async_context(aiohttp.ClientSession())
+        redis = Redis.from_url(settings.redis_url) if settings.redis_url else None
+        if redis:
+            stack.push_async_callback(redis.aclose)
+        opened = Resources(settings, database, events, producer, http, redis)
+        _opened.append(opened)
+        stack.callback(_opened.remove, opened)
+        yield opened
+
+
+_opened: list[Resources] = []
+
+
+def resources() -> Resources:
+    """Give what this process has open; only within `open_resources`."""
+    return _opened[-1]

@@ -1,0 +1,169 @@
+"""The tables, as SQLModel sees them; `schema.sql` is the same for PostgreSQL, at a glance.
+
+A test keeps this file, `schema.sql` and the migrations equal.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Index,
+    LargeBinary,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Field, SQLModel
+
+
+class Utc(TypeDecorator[datetime]):
+    """A point in time. SQLite forgets the zone, so it is put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC."""
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""JSONB on PostgreSQL, JSON text on SQLite."""
+
+
+class KillmailRow(SQLModel, table=True):
+    """One killmail: what it is found by, zKillboard's block, and ESI's body exactly as it came."""
+
+    __tablename__ = "killmails"
+    __table_args__ = (
+        Index("killmails_newest", text("killmail_time DESC"), text("killmail_id DESC")),
+    )
+
+    killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
+    killmail_hash: str = Field(sa_type=Text)
+    killmail_time: datetime = Field(sa_type=Utc)
+    solar_system_id: int = Field(sa_type=BigInteger)
+    moon_id: int | None = Field(default=None, sa_type=BigInteger)
+    war_id: int | None = Field(default=None, sa_type=BigInteger)
+    victim_character_id: int | None = Field(default=None, sa_type=BigInteger)
+    victim_corporation_id: int | None = Field(default=None, sa_type=BigInteger)
+    victim_alliance_id: int | None = Field(default=None, sa_type=BigInteger)
+    victim_faction_id: int | None = Field(default=None, sa_type=BigInteger)
+    victim_ship_type_id: int = Field(sa_type=BigInteger)
+    victim_damage_taken: int = Field(sa_type=BigInteger)
+    attacker_count: int = Field(sa_type=BigInteger)
+    zkb: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    body: bytes = Field(sa_type=LargeBinary)
+    as_of: datetime = Field(sa_type=Utc)
+
+
+class AttackerRow(SQLModel, table=True):
+    """One attacker of one killmail, in ESI's order."""
+
+    __tablename__ = "attackers"
+
+    killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
+    ordinal: int = Field(primary_key=True, sa_type=BigInteger)
+    character_id: int | None = Field(default=None, sa_type=BigInteger)
+    corporation_id: int | None = Field(default=None, sa_type=BigInteger)
+    alliance_id: int | None = Field(default=None, sa_type=BigInteger)
+    faction_id: int | None = Field(default=None, sa_type=BigInteger)
+    ship_type_id: int | None = Field(default=None, sa_type=BigInteger)
+    weapon_type_id: int | None = Field(default=None, sa_type=BigInteger)
+    damage_done: int = Field(sa_type=BigInteger)
+    final_blow: bool
+    security_status: float
+
+
+class FeedRow(SQLModel, table=True):
+    """One place in the feed: gapless, in commit order, the cursor of every door."""
+
+    __tablename__ = "feed"
+    __table_args__ = (
+        Index(
+            "feed_untold",
+            "sequence",
+            postgresql_where=text("told_at IS NULL"),
+            sqlite_where=text("told_at IS NULL"),
+        ),
+    )
+
+    sequence: int = Field(primary_key=True, sa_type=BigInteger)
+    killmail_id: int = Field(sa_type=BigInteger)
+    kind: str = Field(sa_type=Text)
+    stored_at: datetime = Field(sa_type=Utc)
+    told_at: datetime | None = Field(default=None, sa_type=Utc)
+
+
+class FeedCounterRow(SQLModel, table=True):
+    """The one row that numbers the feed; whoever updates it holds the feed until the commit."""
+
+    __tablename__ = "feed_counter"
+
+    only: int = Field(default=1, primary_key=True, sa_type=BigInteger)
+    last_sequence: int = Field(sa_type=BigInteger)
+
+
+class NameRow(SQLModel, table=True):
+    """A name by id; without one, ESI doesn't know the id."""
+
+    __tablename__ = "names"
+
+    id: int = Field(primary_key=True, sa_type=BigInteger)
+    name: str | None = Field(default=None, sa_type=Text)
+    category: str | None = Field(default=None, sa_type=Text)
+    checked_at: datetime = Field(sa_type=Utc)
+
+
+class CursorRow(SQLModel, table=True):
+    """How far a source was read."""
+
+    __tablename__ = "cursors"
+
+    source: str = Field(primary_key=True, sa_type=Text)
+    position: int = Field(sa_type=BigInteger)
+    updated_at: datetime = Field(sa_type=Utc)
+
+
+class LedgerRow(SQLModel, table=True):
+    """A place of a source that was read and isn't durable yet."""
+
+    __tablename__ = "ledger"
+
+    source: str = Field(primary_key=True, sa_type=Text)
+    position: int = Field(primary_key=True, sa_type=BigInteger)
+    reference: bytes | None = Field(default=None, sa_type=LargeBinary)
+    received_at: datetime = Field(sa_type=Utc)
+
+
+class RejectedRow(SQLModel, table=True):
+    """What was refused, whole, with the reason."""
+
+    __tablename__ = "rejected"
+
+    digest: str = Field(primary_key=True, sa_type=Text)
+    reason: str = Field(sa_type=Text)
+    letter: bytes = Field(sa_type=LargeBinary)
+    rejected_at: datetime = Field(sa_type=Utc)
+
+
+METADATA = SQLModel.metadata
+KILLMAILS = METADATA.tables["killmails"]
+ATTACKERS = METADATA.tables["attackers"]
+FEED = METADATA.tables["feed"]
+FEED_COUNTER = METADATA.tables["feed_counter"]
+NAMES = METADATA.tables["names"]
+CURSORS = METADATA.tables["cursors"]
+LEDGER = METADATA.tables["ledger"]
+REJECTED = METADATA.tables["rejected"]
