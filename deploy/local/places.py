@@ -1,0 +1,42 @@
+"""Where the servers' files lie."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[2]
+_SHARED_GROUND = Path("/var/lib/killstream-local")
+
+
+def services_dir() -> Path:
+    """Return the directory of all servers: KILLSTREAM_SERVICES_DIR, or one in the project."""
+    chosen = os.environ.get("KILLSTREAM_SERVICES_DIR")
+    return Path(chosen).resolve() if chosen else PROJECT / ".killstream" / "services"
+
+
+def reachable_home(home: Path, user: str | None) -> Path:
+    """Return a directory that `user` owns and can reach: `home`, or one outside the project.
+
+    A project below /root, say, is closed to every other user; a server that refuses to run as
+    root then keeps its data elsewhere, one directory for each project.
+    """
+    if user is None:
+        home.mkdir(parents=True, exist_ok=True)
+        return home
+    name = hashlib.sha256(str(home).encode()).hexdigest()[:12]
+    elsewhere = _SHARED_GROUND / name / home.name
+    if elsewhere.exists() or not _can_enter(home, user):
+        home = elsewhere
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.chown(home, user, user)
+    return home
+
+
+def _can_enter(home: Path, user: str) -> bool:
+    home.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        ["/usr/bin/test", "-x", str(home)], user=user, group=user, extra_groups=[], check=False
+    )
+    return done.returncode == 0

@@ -1,0 +1,120 @@
+"""Detached processes that a later command can find again, and end, by id (Linux)."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from deploy.local.server import Launch
+
+_LAUNCHER = '"$@" </dev/null >&2 & echo $!'
+"""The shell ends at once, so the server belongs to nobody who could end before it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A process that we started; its start time tells it from a later one with the same id."""
+
+    pid: int
+    started_ticks: int
+    port: int
+
+
+def spawn(launch: Launch, log: Path, port: int) -> Record:
+    """Start a process in a session of its own, both outputs appended to `log`."""
+    with log.open("ab") as output:
+        done = subprocess.run(
+            ["/bin/sh", "-c", _LAUNCHER, "sh", *launch.command],
+            env={**os.environ, **launch.environment},
+            stdout=subprocess.PIPE,
+            stderr=output,
+            check=True,
+            cwd="/",
+            start_new_session=True,
+            user=launch.user,
+            group=launch.user,
+            extra_groups=None if launch.user is None else [],
+        )
+    pid = int(done.stdout)
+    return Record(pid, _started_ticks(pid), port)
+
+
+def alive(record: Record) -> bool:
+    """Tell whether this very process still runs."""
+    return record.started_ticks != 0 and _started_ticks(record.pid) == record.started_ticks
+
+
+def terminate(record: Record, how: signal.Signals, within_s: float) -> bool:
+    """Send a signal and wait; False when the process is still there after `within_s`."""
+    if alive(record):
+        os.kill(record.pid, how)
+    return until(lambda: not alive(record), within_s)
+
+
+def kill(record: Record) -> None:
+    """End a process and all it started with SIGKILL, as a power cut would."""
+    if not alive(record):
+        return
+    family = [record, *_descendants(record.pid)]
+    for member in family:
+        if alive(member):
+            os.kill(member.pid, signal.SIGKILL)
+    until(lambda: not any(alive(member) for member in family), 10)
+
+
+def until(condition: Callable[[], bool], within_s: float) -> bool:
+    """Look every 50 ms until the condition holds; False when the time is over."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def remember(path: Path, record: Record) -> None:
+    """Write a record where `recall` finds it."""
+    path.write_text(json.dumps(asdict(record)))
+
+
+def recall(path: Path) -> Record | None:
+    """Read a record, or None when nothing was started."""
+    return Record(**json.loads(path.read_text())) if path.exists() else None
+
+
+def last_lines(log: Path, count: int = 15) -> str:
+    """Return the end of a log, indented."""
+    if not log.exists():
+        return "  (no log)"
+    lines = log.read_text(errors="replace").splitlines()[-count:]
+    return "\n".join(f"  {line}" for line in lines) or "  (the log is empty)"
+
+
+def _descendants(pid: int) -> list[Record]:
+    parents = {int(path.name): _stat(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+    found, seeking = [], [pid]
+    while seeking:
+        parent = seeking.pop()
+        for child, fields in parents.items():
+            if fields and int(fields[1]) == parent:
+                found.append(Record(child, _started_ticks(child), 0))
+                seeking.append(child)
+    return found
+
+
+def _started_ticks(pid: int) -> int:
+    """Return the start time in clock ticks since boot; 0 for none and for one already dead."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields and fields[0] not in "ZX" else 0
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the name, which may hold anything."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
