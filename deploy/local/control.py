@@ -14,8 +14,7 @@ from deploy.local.server import Refused, Server, Silent, Trouble
 from deploy.local.wire import HOST, free_port
 
 SERVERS = {
-    server.name: server
-    for server in (postgres.SERVER, redis.SERVER, rabbitmq.SERVER, kafka.SERVER)
+    server.name: server for server in (postgres.SERVER, redis.SERVER, rabbitmq.SERVER, kafka.SERVER)
 }
 _READY_WITHIN_S = 90.0
 _STOPPED_WITHIN_S = 30.0

@@ -63,7 +63,8 @@ def kill(record: Record) -> None:
     for member in family:
         if alive(member):
             os.kill(member.pid, signal.SIGKILL)
-    until(lambda: not any(alive(member) for member in family), 10)
+    # PostgreSQL takes an id that its parent hasn't collected yet for a server still running.
+    until(lambda: not any(_stat(member.pid) for member in family), 10)
 
 
 def until(condition: Callable[[], bool], within_s: float) -> bool:
