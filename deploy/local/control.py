@@ -42,7 +42,8 @@ def look(server: Server, offset: int = 0) -> Found:
     running = record if record is not None and process.alive(record) else None
     port = running.port if running else server.port + offset
     try:
-        return Found(server, port, "answers", server.probe(port), running)
+        version = server.probe(port)
+        return Found(server, port, "answers", (running and server.version) or version, running)
     except Silent as reason:
         return Found(server, port, "silent", str(reason), running)
     except Refused as reason:
@@ -59,7 +60,8 @@ def up(offset: int = 0) -> dict[str, str]:
     """
     with _lock():
         found = [look(server, offset) for server in SERVERS.values()]
-        require(one.server for one in found if one.state != "answers" and not one.is_own)
+        if require(one.server for one in found if one.state != "answers" and not one.is_own):
+            found = [look(one.server, offset) for one in found]  # a package may have started one
         ports = {one.server.name: _begin(one) for one in found}
         for one in found:
             if one.state != "answers":

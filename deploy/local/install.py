@@ -23,10 +23,8 @@ def say(line: str) -> None:
 
 def find(name: str) -> str | None:
     """Return the path of a program, or None."""
-    if not os.environ.get("PATH"):
-        return None
     places = [str(place) for pattern in _ELSEWHERE for place in _newest_first(pattern)]
-    return shutil.which(name, path=os.pathsep.join([*places, os.environ["PATH"]]))
+    return shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]))
 
 
 def program(name: str) -> str:
@@ -41,33 +39,57 @@ def program(name: str) -> str:
     return path
 
 
-def require(servers: Iterable[Server]) -> None:
+def require(servers: Iterable[Server]) -> bool:
     """Make sure that all programs of these servers are there, in one run of apt-get.
+
+    Returns whether anything had to be installed.
 
     Raises:
         Trouble: something is missing and can't be installed from here; names each package.
     """
-    missing = {
-        package: server
-        for server in servers
-        for name, package in server.needs.items()
-        if find(name) is None
-    }
-    if not missing:
-        return
+    servers = list(servers)
+    if servers and sys.platform != "linux":
+        raise Trouble("\n".join(_elsewhere(server) for server in servers))
+    missing = {server.name: _missing_packages(server) for server in servers}
+    packages = sorted(set().union(*missing.values()))
+    if not packages:
+        return False
     if find("apt-get") is None or os.geteuid() != 0:
-        raise Trouble("\n".join(_advice(server, package) for package, server in missing.items()))
-    say(f"installing {', '.join(missing)}: Debian's packages, a minute or two, once")
+        raise Trouble(
+            "\n".join(
+                _advice(server, missing[server.name]) for server in servers if missing[server.name]
+            )
+        )
+    say(f"installing {', '.join(packages)}: Debian's packages, a minute or two, once")
     with _no_daemons():
         _apt_get("update")
-        _apt_get("install", "--yes", "--no-install-recommends", *missing)
+        _apt_get("install", "--yes", "--no-install-recommends", *packages)
+    return True
 
 
-def _advice(server: Server, package: str) -> str:
+def _missing_packages(server: Server) -> set[str]:
+    return {package for name, package in server.needs.items() if find(name) is None}
+
+
+def _advice(server: Server, packages: set[str]) -> str:
+    names = " ".join(sorted(packages))
     return (
-        f"{server.title} doesn't answer on 127.0.0.1:{server.port}, and Debian's package {package} "
-        f"isn't installed: run this as root on Debian, or `apt-get install {package}`, "
-        f"or let {server.setting} name a server of yours"
+        f"{server.title} doesn't answer with our credentials, and can't be started: "
+        f"missing {names}. As root on Debian: apt-get install {names}. {_by_hand(server)}"
+    )
+
+
+def _elsewhere(server: Server) -> str:
+    return (
+        f"{server.title} doesn't answer with our credentials, and is started from here on Linux "
+        f"only. {_by_hand(server)}"
+    )
+
+
+def _by_hand(server: Server) -> str:
+    url = server.url.format(port=server.port)
+    return (
+        f"With Docker: docker compose -f deploy/compose.yaml up {server.name}. Or run it at {url}"
     )
 
 

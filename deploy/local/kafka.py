@@ -81,7 +81,7 @@ def probe(port: int) -> str:
         _throttle_ms, brokers = struct.unpack_from("!ii", answer)
         if not brokers:
             raise Refused("it knows no broker yet")
-    return "protocol answers"
+    return "unknown version"
 
 
 def _ask(connection: socket.socket, api: int, version: int, body: bytes) -> bytes:
@@ -171,4 +171,5 @@ SERVER = Server(
     needs={"java": "default-jre-headless", "mvn": "maven"},
     probe=probe,
     prepare=prepare,
+    version=VERSION,
 )

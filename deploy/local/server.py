@@ -36,7 +36,8 @@ class Server:
     `needs` maps each program it takes to the Debian package that holds it. `probe` logs in on a
     port and returns the version, or raises Silent or Refused. `prepare` makes data and
     configuration below a directory, any number of times, and returns what to start. `clean_up`
-    ends what the server leaves behind when it stops.
+    ends what the server leaves behind when it stops. `version` is what we start, for a protocol
+    that doesn't tell.
     """
 
     name: str
@@ -49,3 +50,4 @@ class Server:
     prepare: Callable[[Path, int], Launch]
     stop_signal: signal.Signals = signal.SIGTERM
     clean_up: Callable[[int], None] | None = None
+    version: str = ""
