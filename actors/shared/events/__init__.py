@@ -1,0 +1,81 @@
+"""Events: short-lived messages to whoever listens now, by Redis or inside this process.
+
+What both ways promise, and one test suite holds:
+
+- A message is a str. It reaches every subscriber of its channel that could keep up, in the order
+  in which one publisher published.
+- `subscribe` comes back when the subscription stands: what is published after that arrives.
+- Nothing is kept for those who are away. An **empty message** says: what came before it may have
+  been missed (the connection broke and stands again). It may come at any time.
+- A reader that falls behind loses the oldest messages, counted; memory stays bounded.
+- At least once: a message whose publishing was retried may arrive twice.
+
+So a reader that must miss nothing numbers its messages, and reads gaps from where they are kept.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from broadcaster import Broadcast, BroadcastBackend
+from broadcaster._base import Subscriber
+
+from actors.shared.events.backlog import Backlog
+from actors.shared.events.memory import MemoryBackend
+from actors.shared.events.redis import NotPublished, RedisBackend
+from actors.shared.settings import Settings
+
+__all__ = ["NotPublished", "open_events"]
+
+
+@asynccontextmanager
+async def open_events(settings: Settings) -> AsyncIterator[Broadcast]:
+    """Open the events; they belong to the running event loop and close with the block.
+
+    Opening never waits for Redis: it connects, and reconnects, on the side.
+    Publishing raises `NotPublished` when Redis stays away for some seconds.
+    """
+    backend: BroadcastBackend
+    if settings.redis_url:
+        backend = RedisBackend(settings.redis_url)
+    else:
+        backend = MemoryBackend(str(settings.data_dir.resolve()))
+    events = Events(backend=backend)
+    await events.connect()
+    try:
+        yield events
+    finally:
+        await events.disconnect()
+
+
+class Events(Broadcast):
+    """Broadcaster's interface, made safe for concurrent first subscribers and for slow ones.
+
+    Broadcaster's own way subscribes the backend once per channel and lets concurrent first
+    subscribers overwrite each other; here each one asks, and the backends take that as one.
+    """
+
+    @asynccontextmanager
+    async def subscribe(self, channel: str) -> AsyncIterator[Subscriber]:
+        """Subscribe for the length of the block; waits until the subscription stands."""
+        backlog = Backlog()
+        readers = self._subscribers.setdefault(channel, set())
+        readers.add(backlog)
+        try:
+            await self._backend.subscribe(channel)
+            yield Subscriber(backlog)
+        finally:
+            readers.discard(backlog)
+            if not readers and self._subscribers.get(channel) is readers:
+                del self._subscribers[channel]
+                await self._backend.unsubscribe(channel)
+            backlog.put_nowait(None)
+
+    async def disconnect(self) -> None:
+        """Close; who still reads comes to the end of its messages."""
+        self._listener_task.cancel()
+        await asyncio.wait([self._listener_task])
+        await self._backend.disconnect()
+        for readers in self._subscribers.values():
+            for backlog in readers:
+                backlog.put_nowait(None)
