@@ -1,0 +1,122 @@
+"""The stand-in's own doors: its switches, its counts, and what is in play."""
+
+from json import JSONDecodeError
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from actors.shared.errors import Misconfigured
+from deploy.standin.esi import Esi
+from deploy.standin.faults import Faults, changed
+from deploy.standin.play import Play
+from deploy.standin.r2z2 import R2z2
+
+_LAYOUT_FAULTS = ("hole_rate", "null_rate", "duplicate_rate", "rewrite_rate", "shuffle")
+
+
+class Control:
+    """Serves `/standin`."""
+
+    def __init__(self, play: Play, r2z2: R2z2, esi: Esi) -> None:
+        self._play = play
+        self._r2z2 = r2z2
+        self._esi = esi
+        self._first_faults = play.faults
+
+    def routes(self) -> list[web.RouteDef]:
+        """List what is served."""
+        return [
+            web.get("/standin/faults", self.faults),
+            web.put("/standin/faults", self.set_faults),
+            web.delete("/standin/faults", self.reset_faults),
+            web.get("/standin/stats", self.stats),
+            web.get("/standin/killmails", self.killmails),
+            web.get("/standin/killmails/{killmail_id}", self.killmail),
+        ]
+
+    async def faults(self, _: web.Request) -> web.Response:
+        """Answer how the switches stand."""
+        return _json(self._play.faults)
+
+    async def set_faults(self, request: web.Request) -> web.Response:
+        """Set the named switches; those not named stay."""
+        try:
+            changes = await request.json()
+            self._switch_to(changed(self._play.faults, changes))
+        except (JSONDecodeError, UnicodeDecodeError) as error:
+            return _json({"error": f"not JSON: {error}"}, status=400)
+        except Misconfigured as error:
+            return _json({"error": str(error)}, status=400)
+        return _json(self._play.faults)
+
+    async def reset_faults(self, _: web.Request) -> web.Response:
+        """Put all switches back to how they stood at the start."""
+        self._switch_to(self._first_faults)
+        return _json(self._play.faults)
+
+    async def stats(self, _: web.Request) -> web.Response:
+        """Answer what was asked of the stand-in since it started."""
+        return _json(self.counted())
+
+    async def killmails(self, _: web.Request) -> web.Response:
+        """List the ids that are out by now, each once, in the order they came."""
+        released = self._play.deck.released_killmails(self._play.now_s())
+        return _json([one.killmail_id for one in released])
+
+    async def killmail(self, request: web.Request) -> web.Response:
+        """Answer one killmail of the deck: id, hash, body and zkb."""
+        given = request.match_info["killmail_id"]
+        digits = given.isascii() and given.isdigit()
+        played = self._play.deck.killmails.find(int(given)) if digits else None
+        if played is None:
+            return _json({"error": f"no killmail {given} in this deck"}, status=404)
+        return _json(
+            {
+                "killmail_id": played.killmail_id,
+                "hash": played.killmail_hash,
+                "killmail": msgspec.Raw(played.body),
+                "zkb": msgspec.Raw(played.zkb),
+            }
+        )
+
+    def counted(self) -> dict[str, Any]:
+        """Give all counts.
+
+        Shape: {"requests": {upstream: {endpoint: {status: n}}}, "faults": {kind: n},
+        "refused": {limit: n}, "esi": {"tokens_used", "tokens_highest", "refused"},
+        "r2z2": {"highest_per_s", "refused"}, "deck": {"total", "released", "numbers",
+        "first_sequence", "last_sequence"}}; `last_sequence` is null before the first is out.
+        """
+        play, deck = self._play, self._play.deck
+        now_s = play.now_s()
+        numbers = deck.released(now_s)
+        return play.stats.counted() | {
+            "esi": {
+                "tokens_used": self._esi.tokens_used(),
+                "tokens_highest": self._esi.tokens_highest(),
+                "refused": play.stats.refused["killmail"],
+            },
+            "r2z2": {
+                "highest_per_s": self._r2z2.highest_per_s(),
+                "refused": play.stats.refused["r2z2"],
+            },
+            "deck": {
+                "total": len(deck.killmails),
+                "released": deck.released_count(now_s),
+                "numbers": numbers,
+                "first_sequence": deck.first_sequence,
+                "last_sequence": deck.first_sequence + numbers - 1 if numbers else None,
+            },
+        }
+
+    def _switch_to(self, faults: Faults) -> None:
+        before = self._play.faults
+        self._play.faults = faults
+        if any(getattr(before, name) != getattr(faults, name) for name in _LAYOUT_FAULTS):
+            self._play.deck.deal_again(faults, self._play.now_s())
+
+
+def _json(payload: Any, *, status: int = 200) -> web.Response:
+    body = msgspec.json.encode(payload)
+    return web.Response(status=status, body=body, content_type="application/json")

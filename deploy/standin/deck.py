@@ -1,0 +1,127 @@
+"""What is out by now: the layout released over time, and the files it makes."""
+
+from collections.abc import Iterator
+
+from deploy.standin.faults import Faults
+from deploy.standin.killmails import Killmails, Played
+from deploy.standin.layout import Layout, Slot
+from deploy.standin.zkb import ganked
+
+
+class Deck:
+    """A sequence of killmails on its way out, number after number.
+
+    Positions count slots from 0; the sequence number is `first_sequence` + position. Without a
+    rate everything is out from the start.
+    """
+
+    def __init__(
+        self,
+        killmails: Killmails,
+        *,
+        seed: int,
+        faults: Faults,
+        first_sequence: int,
+        rate_per_s: float | None,
+        started_at_s: float,
+    ) -> None:
+        self.killmails = killmails
+        self.first_sequence = first_sequence
+        self.asked_until = 0
+        """How many positions somebody may have seen: those stay as they are."""
+        self._layout = Layout(len(killmails), seed, faults)
+        self._rate_per_s = rate_per_s
+        self._started_at_s = started_at_s
+        self._rewritten: set[int] = set()
+        if rate_per_s is None:
+            self._layout.deal_all()
+
+    def released(self, now_s: float) -> int:
+        """Count the positions that are out."""
+        if self._rate_per_s is None:
+            return len(self._layout.slots)
+        due = max(0, int((now_s - self._started_at_s) * self._rate_per_s)) + 1
+        self._layout.deal(due)
+        return min(due, len(self._layout.slots))
+
+    def released_at_s(self, position: int) -> float:
+        """Tell when a position comes or came out."""
+        if self._rate_per_s is None:
+            return self._started_at_s
+        return self._started_at_s + position / self._rate_per_s
+
+    def slot(self, position: int) -> Slot:
+        """Look at what a released position holds."""
+        return self._layout.slots[position]
+
+    def asked(self, position: int) -> None:
+        """Note that somebody has seen a position: it stays, and what it rewrites is rewritten."""
+        if position >= self.asked_until:
+            self.asked_until = position + 1
+        updates = self._layout.slots[position].updates
+        if updates is not None:
+            self._rewritten.add(updates)
+
+    def rewritten(self, position: int) -> bool:
+        """Tell whether the file of a position reads differently than at first."""
+        return position in self._rewritten
+
+    def deal_again(self, faults: Faults, now_s: float) -> None:
+        """Lay out anew, under other faults, what nobody can have seen yet."""
+        seen = self.asked_until
+        if self._rate_per_s is not None:
+            seen = max(seen, self.released(now_s))
+        self._layout.deal_again(seen, faults)
+        if self._rate_per_s is None:
+            self._layout.deal_all()
+
+    def document(self, position: int) -> bytes | None:
+        """Make the file of a position; None for a hole."""
+        slot = self._layout.slots[position]
+        if slot.kind == "hole":
+            return None
+        uploaded_at = int(self.released_at_s(position))
+        sequence = self.first_sequence + position
+        if slot.kind == "null":
+            return _PLACEHOLDER % (uploaded_at, sequence)
+        played = self.killmails[slot.index]
+        zkb = ganked(played.zkb) if position in self._rewritten else played.zkb
+        updated = b""
+        if slot.updates is not None:
+            updated = b',"sequence_updated":%d' % (self.first_sequence + slot.updates)
+        return b"".join(
+            (
+                b'{"killmail_id":%d,"hash":"' % played.killmail_id,
+                played.killmail_hash.encode(),
+                b'","esi":',
+                played.body,
+                b',"zkb":',
+                zkb,
+                b',"uploaded_at":%d,"sequence_id":%d' % (uploaded_at, sequence),
+                updated,
+                b"}",
+            )
+        )
+
+    def documents(self) -> Iterator[tuple[int, bytes | None]]:
+        """Go through all files that are laid out, as (sequence number, file or None for a hole)."""
+        for position in range(len(self._layout.slots)):
+            yield self.first_sequence + position, self.document(position)
+
+    def released_killmails(self, now_s: float) -> list[Played]:
+        """List what is out, each killmail once, in the order it came."""
+        return [self.killmails[index] for index in self._released_indexes(now_s)]
+
+    def released_count(self, now_s: float) -> int:
+        """Count what is out, each killmail once."""
+        return sum(1 for _ in self._released_indexes(now_s))
+
+    def _released_indexes(self, now_s: float) -> Iterator[int]:
+        slots = self._layout.slots[: self.released(now_s)]
+        return (slot.index for slot in slots if slot.kind == "killmail" and not slot.again)
+
+
+_PLACEHOLDER = (
+    b'{"killmail_id":null,"hash":null,"esi":null,"zkb":{"hash":null,'
+    b'"href":"https://esi.evetech.net/killmails///"},"uploaded_at":%d,"sequence_id":%d}'
+)

@@ -1,0 +1,157 @@
+"""What is played: killmails with their hash, exact ESI bytes and zkb block; read from a file."""
+
+import csv
+import gzip
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Protocol
+
+import msgspec
+
+from actors.shared.errors import Invalid, Misconfigured
+from actors.shared.killmail import Attacker, Killmail, Victim, killmail_hash, parse_killmail
+from deploy.standin.zkb import make_zkb
+
+_NEW_IDS_FROM = 100_000_000
+_CHARACTERS_ONLY_FROM = 2_100_000_000
+
+
+class Played(msgspec.Struct, frozen=True, gc=False):
+    """One killmail as the upstreams know it.
+
+    Shape: `body` is ESI's JSON byte for byte, `zkb` zKillboard's JSON block.
+    """
+
+    killmail_id: int
+    killmail_hash: str
+    killed_at_s: int
+    body: bytes
+    zkb: bytes
+
+
+class Killmails(Protocol):
+    """A sequence of killmails that can also be asked by id."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int, /) -> Played: ...
+    def __iter__(self) -> Iterator[Played]: ...
+    def find(self, killmail_id: int) -> Played | None:
+        """Return the killmail with this id, if it is one of these."""
+
+    def category_hints(self) -> Mapping[int, str]:
+        """Tell what ids are whose number alone doesn't say it.
+
+        Shape: {id: "corporation" | "alliance"}; from 100,000,000 on and made before 2010, when
+        one range of ids served characters, corporations and alliances.
+        """
+
+
+class FileKillmails:
+    """The killmails of a file, in its order; a repeated id counts once."""
+
+    def __init__(self, played: list[Played], hints: Mapping[int, str]) -> None:
+        self._played = played
+        self._hints = hints
+        self._by_id = {one.killmail_id: one for one in played}
+
+    def __len__(self) -> int:
+        return len(self._played)
+
+    def __getitem__(self, index: int, /) -> Played:
+        return self._played[index]
+
+    def __iter__(self) -> Iterator[Played]:
+        return iter(self._played)
+
+    def find(self, killmail_id: int) -> Played | None:
+        """Return the killmail with this id, if it is one of these."""
+        return self._by_id.get(killmail_id)
+
+    def category_hints(self) -> Mapping[int, str]:
+        """Tell which old ids are corporations or alliances."""
+        return self._hints
+
+
+def read_killmails(
+    killmails: Path,
+    hashes: Path | None = None,
+    zkb: Path | None = None,
+    bands: Mapping[int, str] | None = None,
+) -> FileKillmails:
+    """Read a file of killmails, one ESI body a line (plain or .gz).
+
+    Hashes and zkb blocks that no file gives are computed and made up.
+
+    Shape: `hashes` is CSV with the columns killmail_id and hash; `zkb` has lines of
+    {"killID": 1, "zkb": {...}}; `bands` says which space a solar system lies in.
+
+    Raises:
+        Misconfigured: a file can't be read or a line isn't a killmail; says which.
+    """
+    known_hashes = _read_hashes(hashes) if hashes else {}
+    known_zkb = _read_zkb(zkb) if zkb else {}
+    played: dict[int, Played] = {}
+    hints: dict[int, str] = {}
+    for number, line in enumerate(_lines(killmails), 1):
+        body = line.strip()
+        if not body:
+            continue
+        try:
+            killmail = parse_killmail(body)
+        except Invalid as error:
+            raise Misconfigured(f"{killmails}, line {number}: {error}") from None
+        killmail_id = killmail.killmail_id
+        if killmail_id in played:
+            continue
+        hash_ = known_hashes.get(killmail_id) or killmail_hash(killmail)
+        played[killmail_id] = Played(
+            killmail_id,
+            hash_,
+            int(killmail.killmail_time.timestamp()),
+            body,
+            known_zkb.get(killmail_id) or make_zkb(killmail, hash_, bands or {}),
+        )
+        _note_old_ids(killmail, hints)
+    return FileKillmails(list(played.values()), hints)
+
+
+def _note_old_ids(killmail: Killmail, hints: dict[int, str]) -> None:
+    everyone: list[Victim | Attacker] = [killmail.victim, *killmail.attackers]
+    for who in everyone:
+        if _NEW_IDS_FROM <= (who.corporation_id or 0) < _CHARACTERS_ONLY_FROM:
+            hints[who.corporation_id or 0] = "corporation"
+        if _NEW_IDS_FROM <= (who.alliance_id or 0) < _CHARACTERS_ONLY_FROM:
+            hints[who.alliance_id or 0] = "alliance"
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with _open(path) as file:
+            yield from file
+    except OSError as error:
+        raise Misconfigured(f"{path} can't be read: {error}") from None
+
+
+def _read_hashes(path: Path) -> dict[int, str]:
+    rows = csv.DictReader(line.decode() for line in _lines(path))
+    try:
+        return {int(row["killmail_id"]): row["hash"] for row in rows}
+    except (KeyError, ValueError) as error:
+        raise Misconfigured(f"{path} lacks killmail_id and hash: {error!r}") from None
+
+
+class _ZkbLine(msgspec.Struct):
+    killID: int
+    zkb: msgspec.Raw
+
+
+def _read_zkb(path: Path) -> dict[int, bytes]:
+    decode = msgspec.json.Decoder(_ZkbLine).decode
+    try:
+        return {line.killID: bytes(line.zkb) for line in map(decode, _lines(path))}
+    except msgspec.DecodeError as error:
+        raise Misconfigured(f"{path} isn't lines of killID and zkb: {error}") from None

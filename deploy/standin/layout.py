@@ -1,0 +1,96 @@
+"""Which sequence number holds what: killmails, holes, placeholders, repeats, rewrites."""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from random import Random
+from typing import Final, Literal
+
+import msgspec
+
+from deploy.standin.faults import Faults
+
+REACH: Final = 200
+"""How far back a repeat or a rewrite may point, in numbers."""
+
+
+class Slot(msgspec.Struct, frozen=True, gc=False):
+    """One sequence number of the deck.
+
+    `index` is the killmail's place in the deck (-1 where there is none); `again` marks a repeat;
+    `updates` is the position of an older slot whose file is rewritten by now.
+    """
+
+    kind: Literal["killmail", "hole", "null"]
+    index: int = -1
+    again: bool = False
+    updates: int | None = None
+
+
+_HOLE: Final = Slot("hole")
+_NULL: Final = Slot("null")
+
+
+class Layout:
+    """Deals the deck out to sequence numbers, as far as asked.
+
+    The same seed, faults and count give the same layout. Each killmail gets exactly one slot that
+    isn't a repeat, whatever the faults.
+    """
+
+    def __init__(self, count: int, seed: int, faults: Faults) -> None:
+        self.slots: list[Slot] = []
+        self._faults = faults
+        self._random = Random(seed)
+        self._rest: Iterator[int] = iter(range(count))
+        self._window: list[int] = []
+
+    @property
+    def done(self) -> bool:
+        """Tell whether every killmail has its slot."""
+        self._fill()
+        return not self._window
+
+    def deal(self, until: int) -> None:
+        """Deal until there are so many slots, or no killmail is left."""
+        while len(self.slots) < until and not self.done:
+            self.slots.append(self._next())
+
+    def deal_all(self) -> None:
+        """Deal until no killmail is left."""
+        while not self.done:
+            self.slots.append(self._next())
+
+    def deal_again(self, keep: int, faults: Faults) -> None:
+        """Take back all slots but the first `keep`, and go on under other faults."""
+        given = {slot.index for slot in self.slots[:keep]}
+        back = {slot.index for slot in self.slots[keep:] if slot.kind == "killmail"} - given
+        self._rest = chain(sorted(back.union(self._window)), self._rest)
+        self._window = []
+        self._faults = faults
+        del self.slots[keep:]
+
+    def _next(self) -> Slot:
+        faults = self._faults
+        roll = self._random.random() - faults.hole_rate
+        if roll < 0:
+            return _HOLE
+        roll -= faults.null_rate
+        if roll < 0:
+            return _NULL
+        earlier = self._earlier() if roll < faults.duplicate_rate else None
+        if earlier is not None:
+            return Slot("killmail", self.slots[earlier].index, again=True)
+        index = self._window.pop(self._random.randrange(len(self._window)))
+        rewrites = faults.rewrite_rate and self._random.random() < faults.rewrite_rate
+        return Slot("killmail", index, updates=self._earlier() if rewrites else None)
+
+    def _earlier(self) -> int | None:
+        newest = len(self.slots)
+        positions = range(max(0, newest - REACH), newest)
+        holding = [p for p in positions if self.slots[p].kind == "killmail"]
+        return self._random.choice(holding) if holding else None
+
+    def _fill(self) -> None:
+        missing = max(1, self._faults.shuffle) - len(self._window)
+        if missing > 0:
+            self._window.extend(islice(self._rest, missing))

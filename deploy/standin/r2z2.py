@@ -1,0 +1,169 @@
+"""R2Z2: numbered files with whole killmails, and the history of each day.
+
+Source: zKillboard's API reference and its queue code (read 2026-11-21).
+"""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any, Final
+
+import msgspec
+from aiohttp import web
+
+from deploy.standin.killmails import Played
+from deploy.standin.limits import Pace
+from deploy.standin.play import Play
+
+REFRESH_EVERY: Final = 51
+"""`sequence.json` is written anew after so many killmails."""
+
+_BAN_TEXT: Final = (
+    b"exceeded rate limit of %d/s! ban will last up to 1 hour; every retry prolongs it"
+)
+_HTML: Final = b"<!DOCTYPE html><html><body><h1>One moment, please...</h1></body></html>"
+
+
+class R2z2:
+    """Serves `/ephemeral` and `/history`."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self._paces: dict[str | None, Pace] = {}
+        self._html_given: set[int] = set()
+
+    def routes(self) -> list[web.RouteDef]:
+        """List what is served."""
+        return [
+            web.get("/ephemeral/{name}.json", self.ephemeral),
+            web.get("/history/totals.json", self.totals),
+            web.get("/history/{day}.json", self.day),
+            web.get("/history/raw/{day}.json", self.raw_day),
+        ]
+
+    def highest_per_s(self) -> int:
+        """The most requests of one address within one second."""
+        return max((pace.highest_per_s for pace in self._paces.values()), default=0)
+
+    async def ephemeral(self, request: web.Request) -> web.Response:
+        """Answer `sequence.json` or the file of one number."""
+        refusal = await self._refusal(request)
+        name = request.match_info["name"]
+        if name == "sequence":
+            return self._counted("sequence", refusal or self._sequence())
+        return self._counted("ephemeral", refusal or self._file(name))
+
+    async def totals(self, request: web.Request) -> web.Response:
+        """Answer how many killmails each finished day has."""
+        refusal = await self._refusal(request)
+        totals = {day: len(played) for day, played in sorted(self._days().items())}
+        return self._counted("totals", refusal or _json(msgspec.json.encode(totals)))
+
+    async def day(self, request: web.Request) -> web.Response:
+        """Answer the ids and hashes of one day."""
+        refusal = await self._refusal(request)
+        played = self._days().get(request.match_info["day"])
+        if refusal is None and played:
+            hashes = {str(one.killmail_id): one.killmail_hash for one in played}
+            return self._counted("history", _json(msgspec.json.encode(hashes)))
+        return self._counted("history", refusal or _not_found())
+
+    async def raw_day(self, request: web.Request) -> web.Response:
+        """Answer the ESI bodies of one day, by id."""
+        refusal = await self._refusal(request)
+        played = self._days().get(request.match_info["day"])
+        if refusal is None and played:
+            bodies = b",".join(b'"%d":%b' % (one.killmail_id, one.body) for one in played)
+            return self._counted("history", _json(b"{" + bodies + b"}"))
+        return self._counted("history", refusal or _not_found())
+
+    async def _refusal(self, request: web.Request) -> web.Response | None:
+        play = self._play
+        if play.faults.r2z2_latency_ms:
+            await asyncio.sleep(play.faults.r2z2_latency_ms / 1000)
+        if not request.headers.get("User-Agent"):
+            return web.Response(status=403, body=b"a User-Agent is needed")
+        pace = self._paces.get(request.remote)
+        if pace is None:
+            pace = Pace(play.options.r2z2_per_s, play.options.r2z2_ban_s)
+            self._paces[request.remote] = pace
+        if not pace.allows(play.now_s(), enforce=play.faults.limits):
+            play.stats.refused["r2z2"] += 1
+            return web.Response(status=429, body=_BAN_TEXT % play.options.r2z2_per_s)
+        if play.faults.r2z2_status is not None:
+            play.stats.faults["r2z2_status"] += 1
+            return web.Response(status=play.faults.r2z2_status, body=b"switched off")
+        return None
+
+    def _sequence(self) -> web.Response:
+        play = self._play
+        deck = play.deck
+        behind = 0
+        if deck.asked_until or not play.faults.r2z2_from_start:
+            newest = deck.released(play.now_s()) - 1
+            behind = max(0, newest // REFRESH_EVERY * REFRESH_EVERY)
+        return _json(b'{"sequence":%d}' % (deck.first_sequence + behind))
+
+    def _file(self, name: str) -> web.Response:
+        play = self._play
+        deck = play.deck
+        now_s = play.now_s()
+        if not (name.isascii() and name.isdigit()):
+            return _not_found()
+        position = int(name) - deck.first_sequence
+        if not 0 <= position < deck.released(now_s):
+            return _not_found()
+        if now_s - deck.released_at_s(position) > play.options.expire_s:
+            return _not_found()
+        deck.asked(position)
+        if play.faults.html_rate and self._gives_html(position):
+            play.stats.faults["html"] += 1
+            return web.Response(body=_HTML, content_type="text/html")
+        document = deck.document(position)
+        self._count_faults(position)
+        return _not_found() if document is None else _json(document)
+
+    def _gives_html(self, position: int) -> bool:
+        if position in self._html_given:
+            return False
+        roll = Random(f"html {self._play.options.seed} {position}").random()
+        self._html_given.add(position)
+        return roll < self._play.faults.html_rate
+
+    def _count_faults(self, position: int) -> None:
+        slot = self._play.deck.slot(position)
+        faults = self._play.stats.faults
+        if slot.kind != "killmail":
+            faults[slot.kind] += 1
+        if slot.again:
+            faults["duplicate"] += 1
+        if slot.updates is not None:
+            faults["rewrite"] += 1
+
+    def _days(self) -> dict[str, list[Played]]:
+        """Sort what is out by day; a day appears once its daily run (06:00 after it) is over."""
+        now_s = self._play.now_s()
+        last = datetime.fromtimestamp(now_s, UTC).date() - timedelta(days=1)
+        if datetime.fromtimestamp(now_s, UTC).hour < 6:
+            last -= timedelta(days=1)
+        days: dict[str, list[Played]] = {}
+        for one in self._play.deck.released_killmails(now_s):
+            day = datetime.fromtimestamp(one.killed_at_s, UTC).date()
+            if day <= last:
+                days.setdefault(day.strftime("%Y%m%d"), []).append(one)
+        return days
+
+    def _counted(self, endpoint: str, answer: web.Response) -> web.Response:
+        self._play.stats.requests["r2z2", endpoint, answer.status] += 1
+        return answer
+
+
+def _json(body: bytes) -> web.Response:
+    return web.Response(body=body, headers=_JSON)
+
+
+def _not_found() -> web.Response:
+    return web.Response(status=404, body=b"Not Found")
+
+
+_JSON: Final[dict[str, Any]] = {"Content-Type": "application/json"}

@@ -1,0 +1,211 @@
+"""RedisQ: a queue per reader, long polls, packages behind a redirect.
+
+Source: zKillboard's RedisQ server as of 2026-03-19; the real one was shut down on 2026-05-31,
+mirrors still speak its protocol.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from random import Random
+from typing import Final, NamedTuple
+
+import msgspec
+from aiohttp import web
+
+from deploy.standin.killmails import Played
+from deploy.standin.limits import Pace
+from deploy.standin.play import Play
+from deploy.standin.redisq_filter import Filter, Unparsable, parse_filter
+
+MAX_TTW_S: Final = 10
+MAX_TTL_S: Final = 10_800
+OBJECT_TTL_S: Final = 10_800
+
+_NEVER: Final = b'{"package":null}'
+_SUNSET: Final = msgspec.json.encode(
+    {
+        "access": "denied!",
+        "remaining": "0 days until May 31, 2026",
+        "chance": "100.00%",
+        "message": "RedisQ is retired, use R2Z2 instead "
+        "https://github.com/zKillboard/zKillboard/wiki/API-(R2Z2)",
+    }
+)
+_JSON: Final = {"Content-Type": "application/json"}
+_CORS: Final = {"Access-Control-Allow-Origin": "*"}
+_SCAN_AT_ONCE: Final = 100
+_LOOK_AGAIN_S: Final = 0.05
+
+
+@dataclass
+class Queue:
+    """A reader's place: the next position of the deck, and until when it is remembered."""
+
+    position: int
+    forgotten_at_s: float
+    polled: bool = False
+
+
+class Object(NamedTuple):
+    """A package on its way: which position it shows, and until when."""
+
+    position: int
+    gone_at_s: float
+
+
+class Redisq:
+    """Serves `/listen.php` and `/object.php`."""
+
+    def __init__(self, play: Play) -> None:
+        self._play = play
+        self._random = Random(play.options.seed)
+        self._paces: dict[str | None, Pace] = {}
+        self._queues: dict[str, Queue] = {}
+        self._objects: dict[str, Object] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """List what is served."""
+        return [web.get("/listen.php", self.listen), web.get("/object.php", self.object)]
+
+    async def listen(self, request: web.Request) -> web.Response:
+        """Wait for the queue's next package and redirect to it."""
+        answer = await self._listen(request)
+        self._play.stats.requests["redisq", "listen", answer.status] += 1
+        return answer
+
+    async def object(self, request: web.Request) -> web.Response:
+        """Answer the package that a redirect pointed at."""
+        answer = self._refusal(request) or self._object(request.query.get("objectID", ""))
+        self._play.stats.requests["redisq", "object", answer.status] += 1
+        return answer
+
+    async def _listen(self, request: web.Request) -> web.Response:
+        refusal = self._refusal(request) or self._too_fast(request)
+        if refusal:
+            return refusal
+        name = request.query.get("queueID", "").strip()
+        if not name:
+            return web.Response(status=429, body=b"queueID is required")
+        given = request.query.get("filter", "").strip()
+        try:
+            filter_ = parse_filter(given) if given else None
+        except Unparsable:
+            return web.Response(status=400)
+        ttw_s = _clamped(request.query.get("ttw"), MAX_TTW_S)
+        queue = self._queue(name, _clamped(request.query.get("ttl"), MAX_TTL_S))
+        if queue.polled:
+            return web.Response(status=429, body=b"one request at a time per queueID")
+        queue.polled = True
+        try:
+            return await self._poll(queue, filter_, ttw_s)
+        finally:
+            queue.polled = False
+
+    async def _poll(self, queue: Queue, filter_: Filter | None, ttw_s: int) -> web.Response:
+        faults = self._play.faults
+        if faults.redisq_sunset:
+            if faults.redisq_delay:
+                await asyncio.sleep(3)
+            self._play.stats.faults["redisq_sunset"] += 1
+            return web.Response(status=403, body=_SUNSET, headers=_JSON)
+        position = await self._next(queue, filter_, ttw_s)
+        if position is None:
+            return _redirect("null")
+        if faults.redisq_delay:
+            await asyncio.sleep(self._random.uniform(0.5, 1.5))
+        object_id = f"{self._random.getrandbits(128):032x}"
+        self._objects[object_id] = Object(position, self._play.now_s() + OBJECT_TTL_S)
+        self._forget_objects()
+        return _redirect(object_id)
+
+    async def _next(self, queue: Queue, filter_: Filter | None, ttw_s: int) -> int | None:
+        """Pop the queue's next matching position; whatever doesn't match is gone for it too."""
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + ttw_s
+        scanned = 0
+        while True:
+            while queue.position < self._play.deck.released(self._play.now_s()):
+                position = queue.position
+                queue.position += 1
+                self._play.deck.asked(position)
+                if self._matches(position, filter_):
+                    return position
+                scanned += 1
+                if scanned % _SCAN_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+            if loop.time() >= deadline_s:
+                return None
+            await asyncio.sleep(_LOOK_AGAIN_S)
+
+    def _matches(self, position: int, filter_: Filter | None) -> bool:
+        slot = self._play.deck.slot(position)
+        if slot.kind != "killmail":
+            return False
+        if filter_ is None:
+            return True
+        played = self._play.deck.killmails[slot.index]
+        return filter_.matches(msgspec.json.decode(_package(played, embedded=True)))
+
+    def _object(self, object_id: str) -> web.Response:
+        if object_id == "null":
+            return web.Response(body=_NEVER, headers=_JSON | _CORS)
+        found = self._objects.get(object_id)
+        if found is None or self._play.now_s() >= found.gone_at_s:
+            return web.Response(status=404)
+        deck = self._play.deck
+        played = deck.killmails[deck.slot(found.position).index]
+        body = _package(played, embedded=self._play.faults.redisq_embedded)
+        return web.Response(body=body, headers=_JSON | _CORS)
+
+    def _forget_objects(self) -> None:
+        now_s = self._play.now_s()
+        while True:
+            oldest = next(iter(self._objects))
+            if self._objects[oldest].gone_at_s > now_s:
+                return
+            del self._objects[oldest]
+
+    def _queue(self, name: str, ttl_s: int) -> Queue:
+        now_s = self._play.now_s()
+        queue = self._queues.get(name)
+        if queue is None or (now_s >= queue.forgotten_at_s and not queue.polled):
+            from_start = self._play.faults.redisq_from_start
+            queue = Queue(0 if from_start else self._play.deck.released(now_s), 0.0)
+            self._queues[name] = queue
+        queue.forgotten_at_s = now_s + ttl_s
+        return queue
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        if not request.headers.get("User-Agent"):
+            return web.Response(status=403, body=b"a User-Agent is needed")
+        status = self._play.faults.redisq_status
+        if status is not None:
+            self._play.stats.faults["redisq_status"] += 1
+            return web.Response(status=status, body=b"switched off")
+        return None
+
+    def _too_fast(self, request: web.Request) -> web.Response | None:
+        pace = self._paces.get(request.remote)
+        if pace is None:
+            pace = self._paces[request.remote] = Pace(self._play.options.redisq_per_s)
+        if pace.allows(self._play.now_s(), enforce=self._play.faults.limits):
+            return None
+        self._play.stats.refused["redisq"] += 1
+        return web.Response(status=429, body=b"2 requests per second are allowed")
+
+
+def _package(played: Played, *, embedded: bool) -> bytes:
+    killmail = b',"killmail":%b' % played.body if embedded else b""
+    return b'{"package":{"killID":%d%b,"zkb":%b}}' % (played.killmail_id, killmail, played.zkb)
+
+
+def _redirect(object_id: str) -> web.Response:
+    location = {"Location": f"/object.php?objectID={object_id}"}
+    return web.Response(status=302, headers=location | _CORS)
+
+
+def _clamped(given: str | None, most: int) -> int:
+    try:
+        return min(max(int(given or most), 1), most)
+    except ValueError:
+        return most

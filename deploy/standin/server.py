@@ -1,0 +1,133 @@
+"""Builds the stand-in and runs it, inside another program's loop or as a process."""
+
+import asyncio
+import signal
+import sys
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from deploy.standin.control import Control
+from deploy.standin.deck import Deck
+from deploy.standin.esi import Esi
+from deploy.standin.killmails import Killmails, read_killmails
+from deploy.standin.names import Names, read_bands
+from deploy.standin.play import Play, StandinOptions
+from deploy.standin.r2z2 import R2z2
+from deploy.standin.redisq import Redisq
+from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
+
+__all__ = ["Standin", "StandinOptions", "load_deck", "run_standin", "start_standin"]
+
+
+@dataclass(frozen=True)
+class Standin:
+    """A stand-in that serves. `url` has no slash at the end."""
+
+    url: str
+    play: Play
+    control: Control
+    _runner: web.AppRunner
+
+    @property
+    def deck(self) -> Deck:
+        """What is played."""
+        return self.play.deck
+
+    async def stop(self) -> None:
+        """Stop serving; long polls end at once."""
+        await self._runner.cleanup()
+
+
+def load_deck(options: StandinOptions) -> Deck:
+    """Read or make up the killmails and lay them out; no server is needed to go through them.
+
+    Raises:
+        Misconfigured: a file is missing or wrong.
+    """
+    return Deck(
+        _load_killmails(options),
+        seed=options.seed,
+        faults=options.faults,
+        first_sequence=options.first_sequence,
+        rate_per_s=options.pace_per_s,
+        started_at_s=options.clock(),
+    )
+
+
+async def start_standin(options: StandinOptions) -> Standin:
+    """Serve inside the running loop, until `stop()`.
+
+    Raises:
+        Misconfigured: a file is missing or wrong.
+        OSError: the port is taken.
+    """
+    deck = await asyncio.to_thread(load_deck, options)
+    limits = options.limits and options.faults.limits
+    play = Play(
+        options,
+        deck,
+        Names(deck.killmails.category_hints(), options.universe),
+        msgspec.structs.replace(options.faults, limits=limits),
+    )
+    r2z2, esi = R2z2(play), Esi(play)
+    control = Control(play, r2z2, esi)
+    app = web.Application(client_max_size=1024 * 1024)
+    for upstream in (r2z2, Redisq(play), esi, control):
+        app.add_routes(upstream.routes())
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    site = web.TCPSite(runner, options.host, options.port)
+    await site.start()
+    port = runner.addresses[0][1]
+    return Standin(f"http://{options.host}:{port}", play, control, runner)
+
+
+async def run_standin(options: StandinOptions) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    Says in its first line what is played and where, in its last what was asked.
+
+    Raises:
+        Misconfigured: a file is missing or wrong.
+        OSError: the port is taken.
+    """
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_ in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_, ended.set)
+    standin = await start_standin(options)
+    _say(f"stand-in at {standin.url}: {describe(options)}")
+    try:
+        await ended.wait()
+    finally:
+        counted = msgspec.json.encode(standin.play.stats.counted()).decode()
+        await standin.stop()
+        _say(f"stand-in ended: {counted}")
+
+
+def describe(options: StandinOptions) -> str:
+    """Say in one line what is played, how fast and by which rules."""
+    if options.killmails:
+        what = f"plays {options.killmails}"
+    else:
+        many = "no end of" if options.synthetic is None else f"{options.synthetic:,}"
+        what = f"makes up {many} killmails from seed {options.seed}"
+    rate_per_s = options.pace_per_s
+    pace = "all at once" if rate_per_s is None else f"{rate_per_s:g} per second"
+    limits = "limits on" if options.limits and options.faults.limits else "limits off"
+    return f"{what}, {pace}, {limits}; R2Z2, RedisQ and ESI on this address"
+
+
+def _load_killmails(options: StandinOptions) -> Killmails:
+    if options.killmails is None:
+        count = ENDLESS if options.synthetic is None else options.synthetic
+        return SyntheticKillmails(count, options.seed, options.begins_at, options.pace_per_s)
+    bands = read_bands(options.universe) if options.universe else {}
+    return read_killmails(options.killmails, options.hashes, options.zkb, bands)
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
