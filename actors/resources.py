@@ -10,9 +10,10 @@ from broadcaster import Broadcast
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.shared.database import open_database
+from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
+from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything, close it in reverse order; makes it what `resources()` gives."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings))
+        await check_schema(database)
         events = await stack.enter_async_context(open_events(settings))
+        await create_topics(settings)
         producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap, acks="all", compression_type=None
+            bootstrap_servers=settings.kafka_bootstrap,
+            acks="all",
+            max_request_size=MAX_MESSAGE_BYTES,
+            max_batch_size=1024 * 1024,
         )
         await producer.start()
         stack.push_async_callback(producer.stop)

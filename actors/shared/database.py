@@ -22,16 +22,16 @@ async def open_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
             settings.database_dsn,
             pool_size=settings.database_pool_size,
             pool_pre_ping=True,
-            json_serializer=_dump,
-            json_deserializer=msgspec.json.decode,
+            json_serializer=_json_text,
+            json_deserializer=str,
         )
     else:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         engine = create_async_engine(
             settings.database_dsn,
             connect_args={"timeout": 30},
-            json_serializer=_dump,
-            json_deserializer=msgspec.json.decode,
+            json_serializer=_json_text,
+            json_deserializer=str,
         )
         _make_sqlite_strict(engine)
     try:
@@ -58,8 +58,9 @@ async def check_schema(engine: AsyncEngine) -> None:
         raise Misconfigured(f"no database at {url}: {error}") from None
 
 
-def _dump(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
+def _json_text(value: Any) -> str:
+    """JSON goes in and comes out as the text it is."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _make_sqlite_strict(engine: AsyncEngine) -> None:

@@ -78,6 +78,8 @@ def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
     """Make an entry of a row of `entries_after`; `names` may hold more than it needs."""
     body = unpack(row["body"])
     zkb = row["zkb"]
+    if not isinstance(zkb, str | None):  # SQLite through `databases` decodes what it reads
+        zkb = _encoder.encode(zkb).decode()
     return Entry(
         sequence=row["sequence"],
         kind=row["kind"],
@@ -86,7 +88,7 @@ def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
         stored_at=row["stored_at"].timestamp(),
         killmail=msgspec.Raw(body),
         names=dict(names),
-        zkb=msgspec.Raw(_encoder.encode(zkb)) if zkb is not None else msgspec.Raw(),
+        zkb=msgspec.Raw(zkb.encode()) if zkb else msgspec.Raw(),
     )
 
 

@@ -7,6 +7,13 @@ in order. Values are JSON, versioned by `"v"`.
 from dataclasses import dataclass
 from typing import Final
 
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaConnectionError
+
+from actors.shared.errors import Misconfigured
+from actors.shared.killmail import MAX_BODY_BYTES
+from actors.shared.settings import Settings
+
 DAY_MS: Final = 24 * 60 * 60 * 1000
 
 
@@ -29,3 +36,40 @@ STORED: Final = Topic(
 )
 
 TOPICS: Final = (RECEIVED, REJECTED, STORED)
+
+MAX_MESSAGE_BYTES: Final = 2 * MAX_BODY_BYTES
+"""Largest message: the largest body, with zkb and names around it."""
+
+
+async def create_topics(settings: Settings) -> None:
+    """Create the topics that aren't there; those that are stay as they are.
+
+    Raises:
+        Misconfigured: no Kafka answers at the address.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    try:
+        await admin.start()
+    except KafkaConnectionError as error:
+        await admin.close()
+        raise Misconfigured(f"no Kafka at {settings.kafka_bootstrap}: {error}") from None
+    try:
+        missing = {topic.name for topic in TOPICS} - set(await admin.list_topics())
+        if missing:
+            await admin.create_topics(
+                [
+                    NewTopic(
+                        topic.name,
+                        topic.partitions,
+                        settings.kafka_replication,
+                        topic_configs={
+                            "retention.ms": str(topic.retention_ms),
+                            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+                        },
+                    )
+                    for topic in TOPICS
+                    if topic.name in missing
+                ]
+            )
+    finally:
+        await admin.close()

@@ -105,7 +105,7 @@ class RedisBackend(BroadcastBackend):
                 await asyncio.sleep(pause_s)
 
     async def _read(self) -> None:
-        connection = await self._pool.get_connection()  # type: ignore[no-untyped-call]  # it is
+        connection = await self._pool.get_connection()
         try:
             self._connection = connection
             await self._ask_for(*self._stands)

@@ -1,0 +1,183 @@
+"""How units of work travel: the broker, its middleware, and the one way to send a message.
+
+With a RabbitMQ URL messages go there and outlive every process; without one they stay in this
+process, and what a crash takes is read again from the source's ledger.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import dramatiq
+import msgspec
+import structlog
+import uvloop
+from dramatiq.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
+from dramatiq.brokers.stub import StubBroker
+from dramatiq.encoder import Encoder, MessageData
+from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.middleware import (
+    AsyncIO,
+    Middleware,
+    MiddlewareError,
+    Retries,
+    ShutdownNotifications,
+)
+from dramatiq.worker import Worker
+
+from actors.resources import open_resources
+from actors.shared.counts import counts
+from actors.shared.errors import Invalid, NotYet
+from actors.shared.metrics import ERRORS
+from actors.shared.settings import Settings, settings
+
+log: Final = structlog.get_logger()
+
+DATABASE_QUEUE: Final = "database"
+"""Work that waits for the database."""
+ESI_QUEUE: Final = "esi"
+"""Work that waits for ESI's budget."""
+
+MAX_PRIORITY: Final = 9
+"""Highest priority of a message in RabbitMQ; live killmails go before everything else."""
+MAX_TRIES: Final = 12
+"""Tries of work that breaks, about an hour; then it is a dead letter."""
+
+
+class MessagePack(Encoder):
+    """Messages as MessagePack: killmails travel as the bytes they are."""
+
+    def encode(self, data: MessageData) -> bytes:
+        """Write a message."""
+        return msgspec.msgpack.encode(data)
+
+    def decode(self, data: bytes) -> MessageData:
+        """Read a message; broken bytes become dramatiq's DecodeError."""
+        try:
+            message: MessageData = msgspec.msgpack.decode(data)
+        except msgspec.DecodeError as error:
+            raise DecodeError(f"not a message: {error}", data, error) from None
+        return message
+
+
+class ActorsLoop(AsyncIO):
+    """The actors' event loop: a thread of its own, on uvloop."""
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
+        """Start the loop."""
+        thread = EventLoopThread(self.logger)
+        thread.loop.close()
+        thread.loop = uvloop.new_event_loop()
+        thread.start(timeout=5.0)
+        set_event_loop_thread(thread)
+
+
+class HoldResources(Middleware):
+    """Opens what actors stand on before the first message and closes it after the last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.opened = open_resources(settings)
+
+    def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
+        """Open on the actors' loop; only a MiddlewareError keeps a worker from starting without."""
+        try:
+            _on_actors_loop(self.opened.__aenter__())
+        except Exception as error:
+            raise MiddlewareError(f"can't open what actors need: {error}") from error
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
+        """Close on the actors' loop."""
+        _on_actors_loop(self.opened.__aexit__(None, None, None))
+
+
+class CountErrors(Middleware):
+    """Counts work that broke, and says at the end what this process did."""
+
+    def after_process_message(
+        self,
+        broker: dramatiq.Broker,
+        message: dramatiq.MessageProxy,
+        *,
+        result: Any = None,
+        exception: BaseException | None = None,
+    ) -> None:
+        """Count what is neither done nor put off."""
+        if exception is not None and not isinstance(exception, NotYet):
+            ERRORS.inc()
+
+    def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
+        """Say what was done."""
+        log.info("actors stopped", **counts())
+
+
+def _on_actors_loop(coroutine: Any) -> None:
+    thread = get_event_loop_thread()
+    assert thread is not None, "ActorsLoop comes first in the list"
+    thread.run_coroutine(coroutine)
+
+
+def again(tries: int, error: BaseException) -> bool:
+    """Decide on a retry: always when the world wasn't ready, a bounded number when work broke."""
+    return isinstance(error, NotYet) or tries < MAX_TRIES
+
+
+def make_broker(settings: Settings) -> dramatiq.Broker:
+    """Make the broker that the settings ask for. It connects with the first message."""
+    middleware: list[Middleware] = [
+        ActorsLoop(),  # first: the loop stops last
+        HoldResources(settings),
+        CountErrors(),
+        ShutdownNotifications(),
+        Retries(retry_when=again, min_backoff=1_000, max_backoff=600_000),
+    ]
+    if settings.rabbitmq_url:
+        return RabbitmqBroker(
+            url=settings.rabbitmq_url,
+            confirm_delivery=True,  # a message is sent when RabbitMQ has it, not before
+            max_priority=MAX_PRIORITY,
+            middleware=middleware,
+        )
+    return StubBroker(middleware=middleware)
+
+
+dramatiq.set_encoder(MessagePack())
+broker: Final = make_broker(settings())
+dramatiq.set_broker(broker)
+
+
+def actor(**options: Any) -> Callable[[Callable[..., Any]], dramatiq.Actor[..., Any]]:
+    """Declare a unit of work. `Invalid` ends it for good, `NotYet` puts it off."""
+    return dramatiq.actor(broker=broker, throws=Invalid, **options)
+
+
+_senders: Final = ThreadPoolExecutor(1, "enqueue")
+"""One thread, so one connection: pika's is neither shared between threads nor asynchronous."""
+
+
+async def enqueue(
+    unit: dramatiq.Actor[..., Any], *args: Any, delay_ms: int = 0, priority: int = 0
+) -> None:
+    """Send one message; returns when the broker has it. Waits while RabbitMQ is away.
+
+    Args:
+        unit: the actor that shall run.
+        *args: its arguments: what MessagePack can hold, bytes included.
+        delay_ms: the least time before it runs; RabbitMQ's worker rounds up to about a second.
+        priority: 0 to MAX_PRIORITY, the higher the sooner; only RabbitMQ looks at it.
+    """
+    message = unit.message_with_options(args=args, broker_priority=priority)
+    loop = asyncio.get_running_loop()
+    for attempt in itertools.count():
+        try:
+            await loop.run_in_executor(
+                _senders, lambda: broker.enqueue(message, delay=delay_ms or None)
+            )
+        except ConnectionClosed as error:
+            if attempt == 0:
+                log.warning("rabbitmq is away, message waits", unit=unit.actor_name, why=str(error))
+            await asyncio.sleep(min(0.1 * 2**attempt, 5.0))
+        else:
+            return

@@ -1,0 +1,63 @@
+"""Keep refused messages aside: a row that stays, and a letter on `killmails.rejected`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Final
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.broker import DATABASE_QUEUE, actor
+from actors.resources import resources
+from actors.rows import insert_missing
+from actors.settle import settle
+from actors.shared import topics
+from actors.shared.letter import read_letter
+from actors.shared.metrics import REJECTED
+from actors.shared.tables import REJECTED as REJECTED_TABLE
+
+log: Final = structlog.get_logger()
+
+
+@actor(queue_name=DATABASE_QUEUE, priority=1)
+async def reject(letters: list[bytes]) -> None:
+    """Keep letters aside. Idempotent in the table; on the topic a letter may come twice."""
+    async with resources().database.begin() as connection:
+        await put_aside(connection, letters)
+    await tell_rejected(letters)
+
+
+async def put_aside(connection: AsyncConnection, letters: Sequence[bytes]) -> None:
+    """Write letters and settle the places they came from, in the caller's transaction."""
+    if not letters:
+        return
+    read = {sha256(letter).hexdigest(): (letter, read_letter(letter)) for letter in letters}
+    await insert_missing(
+        connection,
+        REJECTED_TABLE,
+        {
+            "digest": sorted(read),
+            "reason": [read[digest][1].reason for digest in sorted(read)],
+            "letter": [read[digest][0] for digest in sorted(read)],
+            "rejected_at": [datetime.now(UTC)] * len(read),
+        },
+    )
+    await settle(
+        connection,
+        [
+            (letter.source, letter.position)
+            for _, letter in read.values()
+            if letter.source is not None and letter.position is not None
+        ],
+    )
+
+
+async def tell_rejected(letters: Sequence[bytes]) -> None:
+    """Send letters to their topic; returns when Kafka has them."""
+    for value in letters:
+        letter = read_letter(value)
+        log.warning("rejected", reason=letter.reason, killmail_id=letter.killmail_id)
+        REJECTED.inc()
+        key = str(letter.killmail_id).encode() if letter.killmail_id is not None else b""
+        await resources().producer.send_and_wait(topics.REJECTED.name, value, key=key)

@@ -1,0 +1,44 @@
+"""A letter: something refused, whole, with the reason. The message of `killmails.rejected`.
+
+Shape: {"v": 1, "reason": "…", "source": "r2z2:host" | null, "position": 96088891 | null,
+"killmail_id": 132467594 | null, "value": "what came, as text"}
+"""
+
+from typing import Final
+
+import msgspec
+
+from actors.shared.reference import Reference
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """What was refused and why; source and position settle the ledger."""
+
+    reason: str
+    value: str
+    source: str | None = None
+    position: int | None = None
+    killmail_id: int | None = None
+    v: int = 1
+
+
+_decoder: Final = msgspec.json.Decoder(Letter)
+_encoder: Final = msgspec.json.Encoder()
+
+
+def letter(reason: str, value: bytes, reference: Reference | None = None) -> bytes:
+    """Write a letter; bytes that aren't UTF-8 are escaped, so that nothing is lost."""
+    return _encoder.encode(
+        Letter(
+            reason=reason,
+            value=value.decode("utf-8", "backslashreplace"),
+            source=reference.source if reference else None,
+            position=reference.position if reference else None,
+            killmail_id=reference.killmail_id if reference else None,
+        )
+    )
+
+
+def read_letter(value: bytes) -> Letter:
+    """Read what `letter` wrote; msgspec's errors pass through."""
+    return _decoder.decode(value)

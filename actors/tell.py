@@ -1,0 +1,104 @@
+"""Tell of what was stored: names first, then the push channel, the topic, and the mark.
+
+Step 5 of a killmail's way. Whatever happens here, the row is safe: the sweep tells again what
+wasn't marked, so topic and channel get each entry at least once.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import msgspec
+import structlog
+from sqlalchemy import select, update
+
+from actors.broker import DATABASE_QUEUE, actor
+from actors.names import known_names
+from actors.resources import resources
+from actors.shared import topics
+from actors.shared.feed import CHANNEL, Entry, encode_entry, entries_after, entry_of, join_entries
+from actors.shared.killmail import Killmail, entity_ids, parse_killmail
+from actors.shared.metrics import TOLD
+from actors.shared.tables import FEED
+
+log: Final = structlog.get_logger()
+
+SWEEP_AFTER: Final = timedelta(seconds=20)
+"""Age at which an entry counts as forgotten; telling takes far less."""
+SWEEP_ENTRIES: Final = 500
+"""Entries told in one sweep."""
+
+
+@dataclass(frozen=True)
+class Untold:
+    """A stored entry, still without names, with its killmail parsed."""
+
+    entry: Entry
+    killmail: Killmail
+
+
+async def tell(untold: Sequence[Untold]) -> None:
+    """Tell of entries on channel and topic, then mark them told."""
+    if not untold:
+        return
+    ids = [entity_ids(place.killmail) for place in untold]
+    names = await known_names(set().union(*ids), resources().settings.names_deadline_ms)
+    entries = [
+        (place.killmail.killmail_id, encode_entry(_named(place.entry, some, names)))
+        for place, some in zip(untold, ids, strict=True)
+    ]
+    await asyncio.gather(
+        resources().events.publish(CHANNEL, join_entries(value for _, value in entries)),
+        _produce(entries),
+    )
+    await _mark(place.entry.sequence for place in untold)
+    TOLD.inc(len(untold))
+
+
+@actor(queue_name=DATABASE_QUEUE, priority=5, max_retries=0)
+async def sweep() -> None:
+    """Tell of entries that were stored and never told, as after a crash between the two."""
+    while forgotten := await _forgotten():
+        log.info("telling what was left untold", entries=len(forgotten))
+        await tell(forgotten)
+
+
+def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
+    known = {entity_id: names[entity_id] for entity_id in ids if entity_id in names}
+    return msgspec.structs.replace(entry, names=known)
+
+
+async def _produce(entries: Iterable[tuple[int, bytes]]) -> None:
+    """Put entries on their topic; returns when Kafka has them all."""
+    producer = resources().producer
+    sent = [
+        await producer.send(topics.STORED.name, value, key=str(killmail_id).encode())
+        for killmail_id, value in entries
+    ]
+    await asyncio.gather(*sent)
+
+
+async def _mark(sequences: Iterable[int]) -> None:
+    async with resources().database.begin() as connection:
+        await connection.execute(
+            update(FEED)
+            .where(FEED.c.sequence.in_(list(sequences)))
+            .values(told_at=datetime.now(UTC))
+        )
+
+
+async def _forgotten() -> list[Untold]:
+    untold = (
+        select(FEED.c.sequence)
+        .where(FEED.c.told_at.is_(None), FEED.c.stored_at < datetime.now(UTC) - SWEEP_AFTER)
+        .order_by(FEED.c.sequence)
+        .limit(SWEEP_ENTRIES)
+    )
+    async with resources().database.connect() as connection:
+        rows = await connection.execute(
+            entries_after(0, SWEEP_ENTRIES).where(FEED.c.sequence.in_(untold))
+        )
+        entries = [entry_of(row._mapping, {}) for row in rows]
+    return [Untold(entry, parse_killmail(entry.killmail)) for entry in entries]

@@ -1,0 +1,27 @@
+"""Bring the database to the newest schema."""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from actors.shared.database import open_database
+from actors.shared.settings import Settings
+
+
+async def migrate(settings: Settings) -> str:
+    """Run the migrations that are missing; give the revision reached. Safe to run again."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+
+    def upgrade(connection: Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    async with open_database(settings) as engine, engine.begin() as connection:
+        await connection.run_sync(upgrade)
+    head: Any = ScriptDirectory.from_config(config).get_current_head()
+    return str(head)

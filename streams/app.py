@@ -1,0 +1,47 @@
+"""The Faust app; nothing else."""
+
+import os
+from typing import Final
+
+import faust
+from faust.types.settings import Settings as FaustSettings
+
+from actors.shared.errors import Misconfigured
+from actors.shared.settings import Settings, settings
+
+SESSION_TIMEOUT_S: Final = 6
+"""How long a dead process holds its partitions; a group's first join takes half of it."""
+
+
+def make_app(settings: Settings) -> faust.App:
+    """Make the app that consumes our topics.
+
+    Raises:
+        Misconfigured: one of Faust's own environment variables is set; it would win over ours.
+    """
+    foreign = sorted(
+        name
+        for setting in FaustSettings.SETTINGS.values()
+        if (name := setting.env_name) and name in os.environ
+    )
+    if foreign:
+        raise Misconfigured(f"unset {', '.join(foreign)}: Faust would obey it instead of us")
+    return faust.App(
+        "killstream",
+        broker=f"kafka://{settings.kafka_bootstrap.replace(',', ';')}",
+        store="memory://",
+        web_enabled=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        topic_replication_factor=settings.kafka_replication,
+        broker_session_timeout=SESSION_TIMEOUT_S,
+        broker_heartbeat_interval=SESSION_TIMEOUT_S / 3,
+        broker_commit_interval=1.0,
+        stream_wait_empty=False,
+        stream_recovery_delay=0.0,
+        consumer_auto_offset_reset="earliest",
+        logging_config=None,
+    )
+
+
+app: Final = make_app(settings())

@@ -1,0 +1,94 @@
+"""Check references and hand them to the actors, a batch a message.
+
+Step 2 of a killmail's way. Takes `killmails.received`; gives `keep` (the body is there) or `fetch`
+(it isn't); what is no reference goes to `reject`. The offset moves on only when RabbitMQ has the
+batch, so nothing is lost on the way; after a crash some come twice, which the actors fold.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from faust.types import EventT, StreamT
+
+from actors.broker import MAX_PRIORITY, enqueue
+from actors.fetch import fetch
+from actors.keep import keep
+from actors.reject import reject
+from actors.shared import topics
+from actors.shared.errors import Invalid, KillstreamError
+from actors.shared.letter import letter
+from actors.shared.reference import decode_reference
+from streams.app import app
+
+BATCH_REFERENCES: Final = 200
+"""Most references in one message to the actors; one when no more are waiting."""
+BATCH_BYTES: Final = 4 * 1024 * 1024
+"""Size above which a batch takes no more."""
+REJECTS_IN_A_ROW: Final = 1_000
+"""Refusals without one good reference between, after which it must be us who are wrong."""
+
+received: Final = app.topic(topics.RECEIVED.name, key_type=bytes, value_type=bytes)
+
+
+class TooManyRejects(KillstreamError):
+    """Everything is refused: stop before the whole topic lies among the rejects."""
+
+
+broken: Final[asyncio.Queue[TooManyRejects]] = asyncio.Queue()
+"""Where the agent says that this process must stop; an agent that raises is just restarted."""
+
+
+@app.agent(received)
+async def ingest(stream: StreamT[bytes]) -> None:
+    """Hand references to the actors, in batches as large as what waits."""
+    rejects_in_a_row = 0
+    async for event in stream.noack().events():
+        batch = [event, *_waiting(stream, len(event.value))]
+        refused, passed_on = await hand_over([event.value for event in batch])
+        for event in batch:
+            event.ack()
+        rejects_in_a_row = 0 if passed_on else rejects_in_a_row + refused
+        if rejects_in_a_row >= REJECTS_IN_A_ROW:
+            broken.put_nowait(
+                TooManyRejects(f"{rejects_in_a_row} refusals in a row on {topics.RECEIVED.name}")
+            )
+            await asyncio.Event().wait()
+
+
+async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
+    """Sort references by what they need and enqueue them; give how many were refused, passed on.
+
+    Returns when the broker has them all.
+    """
+    with_body, without_body, letters = [], [], []
+    for value in values:
+        try:
+            reference = decode_reference(value)
+        except Invalid as error:
+            letters.append(letter(str(error), value))
+        else:
+            (with_body if reference.body else without_body).append(value)
+    if letters:
+        await enqueue(reject, letters)
+    if with_body:
+        await enqueue(keep, with_body, priority=MAX_PRIORITY)
+    if without_body:
+        await enqueue(fetch, without_body, priority=MAX_PRIORITY)
+    return len(letters), len(values) - len(letters)
+
+
+def _waiting(stream: StreamT[bytes], size: int) -> Iterator[EventT[bytes]]:
+    """Take what already waits behind the first event of a batch, without waiting for more."""
+    queue = stream.channel.queue
+    for _ in range(BATCH_REFERENCES - 1):
+        if size >= BATCH_BYTES or queue.empty():
+            return
+        event: EventT[bytes] = queue.get_nowait()
+        message = event.message
+        if message.generation_id != app.consumer_generation_id:
+            continue  # from before a rebalance: whoever has the partition now gets it again
+        message.tracked = True
+        app.consumer.track_message(message)
+        size += len(event.value)
+        yield event

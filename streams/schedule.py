@@ -1,0 +1,11 @@
+"""What has to happen from time to time, once for all processes: by the group's leader."""
+
+from actors.broker import enqueue
+from actors.tell import sweep
+from streams.app import app
+
+
+@app.timer(interval=30.0, on_leader=True)
+async def sweep_untold() -> None:
+    """Have the entries told that a crash left untold."""
+    await enqueue(sweep)
