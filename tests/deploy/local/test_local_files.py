@@ -1,0 +1,126 @@
+"""What is written for the servers, and what is passed to them."""
+
+import os
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from deploy.local import control, install, kafka, places, postgres, rabbitmq, redis, scram
+from deploy.local.server import Trouble
+
+
+def test_kafka_runs_as_one_node_on_the_ports_it_is_given() -> None:
+    lines = dict(
+        line.split("=", 1) for line in kafka.properties(Path("/x/logs"), 19092, 19093).splitlines()
+    )
+    assert lines["listeners"] == "PLAINTEXT://127.0.0.1:19092,CONTROLLER://127.0.0.1:19093"
+    assert lines["advertised.listeners"] == "PLAINTEXT://127.0.0.1:19092"
+    assert lines["controller.quorum.voters"] == "1@127.0.0.1:19093"
+    assert lines["log.dirs"] == "/x/logs"
+    assert lines["auto.create.topics.enable"] == "false"
+    assert {value for name, value in lines.items() if name.endswith("replication.factor")} == {"1"}
+
+
+def test_kafka_jars_are_asked_for_by_group_name_and_version() -> None:
+    space = {"m": "http://maven.apache.org/POM/4.0.0"}
+    asked = {
+        f"{one.findtext('m:groupId', '', space)}:{one.findtext('m:artifactId', '', space)}": (
+            one.findtext("m:version", "", space)
+        )
+        for one in ElementTree.fromstring(kafka.pom()).iterfind(
+            "m:dependencies/m:dependency", space
+        )
+    }
+    assert asked == kafka.JARS
+
+
+def test_rabbitmq_listens_on_this_host_only_and_makes_our_user_and_host() -> None:
+    lines = rabbitmq.configuration(15672).splitlines()
+    assert "listeners.tcp.default = 127.0.0.1:15672" in lines
+    assert "default_user = killstream" in lines
+    assert "default_vhost = killstream" in lines
+
+
+def test_postgres_keeps_its_promises_of_durability() -> None:
+    assert postgres.SETTINGS["fsync"] == "on"
+    assert postgres.SETTINGS["synchronous_commit"] == "on"
+    assert "full_page_writes" not in postgres.SETTINGS
+    assert postgres.SETTINGS["listen_addresses"] == "127.0.0.1"
+
+
+def test_every_server_is_given_to_the_environment_by_its_setting() -> None:
+    urls = {one.setting: one.url.format(port=one.port) for one in control.SERVERS.values()}
+    assert control.environment_text(urls).splitlines() == [
+        "KILLSTREAM_DATABASE_URL=postgresql+asyncpg://killstream:killstream@127.0.0.1:5432/killstream",
+        "KILLSTREAM_REDIS_URL=redis://127.0.0.1:6379/0",
+        "KILLSTREAM_RABBITMQ_URL=amqp://killstream:killstream@127.0.0.1:5672/killstream",
+        "KILLSTREAM_KAFKA_URL=kafka://127.0.0.1:9092",
+    ]
+
+
+def test_the_directory_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path))
+    assert places.services_dir() == tmp_path
+    monkeypatch.delenv("KILLSTREAM_SERVICES_DIR")
+    assert places.services_dir() == places.PROJECT / ".killstream" / "services"
+
+
+def test_data_goes_where_its_user_can_reach_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    is_root = os.geteuid() == 0
+    shared = tmp_path / "shared"
+    monkeypatch.setattr(places, "_SHARED_GROUND", shared)
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    home = places.reachable_home(closed / "postgres", "nobody" if is_root else None)
+    assert home.is_dir()
+    assert home.is_relative_to(shared if is_root else closed)
+    again = places.reachable_home(closed / "postgres", "nobody" if is_root else None)
+    assert again == home
+
+
+def test_packages_start_no_servers_while_they_are_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy-rc.d"
+    monkeypatch.setattr(install, "_POLICY", policy)
+    with pytest.raises(Trouble), install._no_daemons():
+        assert "exit 101" in policy.read_text()
+        assert os.access(policy, os.X_OK)
+        raise Trouble("apt-get failed")
+    assert not policy.exists()
+
+
+def test_a_policy_that_was_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("theirs")
+    monkeypatch.setattr(install, "_POLICY", policy)
+    with install._no_daemons():
+        assert policy.read_text() == "theirs"
+    assert policy.read_text() == "theirs"
+
+
+def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(Trouble, match="redis-server"):
+        install.program("redis-server")
+    with pytest.raises(Trouble, match=r"Redis .* missing redis-server"):
+        install.require([redis.SERVER])
+
+
+def test_scram_proves_the_password_as_in_the_standard() -> None:
+    """Source: the example exchange of RFC 7677, section 3 (read 2026-11-21)."""
+    challenge = (
+        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+    )
+    assert scram.final_message("n=user,r=rOprNGfwEbeRWgbNEkqO", challenge, "pencil") == (
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    )
+
+
+def test_scram_refuses_a_nonce_that_is_not_ours() -> None:
+    with pytest.raises(ValueError, match="nonce"):
+        scram.final_message("n=,r=ours", "r=theirs,s=AA==,i=4096", "pencil")

@@ -1,0 +1,67 @@
+"""Processes that outlive the command that started them."""
+
+import dataclasses
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local import process
+from deploy.local.server import Launch
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path) -> Iterator[process.Record]:
+    record = process.spawn(Launch(["/bin/sleep", "60"]), tmp_path / "log", 1)
+    yield record
+    process.kill(record)
+
+
+def test_a_process_belongs_to_nobody_here(sleeper: process.Record) -> None:
+    assert process.alive(sleeper)
+    assert os.getsid(sleeper.pid) != os.getsid(0)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(sleeper.pid, os.WNOHANG)
+
+
+def test_a_process_ends_when_told(sleeper: process.Record) -> None:
+    assert process.terminate(sleeper, signal.SIGTERM, 10)
+    assert not process.alive(sleeper)
+    assert process.terminate(sleeper, signal.SIGTERM, 10)
+
+
+def test_a_later_process_with_the_same_id_is_not_ours(sleeper: process.Record) -> None:
+    earlier = dataclasses.replace(sleeper, started_ticks=sleeper.started_ticks - 1)
+    assert not process.alive(earlier)
+    process.kill(earlier)
+    assert process.terminate(earlier, signal.SIGTERM, 10)
+    assert process.alive(sleeper)
+
+
+def test_a_kill_takes_the_children_along(tmp_path: Path) -> None:
+    children = tmp_path / "children"
+    script = f"sleep 60 & echo $! > {children}.new; mv {children}.new {children}; wait"
+    record = process.spawn(Launch(["/bin/sh", "-c", script]), tmp_path / "log", 1)
+    assert process.until(children.exists, 10)
+    process.kill(record)
+    assert not process.alive(record)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(children.read_text()), 0)
+
+
+def test_outputs_go_to_the_log(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = 'echo "$WORD"; echo problem >&2'
+    record = process.spawn(Launch(["/bin/sh", "-c", script], {"WORD": "first"}), log, 1)
+    assert process.until(lambda: not process.alive(record), 10)
+    assert process.last_lines(log) == "  first\n  problem"
+    assert process.last_lines(log, 1) == "  problem"
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = process.Record(pid=1, started_ticks=2, port=3)
+    assert process.recall(tmp_path / "x.json") is None
+    process.remember(tmp_path / "x.json", record)
+    assert process.recall(tmp_path / "x.json") == record

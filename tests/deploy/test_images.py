@@ -1,0 +1,114 @@
+"""What Docker is given: no engine is needed to see that it fits the project."""
+
+import fnmatch
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from actors.shared.settings import PREFIX, Settings
+from deploy.local import control
+
+PROJECT = Path(__file__).resolve().parents[2]
+DOCKERFILE = (PROJECT / "deploy" / "Dockerfile").read_text().replace("\\\n", " ")
+COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+OURS = ["migrate", "streams", "actors", "api"]
+
+
+def instructions(name: str) -> list[str]:
+    return re.findall(rf"^{name} (.*)$", DOCKERFILE, re.MULTILINE)
+
+
+def copied() -> list[str]:
+    return [source for line in instructions("COPY") for source in shlex.split(line)[:-1]]
+
+
+@pytest.mark.parametrize("source", copied())
+def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
+    assert (PROJECT / source).exists()
+    rules = (PROJECT / ".dockerignore").read_text().splitlines()
+    ignored = False
+    for rule in rules:
+        if fnmatch.fnmatch(source.rstrip("/"), rule.lstrip("!").rstrip("/")):
+            ignored = not rule.startswith("!")
+    assert not ignored
+
+
+def test_all_packages_are_copied() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    packages = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {package.rstrip("*") for package in packages} <= {name.rstrip("/") for name in copied()}
+
+
+def test_the_entry_point_is_the_declared_command() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    (entry,) = instructions("ENTRYPOINT")
+    assert set(yaml.safe_load(entry)) <= set(project["scripts"])
+
+
+def test_the_image_does_not_run_as_root() -> None:
+    assert instructions("USER")[-1] not in ("root", "0")
+
+
+def test_all_servers_and_all_parts_are_there() -> None:
+    assert set(SERVICES) == {*control.SERVERS, *OURS}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_part_runs_a_command_of_ours(name: str) -> None:
+    (command,) = SERVICES[name]["command"]
+    killstream = Path(sys.executable).with_name("killstream")
+    done = subprocess.run([killstream, command, "--help"], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_part_is_given_settings_that_exist(name: str) -> None:
+    known = {PREFIX + field.upper() for field in Settings.model_fields}
+    assert set(SERVICES[name]["environment"]) <= known
+    for server in control.SERVERS.values():
+        url = SERVICES[name]["environment"][server.setting]
+        assert url.split("://")[0] == server.url.split("://")[0]
+        assert re.search(rf"[@/]{server.name}:\d+", url)
+
+
+@pytest.mark.parametrize("name", ["streams", "actors", "api"])
+def test_parts_start_when_servers_are_healthy_and_the_database_is_migrated(name: str) -> None:
+    conditions = {
+        other: wanted["condition"] for other, wanted in SERVICES[name]["depends_on"].items()
+    }
+    assert conditions == {
+        "migrate": "service_completed_successfully",
+        **dict.fromkeys(control.SERVERS, "service_healthy"),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(control.SERVERS))
+def test_servers_say_when_they_are_ready_and_keep_to_this_host(name: str) -> None:
+    service = SERVICES[name]
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    port = control.SERVERS[name].port
+    assert service["ports"] == [f"127.0.0.1:{port}:{port}"]
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_each_service_comes_back_and_gets_time_to_end(name: str) -> None:
+    restart = "on-failure:3" if name == "migrate" else "unless-stopped"
+    assert SERVICES[name]["restart"] == restart
+    assert SERVICES[name]["stop_grace_period"]
+
+
+def test_each_volume_that_is_used_is_declared() -> None:
+    used = {
+        volume.split(":")[0]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+    }
+    assert used == set(COMPOSE["volumes"])
