@@ -61,8 +61,9 @@ class Control:
 
     async def killmails(self, _: web.Request) -> web.Response:
         """List the ids that are out by now, each once, in the order they came."""
-        released = self._play.deck.released_killmails(self._play.now_s())
-        return _json([one.killmail_id for one in released])
+        deck = self._play.deck
+        released = deck.released_indexes(self._play.now_s())
+        return _json([deck.killmails.head(index).killmail_id for index in released])
 
     async def killmail(self, request: web.Request) -> web.Response:
         """Answer one killmail of the deck: id, hash, body and zkb."""
@@ -103,7 +104,7 @@ class Control:
             },
             "deck": {
                 "total": len(deck.killmails),
-                "released": deck.released_count(now_s),
+                "released": len(deck.released_indexes(now_s)),
                 "numbers": numbers,
                 "first_sequence": deck.first_sequence,
                 "last_sequence": deck.first_sequence + numbers - 1 if numbers else None,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from deploy.standin.faults import Faults
-from deploy.standin.killmails import Killmails, Played
+from deploy.standin.killmails import Killmails
 from deploy.standin.layout import Layout, Slot
 from deploy.standin.zkb import ganked
 
@@ -108,17 +108,10 @@ class Deck:
         for position in range(len(self._layout.slots)):
             yield self.first_sequence + position, self.document(position)
 
-    def released_killmails(self, now_s: float) -> list[Played]:
-        """List what is out, each killmail once, in the order it came."""
-        return [self.killmails[index] for index in self._released_indexes(now_s)]
-
-    def released_count(self, now_s: float) -> int:
-        """Count what is out, each killmail once."""
-        return sum(1 for _ in self._released_indexes(now_s))
-
-    def _released_indexes(self, now_s: float) -> Iterator[int]:
+    def released_indexes(self, now_s: float) -> list[int]:
+        """List which killmails are out, each once, in the order they came."""
         slots = self._layout.slots[: self.released(now_s)]
-        return (slot.index for slot in slots if slot.kind == "killmail" and not slot.again)
+        return [slot.index for slot in slots if slot.kind == "killmail" and not slot.again]
 
 
 _PLACEHOLDER = (

@@ -4,7 +4,7 @@ import csv
 import gzip
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import msgspec
 
@@ -29,13 +29,23 @@ class Played(msgspec.Struct, frozen=True, gc=False):
     zkb: bytes
 
 
+class Head(NamedTuple):
+    """The little that is known of a killmail without making or reading the rest."""
+
+    killmail_id: int
+    killed_at_s: int
+
+
 class Killmails(Protocol):
     """A sequence of killmails that can also be asked by id."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> Played: ...
     def __iter__(self) -> Iterator[Played]: ...
-    def find(self, killmail_id: int) -> Played | None:
+    def head(self, index: int, /) -> Head:
+        """Tell id and time of one killmail, cheaply."""
+
+    def find(self, killmail_id: int, /) -> Played | None:
         """Return the killmail with this id, if it is one of these."""
 
     def category_hints(self) -> Mapping[int, str]:
@@ -63,7 +73,12 @@ class FileKillmails:
     def __iter__(self) -> Iterator[Played]:
         return iter(self._played)
 
-    def find(self, killmail_id: int) -> Played | None:
+    def head(self, index: int, /) -> Head:
+        """Tell id and time of one killmail."""
+        played = self._played[index]
+        return Head(played.killmail_id, played.killed_at_s)
+
+    def find(self, killmail_id: int, /) -> Played | None:
         """Return the killmail with this id, if it is one of these."""
         return self._by_id.get(killmail_id)
 

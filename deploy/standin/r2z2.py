@@ -4,7 +4,7 @@ Source: zKillboard's API reference and its queue code (read 2026-11-21).
 """
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
 
@@ -18,6 +18,8 @@ from deploy.standin.play import Play
 REFRESH_EVERY: Final = 51
 """`sequence.json` is written anew after so many killmails."""
 
+_DAY_S: Final = 86_400
+_PUBLISHED_AFTER_S: Final = 6 * 3_600
 _BAN_TEXT: Final = (
     b"exceeded rate limit of %d/s! ban will last up to 1 hour; every retry prolongs it"
 )
@@ -56,14 +58,15 @@ class R2z2:
     async def totals(self, request: web.Request) -> web.Response:
         """Answer how many killmails each finished day has."""
         refusal = await self._refusal(request)
-        totals = {day: len(played) for day, played in sorted(self._days().items())}
-        return self._counted("totals", refusal or _json(msgspec.json.encode(totals)))
+        if refusal is None:
+            totals = {day: len(indexes) for day, indexes in sorted(self._days().items())}
+            return self._counted("totals", _json(msgspec.json.encode(totals)))
+        return self._counted("totals", refusal)
 
     async def day(self, request: web.Request) -> web.Response:
         """Answer the ids and hashes of one day."""
         refusal = await self._refusal(request)
-        played = self._days().get(request.match_info["day"])
-        if refusal is None and played:
+        if refusal is None and (played := self._played_on(request.match_info["day"])):
             hashes = {str(one.killmail_id): one.killmail_hash for one in played}
             return self._counted("history", _json(msgspec.json.encode(hashes)))
         return self._counted("history", refusal or _not_found())
@@ -71,8 +74,7 @@ class R2z2:
     async def raw_day(self, request: web.Request) -> web.Response:
         """Answer the ESI bodies of one day, by id."""
         refusal = await self._refusal(request)
-        played = self._days().get(request.match_info["day"])
-        if refusal is None and played:
+        if refusal is None and (played := self._played_on(request.match_info["day"])):
             bodies = b",".join(b'"%d":%b' % (one.killmail_id, one.body) for one in played)
             return self._counted("history", _json(b"{" + bodies + b"}"))
         return self._counted("history", refusal or _not_found())
@@ -140,18 +142,20 @@ class R2z2:
         if slot.updates is not None:
             faults["rewrite"] += 1
 
-    def _days(self) -> dict[str, list[Played]]:
-        """Sort what is out by day; a day appears once its daily run (06:00 after it) is over."""
+    def _played_on(self, day: str) -> list[Played]:
+        killmails = self._play.deck.killmails
+        return [killmails[index] for index in self._days().get(day, ())]
+
+    def _days(self) -> dict[str, list[int]]:
+        """Sort what is out by day of the kill; a day is published at 06:00 of the next."""
         now_s = self._play.now_s()
-        last = datetime.fromtimestamp(now_s, UTC).date() - timedelta(days=1)
-        if datetime.fromtimestamp(now_s, UTC).hour < 6:
-            last -= timedelta(days=1)
-        days: dict[str, list[Played]] = {}
-        for one in self._play.deck.released_killmails(now_s):
-            day = datetime.fromtimestamp(one.killed_at_s, UTC).date()
-            if day <= last:
-                days.setdefault(day.strftime("%Y%m%d"), []).append(one)
-        return days
+        deck = self._play.deck
+        days: dict[int, list[int]] = {}
+        for index in deck.released_indexes(now_s):
+            day = deck.killmails.head(index).killed_at_s // _DAY_S
+            if (day + 1) * _DAY_S + _PUBLISHED_AFTER_S <= now_s:
+                days.setdefault(day, []).append(index)
+        return {f"{datetime.fromtimestamp(day * _DAY_S, UTC):%Y%m%d}": days[day] for day in days}
 
     def _counted(self, endpoint: str, answer: web.Response) -> web.Response:
         self._play.stats.requests["r2z2", endpoint, answer.status] += 1

@@ -12,7 +12,7 @@ import msgspec
 
 from actors.shared.killmail import killmail_hash, parse_killmail
 from deploy.standin import synthetic_types as types
-from deploy.standin.killmails import Played
+from deploy.standin.killmails import Head, Played
 from deploy.standin.zkb import make_zkb
 
 ENDLESS: Final = 900_000_000
@@ -20,8 +20,8 @@ ENDLESS: Final = 900_000_000
 
 FIRST_KILLMAIL_ID: Final = 140_000_000
 BEGINS_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
-KEPT: Final = 20_000
-"""Killmails held in memory; the others are made anew when asked for."""
+KEPT: Final = 100_000
+"""Most killmails held in memory; the others are made anew when asked for."""
 
 _BANDS: Final = {system: band for _, band, systems in types.BANDS for system in systems}
 _Choice = TypeVar("_Choice")
@@ -52,13 +52,15 @@ class SyntheticKillmails:
     def __iter__(self) -> Iterator[Played]:
         return (self._make(index) for index in range(self._count))
 
-    def find(self, killmail_id: int) -> Played | None:
+    def head(self, index: int, /) -> Head:
+        """Tell id and time of one killmail without making it."""
+        return Head(_killmail_id(index), int(self._clock.killed_at(index).timestamp()))
+
+    def find(self, killmail_id: int, /) -> Played | None:
         """Return the killmail with this id, if it is one of these."""
         index = (killmail_id - FIRST_KILLMAIL_ID) // 2
-        if not 0 <= index < self._count:
-            return None
-        played = self._make(index)
-        return played if played.killmail_id == killmail_id else None
+        known = 0 <= index < self._count and _killmail_id(index) == killmail_id
+        return self._make(index) if known else None
 
     def category_hints(self) -> Mapping[int, str]:
         """No made-up id lies where its number doesn't tell what it is."""
@@ -66,13 +68,18 @@ class SyntheticKillmails:
 
     def _make_anew(self, index: int) -> Played:
         random = Random(f"{self._seed} {index}")
-        killmail_id = FIRST_KILLMAIL_ID + 2 * index + random.randrange(2)
+        killmail_id = _killmail_id(index)
         killed_at = self._clock.killed_at(index)
         body = msgspec.json.encode(make_killmail(random, killmail_id, killed_at))
         killmail = parse_killmail(body)
         hash_ = killmail_hash(killmail)
         zkb = make_zkb(killmail, hash_, _BANDS)
         return Played(killmail_id, hash_, int(killed_at.timestamp()), body, zkb)
+
+
+def _killmail_id(index: int) -> int:
+    """Give every second id or so, with gaps of up to two."""
+    return FIRST_KILLMAIL_ID + 2 * index + (index * 40_503 >> 7 & 1)
 
 
 def make_killmail(random: Random, killmail_id: int, killed_at: datetime) -> dict[str, Any]:
@@ -110,7 +117,7 @@ def _attackers(random: Random, damage: int) -> list[dict[str, Any]]:
     _, fewest, most = _weighted(random, types.ATTACKER_COUNTS, _ATTACKER_SHARES)
     count = int(fewest * ((most + 1) / fewest) ** random.random())
     if random.random() < 0.148:
-        return _shared_damage(random, damage, [_npc(random) for _ in range(min(count, 8))])
+        return _shared_damage(random, damage, [_npc(random) for _ in range(min(count, 3))])
     alliance = _side(random, character=True) if count > 1 else None
     attackers = [_player(random, alliance) for _ in range(count)]
     if random.random() < 0.05:
@@ -185,13 +192,13 @@ def _items(random: Random, hull: types.Hull) -> list[dict[str, Any]]:
         if random.random() < 0.1:
             items += _stacks(random, types.IMPLANT_FLAG, 5, types.IMPLANT_IDS, most=1)
         return items
-    if high and random.random() < 0.45:
+    if high and random.random() < 0.3:
         items += _stacks(random, types.HIGH_FLAG, high, types.CHARGE_IDS, most=120)
     if mid and random.random() < 0.35:
         items += _stacks(random, types.DRONE_FLAG, 3, types.DRONE_IDS, most=5)
     stacks = min(int(random.expovariate(1 / hull.cargo)), 150)
     items += _stacks(random, types.CARGO_FLAG, stacks, types.CARGO_IDS, most=2_000)
-    if stacks and random.random() < 0.0095:
+    if stacks and random.random() < 0.018:
         items.append(_container(random))
     return items
 

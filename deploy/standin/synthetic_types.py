@@ -149,7 +149,7 @@ ATTACKER_COUNTS: Final = (
     (6.16, 10, 24),
     (2.21, 25, 49),
     (0.88, 50, 99),
-    (0.47, 100, 420),
+    (0.47, 100, 600),
 )
 """Share of killmails, fewest and most attackers."""
 

@@ -66,7 +66,7 @@ def test_a_server_tells_its_version(server: Server) -> None:
 @pytest.mark.service
 @pytest.mark.parametrize(
     ("asking", "answering"),
-    [pair for pair in permutations(MODULES, 2)],
+    list(permutations(MODULES, 2)),
     ids=lambda module: module.SERVER.name,
 )
 def test_another_kind_of_server_is_a_refusal(asking: ModuleType, answering: ModuleType) -> None:
