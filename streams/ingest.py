@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from actors.fetch import fetch
 from faust.types import EventT, StreamT
 
 from actors.broker import MAX_PRIORITY, enqueue
-from actors.fetch import fetch
 from actors.keep import keep
 from actors.reject import reject
 from actors.shared import topics

@@ -1,0 +1,32 @@
+"""The `killstream` command: one function a command; what a command needs is imported inside it."""
+
+import typer
+
+from deploy.cli import serve, watch
+from deploy.cli.standin import standin
+
+app = typer.Typer(
+    name="killstream",
+    help="Every killmail of EVE Online: live, complete, in the shape each reader wants.",
+    epilog="Settings are environment variables, KILLSTREAM_*: see deploy/README.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RUN, LOOK, DEVELOP = "Run it", "Look at it", "Develop with it"
+app.command(rich_help_panel=RUN)(serve.up)
+app.command(rich_help_panel=RUN)(serve.streams)
+app.command(rich_help_panel=RUN)(serve.actors)
+app.command(rich_help_panel=RUN)(serve.api)
+app.command(rich_help_panel=RUN)(serve.migrate)
+app.command(rich_help_panel=LOOK)(watch.status)
+app.command(rich_help_panel=LOOK)(watch.tail)
+app.command(rich_help_panel=LOOK)(watch.diagnose)
+app.command(rich_help_panel=DEVELOP)(serve.demo)
+app.command(rich_help_panel=DEVELOP)(standin)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

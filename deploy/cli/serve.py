@@ -1,0 +1,118 @@
+"""The commands that run something until they are told to stop."""
+
+import asyncio
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from actors.shared.settings import PREFIX, Settings
+from deploy.cli.process import configure, introduce, run
+
+
+class Queue(StrEnum):
+    """What actor processes can be limited to."""
+
+    DATABASE = "database"
+    ESI = "esi"
+
+
+def up() -> None:
+    """Run everything in this one process, on the configured upstream.
+
+    What has no URL in the settings runs inside: an event log in memory, the actors, an SQLite
+    file, the push channel. Open http://127.0.0.1:4000/graphql in a browser.
+    """
+    from deploy.embedded import run_embedded
+
+    run("up", run_embedded)
+
+
+def streams() -> None:
+    """Poll the source into Kafka and hand references to the actors.
+
+    Start as many as you like: one polls, another takes over when it dies; all share the topic.
+    """
+
+    async def main(settings: Settings, stop: asyncio.Event) -> None:
+        from streams.worker import run_streams
+
+        await run_streams(settings, stop)
+
+    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL")
+    run("streams", main)
+
+
+def actors(
+    queues: Annotated[
+        list[Queue] | None, typer.Option(help="Only these queues; again for more. All by default.")
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes to start.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Units of work at once in each.")] = 8,
+) -> None:
+    """Fetch, store and tell: the work that touches the world.
+
+    Start more where a queue grows: `--queues database` for storing, `--queues esi` for fetching
+    (ESI's budget is shared by all processes, however many). End the first process, it ends the
+    others; a process that dies takes the group down, so let a supervisor start it again.
+    """
+    from dramatiq.cli import main as dramatiq
+    from dramatiq.cli import make_argument_parser
+
+    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL")
+    configured = configure()
+    introduce("actors", configured)
+    arguments = ["actors.worker", f"--processes={processes}", f"--threads={threads}"]
+    if queues:
+        arguments += ["--queues", *queues]
+    sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
+
+
+def api() -> None:
+    """Serve GraphQL, the websocket and REST."""
+    from deploy.gateway import run_gateway
+
+    _needs("DATABASE_URL", "REDIS_URL")
+    run("api", run_gateway)
+
+
+def migrate() -> None:
+    """Bring the database to the newest schema. Safe to run again."""
+    from deploy.migrate import migrate as bring_up
+
+    configured = configure()
+    typer.echo(f"schema is at {asyncio.run(bring_up(configured))}")
+
+
+def demo(
+    for_s: Annotated[
+        float | None,
+        typer.Option("--for", min=5, help="End by itself after so many seconds, with a verdict."),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=0.01, help="Killmails a second.")] = 20.0,
+    port: Annotated[
+        int, typer.Option(min=0, help="Port of the gateway; 0 takes a free one.")
+    ] = 4000,
+) -> None:
+    """Show the whole system on made-up killmails: upstream, pipeline and a subscriber.
+
+    Nothing outside this machine is asked and nothing is kept. The last line of `--for` is JSON;
+    the exit code is 0 when nothing was lost and nothing came twice.
+    """
+    from deploy.demo import run_demo
+
+    raise typer.Exit(run_demo(for_s=for_s, rate_per_s=rate, port=port))
+
+
+def _needs(*names: str) -> None:
+    """Parts that run apart only meet at servers: end the command when one isn't named."""
+    missing = [PREFIX + name for name in names if not os.environ.get(PREFIX + name)]
+    if missing:
+        typer.echo(
+            f"killstream: set {', '.join(missing)}: processes meet at these servers"
+            " (`just services` gives them on this host, `killstream up` needs none)",
+            err=True,
+        )
+        raise typer.Exit(2)

@@ -1,0 +1,39 @@
+"""Serve the gateway with uvicorn, inside a running loop."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from api.app import create_app
+
+from actors.shared.settings import Settings
+
+
+class _Server(uvicorn.Server):
+    """Signals belong to the process that hosts the gateway."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set; open connections get a few seconds to end."""
+    server = _Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.api_host,
+            port=settings.api_port,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        )
+    )
+    serving = asyncio.create_task(server.serve())
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    server.should_exit = True
+    await serving

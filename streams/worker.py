@@ -1,0 +1,84 @@
+"""One streams process: the poller, the agents, the schedule."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiokafka import AIOKafkaProducer
+
+import streams.schedule  # the timers register themselves
+from actors.broker import enqueue
+from actors.reject import reject
+from actors.shared.database import check_schema, open_database
+from actors.shared.reference import Reference, encode_reference
+from actors.shared.settings import Settings
+from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, create_topics
+from streams.app import app
+from streams.ingest import broken
+from streams.poll import poll
+
+__all__ = ["run_streams", "streams"]
+
+
+async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
+    """Poll the source and feed the actors until `stop` is set.
+
+    Raises:
+        ExceptionGroup: of KillstreamErrors: the source is retired or misconfigured, or everything
+            is being refused.
+    """
+    async with AsyncExitStack() as stack:
+        await create_topics(settings)
+        database = await stack.enter_async_context(open_database(settings))
+        await check_schema(database)
+        producer = await stack.enter_async_context(_open_producer(settings))
+        await stack.enter_async_context(_agents())
+
+        async def send(references: Sequence[Reference]) -> None:
+            sent = [
+                await producer.send(
+                    RECEIVED.name,
+                    encode_reference(reference),
+                    key=str(reference.killmail_id).encode(),
+                )
+                for reference in references
+            ]
+            await asyncio.gather(*sent)
+
+        async def refuse(letters: Sequence[bytes]) -> None:
+            await enqueue(reject, list(letters))
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(poll(settings, database, send, refuse, stop))
+            watching = group.create_task(_raise_when_broken())
+            await stop.wait()
+            watching.cancel()
+
+
+async def _raise_when_broken() -> None:
+    raise await broken.get()
+
+
+@asynccontextmanager
+async def _open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        acks="all",
+        max_request_size=MAX_MESSAGE_BYTES,
+        max_batch_size=1024 * 1024,
+    )
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def _agents() -> AsyncIterator[None]:
+    app.finalize()
+    await app.start()
+    try:
+        yield
+    finally:
+        await app.stop()
