@@ -149,7 +149,8 @@ ATTACKER_COUNTS: Final = (
     (6.16, 10, 24),
     (2.21, 25, 49),
     (0.88, 50, 99),
-    (0.47, 100, 600),
+    (0.42, 100, 249),
+    (0.05, 250, 603),
 )
 """Share of killmails, fewest and most attackers."""
 
