@@ -30,9 +30,15 @@ class Lease:
 
 
 async def run_alone(
-    redis_url: str, name: str, work: Callable[[], Awaitable[None]], lease: Lease
+    redis_url: str,
+    name: str,
+    work: Callable[[], Awaitable[None]],
+    stop: asyncio.Event,
+    lease: Lease,
 ) -> None:
     """Wait for the lock, then work while it is held; without a Redis just work.
+
+    `stop` ends the waiting; ending the work is the work's own matter.
 
     The work is cancelled before a lease that can't be renewed runs out. A process that was
     suspended for longer than its lease notices only afterwards: what it guards must bear that.
@@ -47,7 +53,10 @@ async def run_alone(
     async with Redis.from_url(redis_url, socket_timeout=lease.renewed_every_s) as redis:
         lock = redis.lock(name, timeout=lease.lasts_s, thread_local=False)
         while not await lock.acquire(blocking=False):
-            await asyncio.sleep(_TRY_EVERY_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), _TRY_EVERY_S)
+            if stop.is_set():
+                return
         log.info("lock.held", name=name)
         try:
             await _work_while_renewing(lock, work, lease)

@@ -1,0 +1,156 @@
+"""Asking an upstream over HTTP: paced, bounded, patient.
+
+Trouble is shared: while one lasts, a single request at a time tries whether it is over.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import structlog
+
+from actors.shared.killmail import MAX_BODY_BYTES
+from actors.shared.settings import Settings
+from actors.shared.useragent import user_agent
+from streams.sources.pace import Pace
+from streams.sources.waits import Waits
+
+MAX_REDIRECTS: Final = 5
+MAX_ANSWER_BYTES: Final = MAX_BODY_BYTES
+
+log: Final = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, redirects followed."""
+
+    status: int
+    body: bytes
+    path: str
+    """Where the last redirect led."""
+    redirects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an answer is of no use, and how long to leave the upstream alone. Doubles."""
+
+    reason: str
+    wait_s: float
+    most_s: float
+
+
+Judge = Callable[[Answer], Trouble | None]
+
+
+@asynccontextmanager
+async def open_upstream(
+    settings: Settings, base_url: str, per_s: float, waits: Waits, judge: Judge
+) -> AsyncIterator["Upstream"]:
+    """Open the connections to one upstream.
+
+    Raises:
+        Misconfigured: a real upstream, and nobody to reach in the User-Agent.
+    """
+    async with aiohttp.ClientSession(
+        headers={"User-Agent": user_agent(settings, base_url), "Accept-Encoding": "gzip"},
+        timeout=aiohttp.ClientTimeout(total=waits.request_s),
+        cookie_jar=aiohttp.DummyCookieJar(),
+    ) as session:
+        yield Upstream(session, base_url.rstrip("/"), Pace(per_s), waits, judge)
+
+
+class Upstream:
+    """Gives answers that its judge finds nothing wrong with; until then it waits and asks again."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        pace: Pace,
+        waits: Waits,
+        judge: Judge,
+    ) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._pace = pace
+        self._waits = waits
+        self._judge = judge
+        self._one_at_a_time = asyncio.Lock()
+        self._failures = 0
+        self._since_s = 0.0
+        self._failed_s = 0.0
+        self._until_s = 0.0
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
+        """Ask until there is an answer to go on with; only cancelling ends the patience."""
+        while True:
+            if not self._failures:
+                answer = await self._try(path, params)
+            else:
+                async with self._one_at_a_time:
+                    await asyncio.sleep(self._until_s - asyncio.get_running_loop().time())
+                    answer = await self._try(path, params)
+            if answer is not None:
+                return answer
+
+    async def _try(self, path: str, params: Mapping[str, str] | None) -> Answer | None:
+        await self._pace.turn()
+        began_s = asyncio.get_running_loop().time()
+        try:
+            answer = await self._ask(path, params)
+            trouble = self._judge(answer)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = f"{type(error).__name__}: {error}".rstrip(": ")
+            trouble = Trouble(reason, self._waits.outage_s, self._waits.outage_most_s)
+        if trouble is not None:
+            self._failed(trouble, began_s)
+            return None
+        self._worked(began_s)
+        return answer
+
+    async def _ask(self, path: str, params: Mapping[str, str] | None) -> Answer:
+        async with self._session.get(
+            self._base_url + path, params=params, max_redirects=MAX_REDIRECTS
+        ) as response:
+            redirects = len(response.history)
+            self._pace.count(redirects)
+            body = await _read(response.content)
+            return Answer(response.status, body, response.url.path, redirects)
+
+    def _failed(self, trouble: Trouble, began_s: float) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if self._failures and began_s < self._failed_s:
+            # It was under way when the trouble showed: no new failure, but maybe a longer wait.
+            self._until_s = max(self._until_s, now_s + trouble.wait_s)
+            return
+        if not self._failures:
+            self._since_s = now_s
+            log.warning(
+                "upstream.away", url=self._base_url, reason=trouble.reason, wait_s=trouble.wait_s
+            )
+        wait_s = min(trouble.wait_s * 2**self._failures, trouble.most_s)
+        self._failures += 1
+        self._failed_s = now_s
+        self._until_s = now_s + wait_s
+
+    def _worked(self, began_s: float) -> None:
+        if self._failures and began_s >= self._failed_s:
+            away_s = asyncio.get_running_loop().time() - self._since_s
+            log.info("upstream.back", url=self._base_url, away_s=round(away_s, 1))
+            self._failures = 0
+
+
+async def _read(content: aiohttp.StreamReader) -> bytes:
+    """Read a body up to one byte above the limit; the rest stays unread."""
+    parts, size = [], 0
+    async for part in content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER_BYTES:
+            break
+    return b"".join(parts)[: MAX_ANSWER_BYTES + 1]

@@ -1,0 +1,28 @@
+"""How long a source waits for what. The defaults are the upstreams' rules; tests shorten them.
+
+Source: zKillboard's API reference on R2Z2, its RedisQ README (read 2026-11-21).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds, all of them."""
+
+    not_yet_s: float = 6.0
+    """After a 404 at the tip, before the same number is asked for again."""
+    late_s: tuple[float, ...] = (10.0, 60.0, 600.0)
+    """When a hole is looked at again: a file may come late."""
+    again_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 60.0, 300.0)
+    """When a place is read again that gave no JSON, or was to be read again and is away."""
+    ban_s: float = 300.0
+    """After a 403 or 429 of R2Z2; asking meanwhile would prolong the ban. Doubles."""
+    ban_most_s: float = 3600.0
+    too_fast_s: float = 5.0
+    """After a 429 of RedisQ."""
+    outage_s: float = 0.5
+    """After a 5xx, a timeout, a broken connection. Doubles."""
+    outage_most_s: float = 60.0
+    request_s: float = 30.0
+    """One request, the answer's body included; a RedisQ poll may wait 10 s for a killmail."""
