@@ -10,6 +10,9 @@ from broadcaster import Broadcast
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.budget import open_budget
+from actors.esi import Esi
+from actors.namebook import NameBook
 from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
@@ -27,8 +30,9 @@ class Resources:
     http: aiohttp.ClientSession
     redis: Redis | None
     """None when there is no Redis: what it would share stays in this process."""
-    names: dict[int, str | None] = field(default_factory=dict)
-    """Names met so far; None for ids that ESI doesn't know."""
+    esi: Esi
+    names: NameBook = field(default_factory=NameBook)
+    """Names met so far."""
 
 
 @asynccontextmanager
@@ -47,11 +51,16 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         )
         await producer.start()
         stack.push_async_callback(producer.stop)
-        http = await stack.enter_async_context(aiohttp.ClientSession())
+        connector = aiohttp.TCPConnector(limit=settings.esi_concurrency + 8)
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        )
         redis = Redis.from_url(settings.redis_url) if settings.redis_url else None
         if redis:
             stack.push_async_callback(redis.aclose)
-        opened = Resources(settings, database, events, producer, http, redis)
+        esi = Esi(settings, http, open_budget(settings, redis))
+        opened = Resources(settings, database, events, producer, http, redis, esi)
+        stack.push_async_callback(opened.names.close)
         _opened.append(opened)
         stack.callback(_opened.remove, opened)
         yield opened

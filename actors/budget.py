@@ -1,0 +1,384 @@
+"""What ESI still lets us send: one budget for all processes, and the pauses it asked for.
+
+ESI counts in a floating window: tokens spent at T are back at T + window, by its clock. We never
+count one back early: a request is reserved at the most it may cost, settled at what it did cost
+when the answer is here, and the window begins then. A reservation whose process died runs out by
+itself. Others may share our address, so when ESI says that less is left than we think, the
+difference counts as spent now. A budget that has heard nothing for a window (a first start, a
+Redis that forgot) sends one request alone and listens before it sends more.
+
+The budget is shared through Redis, or stands in this process where there is no Redis.
+
+Source: ESI's documentation of rate limiting (read 2026-11-21).
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from actors.shared.errors import NotYet
+from actors.shared.settings import Settings
+
+log: Final = structlog.get_logger()
+
+KILLMAIL: Final = "killmail"
+STATUS: Final = "status"
+BUCKETLESS: Final = "bucketless"
+"""Routes without a bucket: their errors are counted instead."""
+NOTHING: Final = "nothing"
+"""Sends nothing; reserving it tells whether everything is paused."""
+
+ALL: Final = "all"
+"""The pause of every route."""
+TRANQUILITY: Final = "tranquility"
+"""The pause while the game server is down: of every route but `/status`."""
+
+MOST_TOKENS: Final = 5
+"""The most that one request costs: an answer 4xx."""
+USUAL_TOKENS: Final = 2
+"""The cost of an answer 2xx."""
+SOON_MS: Final = 100
+"""The wait when answers that are under way will tell more."""
+ANSWER_MS: Final = 30_000
+"""By when a request is surely over; longer than the client's timeout."""
+DRIFT_MS: Final = 100
+"""How far ESI's clock and ours may drift apart in one window."""
+REDIS_TIMEOUT_S: Final = 3.0
+REDIS_AWAY_MS: Final = 5_000
+
+
+class Paused(NotYet):
+    """Nothing may be sent for `delay_ms`; `scope` says what is paused."""
+
+    def __init__(self, message: str, *, delay_ms: int, scope: str) -> None:
+        super().__init__(message, delay_ms=delay_ms)
+        self.scope = scope
+
+
+class Reservation(NamedTuple):
+    """Leave to send one request."""
+
+    group: str
+    id: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a budget holds: tokens per window by group. A group not named has no limit."""
+
+    tokens: Mapping[str, int]
+    window_ms: int
+
+    def most(self, group: str) -> int:
+        """Give the tokens to reserve for one request; 0 without a limit."""
+        return min(MOST_TOKENS, self.tokens.get(group, 0))
+
+
+class Budget(Protocol):
+    """The promises of both budgets."""
+
+    async def reserve(self, group: str) -> Reservation:
+        """Take leave to send one request. Each must be settled.
+
+        Raises:
+            Paused: ESI asked for a pause of this group or of everything.
+            NotYet: the tokens are spent, or nobody knows (Redis is away); with the time to wait.
+        """
+        ...
+
+    async def settle(
+        self, reservation: Reservation, tokens: int | None, remaining: int | None = None
+    ) -> None:
+        """Book what the request has cost, when its answer is here.
+
+        Args:
+            reservation: what `reserve` gave.
+            tokens: the cost; None when no answer came, so that nobody knows.
+            remaining: what ESI says is left.
+        """
+        ...
+
+    async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
+        """Hold a group, or `ALL`, or `TRANQUILITY`, back for a time. Never shortens a pause.
+
+        Returns:
+            Whether a pause begins; False when one goes on.
+        """
+        ...
+
+
+def open_budget(settings: Settings, redis: Redis | None) -> Budget:
+    """Give the budget that the settings ask for."""
+    terms = Terms({KILLMAIL: settings.esi_killmail_tokens}, settings.esi_window_s * 1000)
+    if redis is None:
+        return LocalBudget(terms)
+    return RedisBudget(terms, redis, urlsplit(settings.esi_url).netloc)
+
+
+def scopes_of(group: str) -> tuple[str, ...]:
+    """List the pauses that hold a group back."""
+    return (group, ALL) if group == STATUS else (group, ALL, TRANQUILITY)
+
+
+@dataclass
+class _Entry:
+    tokens: int
+    back_at_ms: float
+    under_way: bool = False
+
+
+@dataclass
+class _Group:
+    entries: dict[str, _Entry] = field(default_factory=dict)
+    known_until_ms: float = 0.0
+
+    def forget(self, now_ms: float) -> None:
+        for id_ in [id_ for id_, entry in self.entries.items() if entry.back_at_ms <= now_ms]:
+            del self.entries[id_]
+
+    def wait_ms(self, now_ms: float, tokens: int, limit: int) -> float:
+        """Tell how long until so many tokens are free."""
+        missing = sum(entry.tokens for entry in self.entries.values()) + tokens - limit
+        under_way = any(entry.under_way for entry in self.entries.values())
+        if under_way and (missing > 0 or self.known_until_ms <= now_ms):
+            return SOON_MS
+        if missing <= 0:
+            return 0
+        for entry in sorted(self.entries.values(), key=lambda entry: entry.back_at_ms):
+            missing -= entry.tokens
+            if missing <= 0:
+                return entry.back_at_ms - now_ms
+        raise AssertionError("what is reserved is never above the limit")
+
+
+class LocalBudget:
+    """The budget of one process, on one event loop. It forgets with the process."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._groups: dict[str, _Group] = {}
+        self._pauses: dict[str, tuple[float, str]] = {}
+
+    async def reserve(self, group: str) -> Reservation:
+        """Take leave to send one request."""
+        now_ms = _now_ms()
+        self._raise_paused(group, now_ms)
+        tokens = self._terms.most(group)
+        reservation = Reservation(group, uuid4().hex, tokens)
+        if tokens:
+            state = self._groups.setdefault(group, _Group())
+            state.forget(now_ms)
+            wait_ms = state.wait_ms(now_ms, tokens, self._terms.tokens[group])
+            if wait_ms:
+                raise _spent(group, wait_ms)
+            back_at_ms = now_ms + ANSWER_MS + self._terms.window_ms + DRIFT_MS
+            state.entries[reservation.id] = _Entry(tokens, back_at_ms, under_way=True)
+        return reservation
+
+    async def settle(
+        self, reservation: Reservation, tokens: int | None, remaining: int | None = None
+    ) -> None:
+        """Book what the request has cost."""
+        if not reservation.tokens:
+            return
+        now_ms = _now_ms()
+        window_ms = self._terms.window_ms + DRIFT_MS
+        state = self._groups[reservation.group]
+        state.forget(now_ms)
+        if tokens is None:
+            tokens, window_ms = reservation.tokens, window_ms + ANSWER_MS
+        known = state.entries.pop(reservation.id, None) is not None
+        state.entries[reservation.id] = _Entry(tokens, now_ms + window_ms)
+        if remaining is None:
+            return
+        if known:
+            state.known_until_ms = now_ms + window_ms
+        ours = sum(USUAL_TOKENS if e.under_way else e.tokens for e in state.entries.values())
+        others = self._terms.tokens[reservation.group] - ours - remaining
+        if others > 0:
+            state.entries[f"{reservation.id}:others"] = _Entry(others, now_ms + window_ms)
+
+    async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
+        """Hold a scope back."""
+        now_ms = _now_ms()
+        until_ms, _ = self._pauses.get(scope, (0.0, ""))
+        if now_ms + duration_ms > until_ms:
+            self._pauses[scope] = (now_ms + duration_ms, reason)
+        return until_ms <= now_ms
+
+    def _raise_paused(self, group: str, now_ms: float) -> None:
+        pauses = [(*self._pauses.get(scope, (0.0, "")), scope) for scope in scopes_of(group)]
+        until_ms, reason, scope = max(pauses)
+        if until_ms > now_ms:
+            raise Paused(reason, delay_ms=int(until_ms - now_ms) + 1, scope=scope)
+
+
+class RedisBudget:
+    """The budget of all processes that share a Redis; by its clock, one script a step.
+
+    Without Redis nothing may be sent: never is a lost budget an endless one.
+    """
+
+    def __init__(self, terms: Terms, redis: Redis, name: str) -> None:
+        self._terms = terms
+        self._prefix = f"{{killstream:esi:{name}}}"
+        self._reserve = redis.register_script(_RESERVE)
+        self._settle = redis.register_script(_SETTLE)
+        self._pause = redis.register_script(_PAUSE)
+
+    async def reserve(self, group: str) -> Reservation:
+        """Take leave to send one request."""
+        tokens = self._terms.most(group)
+        reservation = Reservation(group, uuid4().hex, tokens)
+        scopes = scopes_of(group)
+        keys = [*self._keys(group), *(self._pause_key(scope) for scope in scopes)]
+        hold_ms = ANSWER_MS + self._terms.window_ms + DRIFT_MS
+        limit = self._terms.tokens.get(group, 0)
+        try:
+            wait_ms, paused, reason = await _within_timeout(
+                self._reserve, keys, [reservation.id, tokens, limit, hold_ms, SOON_MS]
+            )
+        except (RedisError, OSError, TimeoutError) as error:
+            raise NotYet(f"no budget without Redis: {error}", delay_ms=REDIS_AWAY_MS) from error
+        if paused:
+            raise Paused(reason.decode(), delay_ms=wait_ms, scope=scopes[paused - 1])
+        if wait_ms:
+            raise _spent(group, wait_ms)
+        return reservation
+
+    async def settle(
+        self, reservation: Reservation, tokens: int | None, remaining: int | None = None
+    ) -> None:
+        """Book what the request has cost; while Redis is away the reservation stands for it."""
+        group, id_, reserved = reservation
+        if not reserved:
+            return
+        window_ms = self._terms.window_ms + DRIFT_MS
+        if tokens is None:
+            tokens, window_ms = reserved, window_ms + ANSWER_MS
+        left = -1 if remaining is None else remaining
+        limit = self._terms.tokens[group]
+        arguments = [id_, reserved, tokens, limit, window_ms, left, USUAL_TOKENS]
+        try:
+            await _within_timeout(self._settle, self._keys(group), arguments)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("redis is away, a request stays booked at its most", why=str(error))
+
+    async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
+        """Hold a scope back; when Redis is away nothing is sent anyway."""
+        try:
+            begins = await _within_timeout(
+                self._pause, [self._pause_key(scope)], [duration_ms, reason]
+            )
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("redis is away, a pause isn't noted", scope=scope, why=str(error))
+            return True
+        return bool(begins)
+
+    def _keys(self, group: str) -> list[str]:
+        return [f"{self._prefix}:{group}:spent", f"{self._prefix}:{group}:known"]
+
+    def _pause_key(self, scope: str) -> str:
+        return f"{self._prefix}:pause:{scope}"
+
+
+async def _within_timeout(
+    script: Callable[..., Awaitable[Any]], keys: Iterable[str], arguments: Iterable[Any]
+) -> Any:
+    async with asyncio.timeout(REDIS_TIMEOUT_S):
+        return await script(keys=list(keys), args=list(arguments))
+
+
+def _spent(group: str, wait_ms: float) -> NotYet:
+    return NotYet(f"ESI's {group} budget is spent", delay_ms=int(wait_ms) + 1)
+
+
+def _now_ms() -> float:
+    return time.monotonic() * 1000
+
+
+_SPENT: Final = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+
+-- Entries are "way:5:id" (under way), "spent:2:id" or "others:7:id", by the time they come back.
+local function spent(usual)
+  local entries = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
+  local total, under_way, parts = 0, 0, {}
+  for i = 1, #entries, 2 do
+    local kind, tokens = string.match(entries[i], '^(%a+):(%d+):')
+    tokens = tonumber(tokens)
+    if kind == 'way' then
+      under_way = under_way + 1
+      if usual then tokens = usual end
+    end
+    total = total + tokens
+    parts[#parts + 1] = {tokens, tonumber(entries[i + 1])}
+  end
+  return total, under_way, parts
+end
+"""
+
+_RESERVE: Final = (
+    _SPENT
+    + """
+local id, tokens, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local hold, soon = tonumber(ARGV[4]), tonumber(ARGV[5])
+local longest, paused = 0, 0
+for i = 3, #KEYS do
+  local left = redis.call('PTTL', KEYS[i])
+  if left > longest then longest, paused = left, i - 2 end
+end
+if paused > 0 then return {longest, paused, redis.call('GET', KEYS[paused + 2])} end
+if tokens == 0 then return {0, 0, ''} end
+
+local total, under_way, parts = spent()
+local missing = total + tokens - limit
+if under_way > 0 and (missing > 0 or redis.call('EXISTS', KEYS[2]) == 0) then
+  return {soon, 0, ''}
+end
+for _, part in ipairs(parts) do
+  if missing <= 0 then break end
+  missing = missing - part[1]
+  if missing <= 0 then return {math.max(part[2] - now, 1), 0, ''} end
+end
+redis.call('ZADD', KEYS[1], now + hold, 'way:' .. tokens .. ':' .. id)
+redis.call('PEXPIRE', KEYS[1], hold)
+return {0, 0, ''}
+"""
+)
+
+_SETTLE: Final = (
+    _SPENT
+    + """
+local id, reserved, tokens, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local window, remaining, usual = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+local known = redis.call('ZREM', KEYS[1], 'way:' .. reserved .. ':' .. id)
+redis.call('ZADD', KEYS[1], now + window, 'spent:' .. tokens .. ':' .. id)
+if remaining >= 0 then
+  if known == 1 then redis.call('SET', KEYS[2], 1, 'PX', window) end
+  local others = limit - spent(usual) - remaining
+  if others > 0 then
+    redis.call('ZADD', KEYS[1], now + window, 'others:' .. others .. ':' .. id)
+  end
+end
+if redis.call('PTTL', KEYS[1]) < window then redis.call('PEXPIRE', KEYS[1], window) end
+return 0
+"""
+)
+
+_PAUSE: Final = """
+local left = redis.call('PTTL', KEYS[1])
+if left < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1]) end
+return left <= 0 and 1 or 0
+"""
