@@ -2,6 +2,6 @@
 
 import typer
 
-from deploy.cli.standin import standin
+from deploy.standin.command import standin
 
 typer.run(standin)

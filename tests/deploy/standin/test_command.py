@@ -1,0 +1,66 @@
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from urllib.request import urlopen
+
+import msgspec
+import pytest
+
+COMMAND = [sys.executable, "-m", "deploy.standin"]
+
+
+def run(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*COMMAND, "--port", "0", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_command_says_where_it_serves_and_ends_with_its_counts(ending: signal.Signals) -> None:
+    with run("--synthetic", "--count", "5", "--hole-rate", "0.5", "--no-limits") as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert "makes up 5 killmails from seed 1, all at once, limits off" in line
+        url = line.split()[2].removesuffix(":")
+        with urlopen(f"{url}/standin/faults") as answer:
+            faults = msgspec.json.decode(answer.read())
+        with urlopen(f"{url}/ephemeral/sequence.json") as answer:
+            assert answer.status == 200
+        process.send_signal(ending)
+        output, errors = process.communicate()
+    assert (faults["hole_rate"], faults["limits"]) == (0.5, False)
+    assert process.returncode == 0, errors
+    assert '"sequence":{"200":1}' in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--killmails", "missing.jsonl"], "missing.jsonl"),
+        (["--hole-rate", "7"], "hole_rate"),
+        (["--synthetic", "--killmails", "x"], "choose one"),
+        (["--begin", "soon"], "--begin"),
+    ],
+)
+def test_wrong_options_end_the_command_with_the_reason(arguments: list[str], said: str) -> None:
+    with run(*arguments) as process:
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert said in errors
+
+
+def test_file_is_played_at_a_rate(killmails_file: Path) -> None:
+    with run("--killmails", str(killmails_file), "--rate", "0.001") as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        url = line.split()[2].removesuffix(":")
+        with urlopen(f"{url}/standin/stats") as answer:
+            deck = msgspec.json.decode(answer.read())["deck"]
+        process.terminate()
+        process.communicate()
+    assert "0.001 per second, limits on" in line
+    assert (deck["released"], deck["total"]) == (1, 10)
