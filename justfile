@@ -21,3 +21,36 @@ setup:
 lock:
     uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
         --no-emit-index-url --no-header --no-annotate --quiet -o requirements.txt
+
+# Make PostgreSQL, Redis, RabbitMQ and Apache Kafka reachable on 127.0.0.1.
+services: setup
+    @python -m deploy.local up
+
+# Show the whole system on made-up killmails: one process, then open the printed address.
+demo *args: setup
+    @killstream demo {{ args }}
+
+# Run everything in one process on the real upstream (set KILLSTREAM_CONTACT).
+up *args: setup
+    @killstream up {{ args }}
+
+# Format and fix.
+fmt: setup
+    ruff format --quiet .
+    ruff check --fix .
+
+# Lint, types, layers.
+check: setup
+    ruff format --check .
+    ruff check .
+    mypy
+    lint-imports
+
+# Test all, on real servers: `just test -k feed` for some of it.
+test *args: setup services
+    @if [ "${CI:-}" = true ]; then just check; fi
+    python -m pytest {{ args }}
+
+# Measure: drain, drain-esi, push. The last line is JSON.
+bench name *args: setup services
+    @python -m tests.bench.{{ replace(name, "-", "_") }} {{ args }}

@@ -7,12 +7,13 @@ batch, so nothing is lost on the way; after a crash some come twice, which the a
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
-from actors.fetch import fetch
-from faust.types import EventT, StreamT
+from faust.streams import Stream
+from faust.types import ChannelT, EventT, StreamT
 
 from actors.broker import MAX_PRIORITY, enqueue
+from actors.fetch import fetch
 from actors.keep import keep
 from actors.reject import reject
 from actors.shared import topics
@@ -43,7 +44,7 @@ broken: Final[asyncio.Queue[TooManyRejects]] = asyncio.Queue()
 async def ingest(stream: StreamT[bytes]) -> None:
     """Hand references to the actors, in batches as large as what waits."""
     rejects_in_a_row = 0
-    async for event in stream.noack().events():
+    async for event in cast(Stream[bytes], stream).noack().events():
         batch = [event, *_waiting(stream, len(event.value))]
         refused, passed_on = await hand_over([event.value for event in batch])
         for event in batch:
@@ -61,7 +62,9 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
 
     Returns when the broker has them all.
     """
-    with_body, without_body, letters = [], [], []
+    with_body: list[bytes] = []
+    without_body: list[bytes] = []
+    letters: list[bytes] = []
     for value in values:
         try:
             reference = decode_reference(value)
@@ -80,7 +83,7 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
 
 def _waiting(stream: StreamT[bytes], size: int) -> Iterator[EventT[bytes]]:
     """Take what already waits behind the first event of a batch, without waiting for more."""
-    queue = stream.channel.queue
+    queue = cast(ChannelT[bytes], stream.channel).queue
     for _ in range(BATCH_REFERENCES - 1):
         if size >= BATCH_BYTES or queue.empty():
             return

@@ -5,7 +5,7 @@ from actors.tell import sweep
 from streams.app import app
 
 
-@app.timer(interval=30.0, on_leader=True)
+@app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
 async def sweep_untold() -> None:
     """Have the entries told that a crash left untold."""
     await enqueue(sweep)

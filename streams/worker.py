@@ -10,12 +10,14 @@ import streams.schedule  # the timers register themselves
 from actors.broker import enqueue
 from actors.reject import reject
 from actors.shared.database import check_schema, open_database
+from actors.shared.letter import letter
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, create_topics
 from streams.app import app
 from streams.ingest import broken
 from streams.poll import poll
+from streams.sources.step import Refused
 
 __all__ = ["run_streams", "streams"]
 
@@ -45,8 +47,11 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
             ]
             await asyncio.gather(*sent)
 
-        async def refuse(letters: Sequence[bytes]) -> None:
-            await enqueue(reject, list(letters))
+        async def refuse(refused: Sequence[Refused]) -> None:
+            letters = [
+                letter(r.reason, r.value, source=r.source, position=r.position) for r in refused
+            ]
+            await enqueue(reject, letters)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(poll(settings, database, send, refuse, stop))

@@ -26,14 +26,24 @@ _decoder: Final = msgspec.json.Decoder(Letter)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def letter(reason: str, value: bytes, reference: Reference | None = None) -> bytes:
-    """Write a letter; bytes that aren't UTF-8 are escaped, so that nothing is lost."""
+def letter(
+    reason: str,
+    value: bytes,
+    reference: Reference | None = None,
+    *,
+    source: str | None = None,
+    position: int | None = None,
+) -> bytes:
+    """Write a letter; bytes that aren't UTF-8 are escaped, so that nothing is lost.
+
+    Where it came from is the reference's place, or the given one when there is no reference.
+    """
     return _encoder.encode(
         Letter(
             reason=reason,
             value=value.decode("utf-8", "backslashreplace"),
-            source=reference.source if reference else None,
-            position=reference.position if reference else None,
+            source=reference.source if reference else source,
+            position=reference.position if reference else position,
             killmail_id=reference.killmail_id if reference else None,
         )
     )

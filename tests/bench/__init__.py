@@ -1,0 +1,1 @@
+"""Measurements, `just bench NAME`: each prints one JSON object as its last line."""

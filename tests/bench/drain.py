@@ -1,0 +1,133 @@
+"""`just bench drain`: killmails a second, from the topic's backlog and polled, to stored and told.
+
+One streams, one actors and one api process on real servers; all play the same killmails.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import itertools
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from sqlalchemy import func, select
+
+from actors.shared.database import open_database
+from actors.shared.settings import Settings
+from actors.shared.tables import FEED
+from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, create_topics
+from deploy.eventlog import free_port
+from tests.bench.report import report
+from tests.support.killmails import describe, play_arguments, references
+from tests.support.processes import cpu_s, killstream, server_pids
+from tests.support.servers import empty_servers
+
+TIMEOUT_S = 600
+
+
+async def from_backlog(count: int) -> dict[str, Any]:
+    """Fill the topic first, then start the pipeline."""
+    async with empty_servers() as settings, standin() as url:
+        settings = settings.model_copy(update={"source": "none", "esi_url": url})
+        values = list(itertools.islice(references(), count))
+        await produce(settings, values)
+        return await drained(settings, len(values))
+
+
+async def polled(count: int) -> dict[str, Any]:
+    """Poll each killmail from the stand-in, as fast as it goes."""
+    async with empty_servers() as settings, standin() as url:
+        settings = settings.model_copy(
+            update={"r2z2_url": url, "esi_url": url, "r2z2_requests_per_s": 100_000.0}
+        )
+        return await drained(settings, count)
+
+
+@contextlib.asynccontextmanager
+async def standin() -> AsyncIterator[str]:
+    """Run the stand-in, without limits, on all killmails at once."""
+    port = free_port()
+    with tempfile.TemporaryDirectory() as logs:
+        arguments = [*play_arguments(), f"--port={port}", "--no-limits"]
+        log = Path(logs) / "standin.log"
+        async with killstream("standin", *arguments, settings=Settings(), log=log) as process:
+            await process.says("stand-in at")
+            yield f"http://127.0.0.1:{port}"
+
+
+async def produce(settings: Settings, values: list[bytes]) -> None:
+    """Put references on the topic."""
+    await create_topics(settings)
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        max_request_size=MAX_MESSAGE_BYTES,
+        max_batch_size=1024 * 1024,
+        linger_ms=5,
+    )
+    await producer.start()
+    sent = [
+        await producer.send(RECEIVED.name, value, key=str(i).encode())
+        for i, value in enumerate(values)
+    ]
+    await asyncio.gather(*sent)
+    await producer.stop()
+
+
+async def drained(settings: Settings, count: int) -> dict[str, Any]:
+    """Run the pipeline until `count` killmails are told; give the rate and who used the CPU."""
+    settings = settings.model_copy(update={"api_port": free_port()})
+    with tempfile.TemporaryDirectory() as logs:
+        folder = Path(logs)
+        async with (
+            killstream("api", settings=settings, log=folder / "api.log") as api,
+            killstream("actors", settings=settings, log=folder / "actors.log") as actors,
+        ):
+            before = {name: cpu_s(pids) for name, pids in server_pids().items()}
+            async with killstream("streams", settings=settings, log=folder / "s.log") as streams:
+                rate = await told_per_s(settings, count)
+                used = {
+                    "streams": cpu_s([streams.pid]),
+                    "actors": cpu_s([actors.pid]),
+                    "api": cpu_s([api.pid]),
+                } | {name: cpu_s(pids) - before[name] for name, pids in server_pids().items()}
+    return {
+        "killmails": count,
+        "per_s": round(rate, 1),
+        "cpu_ms_per_killmail": {k: round(v * 1000 / count, 3) for k, v in used.items()},
+    }
+
+
+async def told_per_s(settings: Settings, count: int) -> float:
+    """Wait until `count` entries are told; give the rate from the first stored to the last told."""
+    told = select(func.count(FEED.c.told_at), func.min(FEED.c.stored_at), func.max(FEED.c.told_at))
+    async with open_database(settings) as database, asyncio.timeout(TIMEOUT_S):
+        while True:
+            async with database.connect() as connection:
+                done, first, last = (await connection.execute(told)).one()
+            if done >= count:
+                seconds: float = (last - first).total_seconds()
+                return count / seconds
+            await asyncio.sleep(0.5)
+
+
+async def main() -> None:
+    """Measure both ways."""
+    parser = argparse.ArgumentParser(prog="just bench drain", description=__doc__)
+    parser.add_argument("--killmails", type=int, default=57_959)
+    parser.add_argument("--only", choices=["backlog", "polled"])
+    arguments = parser.parse_args()
+    print(describe())
+    figures: dict[str, Any] = {}
+    for way, run in {"backlog": from_backlog, "polled": polled}.items():
+        if arguments.only in (None, way):
+            result = await run(arguments.killmails)
+            figures[f"{way}_per_s"] = result.pop("per_s")
+            figures[way] = result
+    report("drain", figures)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,124 @@
+"""Killstream's own processes, as an operator starts them; and what CPU they used."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from actors.shared.settings import PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+KILLSTREAM = str(Path(sys.executable).parent / "killstream")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Killstream:
+    """One `killstream` process, its log in a file."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self.process = process
+        self.log = log
+        self.pid = process.pid
+
+    async def stop(self) -> int:
+        """End it as an operator does; give its exit code."""
+        if self.process.returncode is None:
+            self.process.send_signal(signal.SIGTERM)
+        return await self.process.wait()
+
+    async def kill(self) -> None:
+        """End it and its children as a crash does."""
+        if self.process.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)
+        await self.process.wait()
+
+    async def says(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
+        """Wait until its output matches; fail with the output when it ends or time is over."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                if match := re.search(pattern, self.log.read_text()):
+                    return match
+                if self.process.returncode is not None:
+                    raise AssertionError(f"ended before {pattern!r}:\n{self.log.read_text()}")
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def killstream(*command: str, settings: Settings, log: Path) -> AsyncIterator[Killstream]:
+    """Start `killstream COMMAND` with these settings; end it with the block."""
+    started = await start_killstream(*command, settings=settings, log=log)
+    try:
+        yield started
+    finally:
+        try:
+            async with asyncio.timeout(30):
+                await started.stop()
+        finally:
+            await started.kill()
+
+
+async def start_killstream(*command: str, settings: Settings, log: Path) -> Killstream:
+    """Start `killstream COMMAND` with these settings, in a process group of its own."""
+    with log.open("ab") as output:
+        process = await asyncio.create_subprocess_exec(
+            KILLSTREAM,
+            *command,
+            cwd=ROOT,
+            env=environment(settings),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return Killstream(process, log)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Write settings as the environment of a process."""
+    ours = {
+        PREFIX + name.upper(): str(value)
+        for name, value in settings.model_dump(exclude_defaults=True).items()
+    }
+    return {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)} | ours
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """Sum the CPU seconds of processes and all their descendants."""
+    tree = _children()
+    wanted, seen = list(pids), set()
+    while wanted:
+        pid = wanted.pop()
+        if pid not in seen:
+            seen.add(pid)
+            wanted += tree.get(pid, [])
+    return sum(_cpu_s(pid) for pid in seen)
+
+
+def server_pids() -> dict[str, list[int]]:
+    """Find the processes of the tests' own servers."""
+    folder = Path(os.environ.get("KILLSTREAM_SERVICES_DIR", ROOT / ".killstream/test-servers"))
+    return {file.stem: [json.loads(file.read_text())["pid"]] for file in folder.glob("*.json")}
+
+
+def _children() -> dict[int, list[int]]:
+    tree: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it just ended
+        tree.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    return tree
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / TICKS_PER_S

@@ -1,0 +1,92 @@
+"""The tests' own servers: started by `just test` on ports of their own, emptied at will."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pika
+from aiokafka.admin import AIOKafkaAdminClient
+from redis.asyncio import Redis
+
+from actors.shared.settings import PREFIX, Settings
+from deploy.migrate import migrate
+
+ROOT = Path(__file__).parents[2]
+
+
+def server_urls() -> dict[str, str]:
+    """Read the URLs of the servers that belong to the tests, as settings by name."""
+    folder = os.environ.get("KILLSTREAM_SERVICES_DIR", str(ROOT / ".killstream/test-servers"))
+    lines = (Path(folder) / "services.env").read_text().splitlines()
+    return {
+        name.removeprefix(PREFIX).lower(): value
+        for name, _, value in (line.partition("=") for line in lines if "=" in line)
+    }
+
+
+@asynccontextmanager
+async def empty_servers() -> AsyncIterator[Settings]:
+    """Empty RabbitMQ, Redis and Kafka, make a fresh database; give settings that name them.
+
+    Only for servers of the tests' own: what they hold is deleted.
+    """
+    urls = server_urls()
+    await asyncio.to_thread(_empty_rabbitmq, urls["rabbitmq_url"])
+    await _empty_redis(urls["redis_url"])
+    await _empty_kafka(urls["kafka_url"])
+    async with fresh_database(urls["database_url"]) as database_url:
+        settings = Settings(**{**urls, "database_url": database_url})  # type: ignore[arg-type]
+        await migrate(settings)
+        yield settings
+
+
+@asynccontextmanager
+async def fresh_database(url: str | None = None) -> AsyncIterator[str]:
+    """Create a database on the tests' PostgreSQL; drop it at the end."""
+    parts = urlsplit(url or server_urls()["database_url"])
+    admin = parts._replace(scheme="postgresql").geturl()
+    name = f"killstream_test_{uuid.uuid4().hex[:12]}"
+    await _execute(admin, f"CREATE DATABASE {name}")
+    try:
+        yield parts._replace(path=f"/{name}").geturl()
+    finally:
+        await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+def _empty_rabbitmq(url: str) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    for queue in ("database", "esi"):
+        for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
+            connection.channel().queue_delete(name)
+    connection.close()
+
+
+async def _empty_redis(url: str) -> None:
+    async with Redis.from_url(url) as redis:
+        await redis.flushdb()
+
+
+async def _empty_kafka(url: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=urlsplit(url).netloc)
+    await admin.start()
+    try:
+        ours = [t for t in await admin.list_topics() if t.startswith("killm") or "killstream" in t]
+        if ours:
+            await admin.delete_topics(ours)
+        while set(ours) & set(await admin.list_topics()):
+            await asyncio.sleep(0.1)
+    finally:
+        await admin.close()
