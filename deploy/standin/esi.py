@@ -52,7 +52,8 @@ class Route(NamedTuple):
 
 
 Handler = Callable[[web.Request], web.Response]
-_Ids = Annotated[list[int], msgspec.Meta(min_length=1, max_length=1000)]
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+_Ids = Annotated[list[_Int64], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class Esi:
@@ -245,7 +246,8 @@ class Esi:
 
 def _check_compatibility_date(request: web.Request, now_s: float) -> web.Response | None:
     """Refuse a date that isn't one, or lies ahead of the API's day, which turns at 11:00 UTC."""
-    given = request.headers.get("X-Compatibility-Date") or request.query.get("compatibility_date")
+    by_query = request.query.get("compatibility_date")
+    given = request.headers.get("X-Compatibility-Date", by_query)
     if given is None:
         return None
     try:

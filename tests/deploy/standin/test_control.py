@@ -1,7 +1,10 @@
+import asyncio
+import inspect
 from typing import Any
 
 import pytest
 
+from deploy.standin.command import standin
 from deploy.standin.faults import Faults
 from tests.deploy.standin.conftest import Start
 
@@ -59,6 +62,28 @@ async def test_holes_switched_on_appear_behind_what_was_asked_for(start: Start) 
     assert statuses[:30] == seen == [200] * 30
     assert statuses.count(200) == 100
     assert statuses.count(404) == numbers - 100 > 0
+
+
+@pytest.mark.parametrize(
+    ("switch", "path"),
+    [("r2z2_latency_ms", "/ephemeral/sequence.json"), ("esi_latency_ms", "/status")],
+)
+async def test_latency_holds_back_one_upstream_only(start: Start, switch: str, path: str) -> None:
+    client = await start(faults={switch: 600_000})
+    waiting = asyncio.create_task(client.get(path))
+    other = {"/status": "/ephemeral/sequence.json", "/ephemeral/sequence.json": "/status"}[path]
+    for _ in range(20):
+        assert (await client.get(other)).status == 200
+    assert not waiting.done()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+def test_command_has_an_option_for_each_switch() -> None:
+    options = set(inspect.signature(standin).parameters)
+    assert options >= set(Faults.__struct_fields__) - {"unknown_ids"}
+    assert "unknown_id" in options
 
 
 async def test_stats_count_by_upstream_endpoint_and_status(start: Start) -> None:
