@@ -1,5 +1,6 @@
 """The ESI client against a stand-in, and what actors sent while it was used."""
 
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,14 +8,12 @@ from typing import Any
 import aiohttp
 import dramatiq
 from dramatiq.brokers.stub import StubBroker
-from sqlalchemy import insert
 
 from actors.broker import broker
 from actors.budget import Budget, open_budget
 from actors.esi import Esi
 from actors.resources import Resources, open_resources
 from actors.shared.settings import Settings
-from actors.shared.tables import NAMES
 from deploy.eventlog import open_event_log
 from deploy.migrate import migrate
 from deploy.standin.faults import Faults
@@ -54,3 +53,20 @@ async def opened_resources(settings: Settings) -> AsyncIterator[Resources]:
         await migrate(chosen)
         async with open_resources(chosen) as opened:
             yield opened
+
+
+async def run(unit: dramatiq.Actor[..., Any], *args: Any) -> None:
+    """Run a unit of work here and now, as its worker would."""
+    await inspect.unwrap(unit.fn)(*args)
+
+
+def sent(queue: str) -> list[dramatiq.Message[Any]]:
+    """Take what was sent to a queue and not taken yet; delayed messages come last."""
+    assert isinstance(broker, StubBroker)
+    messages = []
+    for name in (queue, f"{queue}.DQ"):
+        waiting = broker.queues[name]
+        while not waiting.empty():
+            messages.append(dramatiq.Message.decode(waiting.get_nowait()))
+            waiting.task_done()
+    return messages

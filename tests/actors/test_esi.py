@@ -1,0 +1,318 @@
+"""The ESI client against the stand-in, and against servers that say what it never says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import aiohttp
+import pytest
+from aiohttp import web
+from redis.asyncio import Redis
+
+from actors import esi as esi_module
+from actors.budget import BUCKETLESS, KILLMAIL, LocalBudget, Paused, RedisBudget, Terms
+from actors.esi import Answer, Esi, Garbled, Refused, Unavailable, tokens_of
+from actors.shared.errors import NotYet
+from actors.shared.killmail import MAX_BODY_BYTES
+from actors.shared.settings import Settings
+from deploy.standin.killmails import Played
+from deploy.standin.server import Standin
+from tests.support.esi import esi_client, set_faults, standin
+from tests.support.servers import server_urls
+
+Say = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
+
+
+@asynccontextmanager
+async def esi_that_says(say: Say) -> AsyncIterator[Esi]:
+    """Open a client of a server that answers everything in one way."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", say)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = Settings(esi_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with aiohttp.ClientSession() as http:
+        yield Esi(settings, http, LocalBudget(Terms({KILLMAIL: 3600}, 900_000)))
+    await runner.cleanup()
+
+
+def requests(upstream: Standin, endpoint: str) -> int:
+    """Count what the stand-in was asked at one endpoint."""
+    counted = upstream.play.stats.requests.items()
+    return sum(count for (_, asked, _), count in counted if asked == endpoint)
+
+
+async def get(esi: Esi, played: Played) -> bytes:
+    """Fetch a killmail, however long we are told to wait."""
+    while True:
+        try:
+            return await esi.killmail(played.killmail_id, played.killmail_hash)
+        except NotYet as wait:
+            await asyncio.sleep(wait.delay_ms / 1000)
+
+
+async def test_body_is_what_esi_gave_byte_for_byte() -> None:
+    async with standin(50) as upstream, esi_client(upstream) as esi:
+        for played in upstream.deck.killmails:
+            assert await esi.killmail(played.killmail_id, played.killmail_hash) == played.body
+
+
+async def test_wrong_hash_is_refused_at_once() -> None:
+    async with standin() as upstream, esi_client(upstream) as esi:
+        with pytest.raises(Refused, match=r"422.*Invalid killmail_id and/or killmail_hash"):
+            await esi.killmail(upstream.deck.killmails[0].killmail_id, "0" * 40)
+        assert requests(upstream, "killmail") == 1
+
+
+async def test_known_etag_is_answered_304_and_costs_one_token() -> None:
+    async with standin() as upstream, esi_client(upstream) as esi:
+        played = upstream.deck.killmails[0]
+        path = f"/killmails/{played.killmail_id}/{played.killmail_hash}"
+        first = await esi.ask(KILLMAIL, path, lambda answer: answer)
+        again = await esi.ask(KILLMAIL, path, lambda answer: answer, etag=first.headers["ETag"])
+        assert (first.status, again.status, again.body) == (200, 304, b"")
+        assert again.number("X-Ratelimit-Used") == tokens_of(304) == 1
+
+
+async def test_nothing_is_lost_when_a_fifth_of_the_answers_is_502() -> None:
+    async with standin(100) as upstream, esi_client(upstream) as esi:
+        set_faults(upstream, esi_error_rate=0.2)
+        wanted = list(upstream.deck.killmails)
+        bodies = await asyncio.gather(*(patiently(esi, played) for played in wanted))
+        assert bodies == [played.body for played in wanted]
+        assert upstream.play.stats.faults["esi_error"] > 0
+
+
+async def patiently(esi: Esi, played: Played) -> bytes:
+    while True:
+        try:
+            return await get(esi, played)
+        except Unavailable:
+            continue
+
+
+async def test_gives_up_for_now_when_esi_keeps_failing() -> None:
+    async with standin() as upstream, esi_client(upstream) as esi:
+        set_faults(upstream, esi_fail_next=4, esi_error_status=500)
+        played = upstream.deck.killmails[0]
+        with pytest.raises(Unavailable, match="500"):
+            await esi.killmail(played.killmail_id, played.killmail_hash)
+        assert requests(upstream, "killmail") == 4
+        assert await get(esi, played) == played.body
+
+
+@pytest.mark.service
+async def test_two_processes_never_go_above_the_budget_and_use_it() -> None:
+    tokens, window_s = 40, 1.0
+    async with (
+        standin(60, esi_tokens=tokens, esi_window_s=window_s) as upstream,
+        Redis.from_url(server_urls()["redis_url"]) as redis,
+    ):
+        set_faults(upstream, esi_latency_ms=20)
+        terms = Terms({KILLMAIL: tokens}, int(window_s * 1000))
+        name = uuid4().hex
+        mine, yours = RedisBudget(terms, redis, name), RedisBudget(terms, redis, name)
+        async with esi_client(upstream, mine) as one, esi_client(upstream, yours) as two:
+            wanted = list(upstream.deck.killmails)
+            bodies = await asyncio.gather(
+                *(get(esi, played) for esi, played in zip([one, two] * 30, wanted, strict=True))
+            )
+        assert bodies == [played.body for played in wanted]
+        counted = upstream.control.counted()["esi"]
+        assert counted["refused"] == 0
+        assert tokens - 5 < counted["tokens_highest"] <= tokens
+
+
+async def test_a_restart_learns_from_esi_what_was_spent_before() -> None:
+    async with standin(60, esi_tokens=40) as upstream:
+        wanted = list(upstream.deck.killmails)
+        async with esi_client(upstream, esi_killmail_tokens=40) as esi:
+            for played in wanted[:16]:
+                await esi.killmail(played.killmail_id, played.killmail_hash)
+        async with esi_client(upstream, esi_killmail_tokens=40) as esi:
+            answers = await asyncio.gather(
+                *(esi.killmail(p.killmail_id, p.killmail_hash) for p in wanted[16:]),
+                return_exceptions=True,
+            )
+        assert sum(isinstance(answer, bytes) for answer in answers) == 2
+        assert sum(isinstance(answer, NotYet) for answer in answers) == 42
+        assert upstream.control.counted()["esi"]["refused"] == 0
+
+
+async def test_429_pauses_the_group_until_retry_after() -> None:
+    asked = 0
+
+    async def say(_: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        return web.json_response({"error": "slow down"}, status=429, headers={"Retry-After": "77"})
+
+    async with esi_that_says(say) as esi:
+        with pytest.raises(NotYet) as wait:
+            await esi.killmail(1, "0" * 40)
+        assert wait.value.delay_ms == 77_000
+        with pytest.raises(Paused):
+            await esi.killmail(1, "0" * 40)
+        assert asked == 1
+
+
+async def test_420_pauses_every_route_until_the_reset() -> None:
+    async with standin(esi_errors=1) as upstream, esi_client(upstream) as esi:
+        async with aiohttp.ClientSession() as somebody_else:
+            await somebody_else.post(f"{upstream.url}/universe/names", json=[0])
+        played = upstream.deck.killmails[0]
+        with pytest.raises(NotYet, match="error budget") as wait:
+            await esi.killmail(played.killmail_id, played.killmail_hash)
+        assert 0 < wait.value.delay_ms <= 60_000
+        before = upstream.play.stats.requests.total()
+        with pytest.raises(Paused):
+            await esi.names([30000142])
+        with pytest.raises(Paused):
+            await esi.killmail(played.killmail_id, played.killmail_hash)
+        assert upstream.play.stats.requests.total() == before
+
+
+async def test_few_errors_left_pause_only_the_routes_that_count_them() -> None:
+    async with standin(esi_errors=esi_module.LEAST_ERRORS_LEFT) as upstream:
+        set_faults(upstream, unknown_ids=(30000142,))
+        async with esi_client(upstream) as esi:
+            with pytest.raises(Refused):
+                await esi.names([30000142])
+            with pytest.raises(Paused, match="errors are left") as paused:
+                await esi.names([30000144])
+            assert paused.value.scope == BUCKETLESS
+            played = upstream.deck.killmails[0]
+            assert await get(esi, played) == played.body
+
+
+async def test_waits_while_tranquility_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esi_module, "STATUS_S", 0.3)
+    async with standin() as upstream, esi_client(upstream) as esi:
+        set_faults(upstream, tranquility_down=True)
+        wanted = list(upstream.deck.killmails)[:20]
+        outcomes = await asyncio.gather(
+            *(esi.killmail(p.killmail_id, p.killmail_hash) for p in wanted), return_exceptions=True
+        )
+        assert all(isinstance(outcome, NotYet | Unavailable) for outcome in outcomes)
+        asked = requests(upstream, "killmail")
+        with pytest.raises(Paused, match="Tranquility is down"):
+            await esi.names([30000142])
+        await asyncio.sleep(0.35)
+        with pytest.raises(NotYet, match="Tranquility is down"):
+            await esi.killmail(wanted[0].killmail_id, wanted[0].killmail_hash)
+        assert requests(upstream, "killmail") == asked  # only /status was asked meanwhile
+        set_faults(upstream, tranquility_down=False)
+        assert await get(esi, wanted[0]) == wanted[0].body
+
+
+async def test_outages_while_tranquility_is_up_pause_nothing() -> None:
+    async with standin() as upstream, esi_client(upstream) as esi:
+        set_faults(upstream, esi_fail_next=esi_module.OUTAGES_IN_A_ROW)
+        wanted = list(upstream.deck.killmails)[:2]
+        bodies = [await patiently(esi, played) for played in wanted]
+        assert bodies == [played.body for played in wanted]
+        assert requests(upstream, "status") == 1
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>maintenance</html>", b"{}", b'{"killmail_id":1', b" " * (MAX_BODY_BYTES + 1)],
+    ids=["html", "empty", "cut", "huge"],
+)
+async def test_what_is_no_killmail_is_garbled(body: bytes) -> None:
+    async def say(_: web.Request) -> web.Response:
+        return web.Response(body=body, content_type="application/json")
+
+    async with esi_that_says(say) as esi:
+        with pytest.raises(Garbled):
+            await esi.killmail(1, "0" * 40)
+
+
+async def test_the_body_of_another_killmail_is_garbled() -> None:
+    async with standin() as upstream:
+        other = upstream.deck.killmails[0]
+
+        async def say(_: web.Request) -> web.Response:
+            return web.Response(body=other.body, content_type="application/json")
+
+        async with esi_that_says(say) as esi:
+            with pytest.raises(Garbled, match=f"the body is of killmail {other.killmail_id}"):
+                await esi.killmail(1, "0" * 40)
+
+
+async def test_unexpected_refusal_pauses_instead_of_asking_on() -> None:
+    async def say(_: web.Request) -> web.Response:
+        return web.Response(status=403, text="banned")
+
+    async with esi_that_says(say) as esi:
+        with pytest.raises(NotYet, match=r"403.*banned"):
+            await esi.killmail(1, "0" * 40)
+        with pytest.raises(Paused):
+            await esi.killmail(1, "0" * 40)
+
+
+async def test_redirects_are_not_followed() -> None:
+    async def say(_: web.Request) -> web.Response:
+        raise web.HTTPFound("http://127.0.0.1:1/elsewhere")
+
+    async with esi_that_says(say) as esi:
+        with pytest.raises(NotYet, match="302"):
+            await esi.killmail(1, "0" * 40)
+
+
+async def test_nobody_there_costs_no_tokens() -> None:
+    async with standin() as upstream:
+        url = upstream.url
+    budget = LocalBudget(Terms({KILLMAIL: 5}, 900_000))
+    async with aiohttp.ClientSession() as http:
+        esi = Esi(Settings(esi_url=url), http, budget)
+        with pytest.raises(Unavailable, match="can't be reached"):
+            await esi.killmail(1, "0" * 40)
+    await budget.reserve(KILLMAIL)
+
+
+async def test_says_who_asks_and_which_version_of_esi_is_meant() -> None:
+    heard: list[web.Request] = []
+
+    async def say(request: web.Request) -> web.Response:
+        heard.append(request)
+        return web.json_response([{"id": 7, "name": "Seven", "category": "inventory_type"}])
+
+    async with esi_that_says(say) as esi:
+        assert [found.name for found in await esi.names([7])] == ["Seven"]
+    headers = heard[0].headers
+    assert headers["User-Agent"].startswith("killstream/")
+    assert headers["X-Compatibility-Date"] == "2026-08-18"
+    assert headers["Accept-Encoding"] == "gzip"
+    assert (heard[0].method, heard[0].path) == ("POST", "/universe/names")
+
+
+async def test_compressed_answers_are_understood() -> None:
+    async def say(_: web.Request) -> web.Response:
+        answer = web.json_response([{"id": 7, "name": "Seven", "category": "inventory_type"}])
+        answer.enable_compression(web.ContentCoding.gzip)
+        return answer
+
+    async with esi_that_says(say) as esi:
+        assert [found.id for found in await esi.names([7])] == [7]
+
+
+@pytest.mark.parametrize(
+    ("status", "tokens"),
+    [(200, 2), (304, 1), (404, 5), (422, 5), (429, 0), (500, 0), (504, 0)],
+)
+def test_cost_of_an_answer(status: int, tokens: int) -> None:
+    assert tokens_of(status) == tokens
+
+
+def test_headers_that_are_no_numbers_are_passed_over() -> None:
+    answer = Answer(429, {"Retry-After": "Sat, 21 Nov 2026 11:00:00 GMT"}, b"")
+    assert answer.number("Retry-After") is None
+    assert answer.ms("Retry-After") == esi_module.UNTOLD_MS

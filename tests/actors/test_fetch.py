@@ -1,0 +1,205 @@
+"""Fetching: each reference ends at `keep`, at `reject`, or comes again; none is lost."""
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors import esi as esi_module
+from actors import fetch as fetch_module
+from actors.fetch import fetch
+from actors.keep import read, store
+from actors.resources import Resources
+from actors.shared.letter import read_letter
+from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.settings import Settings
+from deploy.standin.killmails import Played
+from deploy.standin.server import Standin
+from tests.support.esi import opened_resources, run, sent, set_faults, standin
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
+
+
+@pytest.fixture(autouse=True)
+def _empty_queues() -> Iterator[None]:
+    yield
+    for queue in ("database", "esi"):
+        sent(queue)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Standin]:
+    async with standin(200) as started:
+        yield started
+
+
+@pytest.fixture
+async def opened(upstream: Standin, tmp_path: Path) -> AsyncIterator[Resources]:
+    settings = Settings(esi_url=upstream.url, data_dir=tmp_path, esi_killmail_tokens=0)
+    async with opened_resources(settings) as resources:
+        yield resources
+
+
+def a_reference(played: Played, position: int = 0, **changes: Any) -> Reference:
+    reference = Reference(
+        source="redisq:test/queue",
+        position=position,
+        as_of=1_700_000_000.0,
+        killmail_id=played.killmail_id,
+        hash=played.killmail_hash,
+        zkb=msgspec.Raw(played.zkb),
+    )
+    return msgspec.structs.replace(reference, **changes)
+
+
+def encoded(references: Iterable[Reference]) -> list[bytes]:
+    return [encode_reference(reference) for reference in references]
+
+
+def kept() -> list[Reference]:
+    """Take the references that were sent to `keep`."""
+    messages = sent("database")
+    assert {message.actor_name for message in messages} <= {"keep"}
+    return [decode_reference(value) for message in messages for value in message.args[0]]
+
+
+async def test_hands_on_each_reference_with_the_exact_body(
+    opened: Resources, upstream: Standin
+) -> None:
+    wanted = [a_reference(played, i) for i, played in enumerate(upstream.deck.killmails)]
+    await run(fetch, encoded(wanted))
+    whole = [
+        a_reference(played, i, body=msgspec.Raw(played.body))
+        for i, played in enumerate(upstream.deck.killmails)
+    ]
+    assert encoded(kept()) == encoded(whole)
+    assert sent("esi") == []
+
+
+async def test_two_places_of_one_killmail_are_fetched_once_and_both_handed_on(
+    opened: Resources, upstream: Standin
+) -> None:
+    played = upstream.deck.killmails[0]
+    await run(fetch, encoded([a_reference(played, 1), a_reference(played, 2)]))
+    assert [(r.position, bytes(r.body)) for r in kept()] == [(1, played.body), (2, played.body)]
+    assert upstream.play.stats.requests["esi", "killmail", 200] == 1
+
+
+async def test_stored_bodies_are_not_asked_for_again(opened: Resources, upstream: Standin) -> None:
+    stored, new = list(upstream.deck.killmails)[:2]
+    whole = a_reference(stored, body=msgspec.Raw(stored.body))
+    await store(opened.database, read(encoded([whole]))[0])
+    await run(fetch, encoded([a_reference(stored, 1), a_reference(new, 2)]))
+    assert [bytes(r.body) for r in kept()] == [stored.body, new.body]
+    assert upstream.play.stats.requests["esi", "killmail", 200] == 1
+
+
+async def test_a_hash_that_differs_from_the_stored_one_is_asked_for(
+    opened: Resources, upstream: Standin
+) -> None:
+    stored = upstream.deck.killmails[0]
+    whole = a_reference(stored, body=msgspec.Raw(stored.body))
+    await store(opened.database, read(encoded([whole]))[0])
+    await run(fetch, encoded([a_reference(stored, hash="0" * 40)]))
+    assert upstream.play.stats.requests["esi", "killmail", 422] == 1
+
+
+async def test_a_refused_one_comes_once_more_alone_and_is_rejected_then(
+    opened: Resources, upstream: Standin
+) -> None:
+    good, bad = list(upstream.deck.killmails)[:2]
+    wrong = a_reference(bad, 8, hash="0" * 40)
+    await run(fetch, encoded([a_reference(good, 7), wrong]))
+    assert [r.killmail_id for r in kept()] == [good.killmail_id]
+
+    (again,) = sent("esi")
+    assert list(again.args) == [encoded([wrong]), 1]
+    assert again.options["eta"] > again.message_timestamp
+
+    await run(fetch, *again.args)
+    assert sent("esi") == []
+    (rejected,) = sent("database")
+    assert rejected.actor_name == "reject"
+    (letter,) = map(read_letter, rejected.args[0])
+    assert "Invalid killmail_id and/or killmail_hash" in letter.reason
+    assert (letter.source, letter.position, letter.killmail_id) == (
+        "redisq:test/queue",
+        8,
+        bad.killmail_id,
+    )
+    assert letter.value.encode() == encode_reference(wrong)
+
+
+async def test_what_is_no_reference_is_rejected_and_the_rest_goes_on(
+    opened: Resources, upstream: Standin
+) -> None:
+    played = upstream.deck.killmails[0]
+    await run(fetch, [b"{}", *encoded([a_reference(played)])])
+    to_keep, to_reject = sent("database")
+    assert (to_keep.actor_name, to_reject.actor_name) == ("keep", "reject")
+    assert read_letter(to_reject.args[0][0]).value == "{}"
+
+
+async def test_an_outage_puts_off_what_failed_and_never_rejects(
+    opened: Resources, upstream: Standin
+) -> None:
+    wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.deck.killmails))
+    set_faults(upstream, esi_error_rate=1.0, esi_error_status=500)
+    await run(fetch, wanted)
+    for _ in range(3):
+        assert sent("database") == []
+        (again,) = sent("esi")
+        assert sorted(again.args[0]) == sorted(wanted)
+        assert again.args[1] == 0
+        await run(fetch, *again.args)
+    set_faults(upstream)
+    (again,) = sent("esi")
+    await run(fetch, *again.args)
+    assert len(kept()) == len(wanted)
+
+
+async def test_nothing_is_lost_when_a_third_of_the_answers_is_502(
+    opened: Resources, upstream: Standin
+) -> None:
+    wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.deck.killmails))
+    set_faults(upstream, esi_error_rate=0.33)
+    await run(fetch, wanted)
+    got = {r.killmail_id for r in kept()}
+    while messages := sent("esi"):
+        for message in messages:
+            await run(fetch, *message.args)
+        got |= {r.killmail_id for r in kept()}
+    assert got == {played.killmail_id for played in upstream.deck.killmails}
+
+
+async def test_what_the_budget_does_not_allow_now_comes_again_in_time(tmp_path: Path) -> None:
+    async with standin(30, esi_tokens=40) as upstream:
+        settings = Settings(esi_url=upstream.url, data_dir=tmp_path, esi_killmail_tokens=40)
+        async with opened_resources(settings):
+            wanted = [a_reference(played, i) for i, played in enumerate(upstream.deck.killmails)]
+            await run(fetch, encoded(wanted))
+        got = {r.killmail_id for r in kept()}
+        (again,) = sent("esi")
+        later = {decode_reference(value).killmail_id for value in again.args[0]}
+        delay_ms = again.options["eta"] - again.message_timestamp
+        assert len(got) == 18  # 36 tokens spent; what is left wouldn't pay for an error
+        assert got | later == {r.killmail_id for r in wanted}
+        assert not got & later
+        assert 200_000 <= delay_ms <= fetch_module.LONGEST_DELAY_MS
+        assert upstream.control.counted()["esi"]["refused"] == 0
+
+
+async def test_messages_to_keep_stay_below_their_size(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch_module, "MESSAGE_BYTES", 20_000)
+    wanted = [a_reference(played, i) for i, played in enumerate(upstream.deck.killmails)]
+    await run(fetch, encoded(wanted))
+    messages = sent("database")
+    assert len(messages) > 1
+    assert sum(len(message.args[0]) for message in messages) == len(wanted)
