@@ -2,8 +2,11 @@
 
 import typer
 
-from deploy.cli import serve, watch
+from deploy.cli import serve
+from deploy.cli.diagnose import diagnose
 from deploy.cli.standin import standin
+from deploy.cli.status import status
+from deploy.cli.tail import tail
 
 app = typer.Typer(
     name="killstream",
@@ -11,6 +14,7 @@ app = typer.Typer(
     epilog="Settings are environment variables, KILLSTREAM_*: see deploy/README.md.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
 
@@ -20,9 +24,9 @@ app.command(rich_help_panel=RUN)(serve.streams)
 app.command(rich_help_panel=RUN)(serve.actors)
 app.command(rich_help_panel=RUN)(serve.api)
 app.command(rich_help_panel=RUN)(serve.migrate)
-app.command(rich_help_panel=LOOK)(watch.status)
-app.command(rich_help_panel=LOOK)(watch.tail)
-app.command(rich_help_panel=LOOK)(watch.diagnose)
+app.command(rich_help_panel=LOOK)(status)
+app.command(rich_help_panel=LOOK)(tail)
+app.command(rich_help_panel=LOOK)(diagnose)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 

@@ -23,7 +23,10 @@ def up() -> None:
     """Run everything in this one process, on the configured upstream.
 
     What has no URL in the settings runs inside: an event log in memory, the actors, an SQLite
-    file, the push channel. Open http://127.0.0.1:4000/graphql in a browser.
+    file, the push channel. Open http://127.0.0.1:4000/graphql in a browser. A crash loses nothing:
+    the next start goes on where the stored killmails end.
+
+    Example: KILLSTREAM_CONTACT=you@example.org killstream up
     """
     from deploy.embedded import run_embedded
 
@@ -34,6 +37,9 @@ def streams() -> None:
     """Poll the source into Kafka and hand references to the actors.
 
     Start as many as you like: one polls, another takes over when it dies; all share the topic.
+    Needs Kafka, RabbitMQ and a database in the settings; `just services` starts them on this host.
+
+    Example: KILLSTREAM_CONTACT=you@example.org killstream streams
     """
 
     async def main(settings: Settings, stop: asyncio.Event) -> None:
@@ -57,6 +63,8 @@ def actors(
     Start more where a queue grows: `--queues database` for storing, `--queues esi` for fetching
     (ESI's budget is shared by all processes, however many). End the first process, it ends the
     others; a process that dies takes the group down, so let a supervisor start it again.
+
+    Example: killstream actors --queues database --processes 2
     """
     from dramatiq.cli import main as dramatiq
     from dramatiq.cli import make_argument_parser
@@ -71,7 +79,13 @@ def actors(
 
 
 def api() -> None:
-    """Serve GraphQL, the websocket and REST."""
+    """Serve GraphQL, the websocket and REST.
+
+    It asks the database and listens to Redis; it never processes, so start as many as clients need.
+    GET /health says whether it is well, GET /metrics is for Prometheus.
+
+    Example: KILLSTREAM_API_HOST=0.0.0.0 killstream api
+    """
     from deploy.gateway import run_gateway
 
     _needs("DATABASE_URL", "REDIS_URL")
@@ -79,7 +93,13 @@ def api() -> None:
 
 
 def migrate() -> None:
-    """Bring the database to the newest schema. Safe to run again."""
+    """Bring the database to the newest schema. Safe to run again.
+
+    Run it once before the other processes start, and after each update. `killstream up` does it
+    by itself.
+
+    Example: killstream migrate
+    """
     from deploy.migrate import migrate as bring_up
 
     configured = configure()
@@ -100,6 +120,8 @@ def demo(
 
     Nothing outside this machine is asked and nothing is kept. The last line of `--for` is JSON;
     the exit code is 0 when nothing was lost and nothing came twice.
+
+    Example: killstream demo --for 30 --rate 100
     """
     from deploy.demo import run_demo
 
