@@ -6,7 +6,7 @@ batch, so nothing is lost on the way; after a crash some come twice, which the a
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, cast
 
 from faust.streams import Stream
@@ -26,6 +26,10 @@ BATCH_REFERENCES: Final = 200
 """Most references in one message to the actors; one when no more are waiting."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Size above which a batch takes no more."""
+BACKLOG_REFERENCES: Final = 10
+"""So many at once are a backlog: its batch may wait for more."""
+FILL_S: Final = 0.005
+"""How long a batch from a backlog waits for more, again while more comes."""
 REJECTS_IN_A_ROW: Final = 1_000
 """Refusals without one good reference between, after which it must be us who are wrong."""
 
@@ -45,7 +49,7 @@ async def ingest(stream: StreamT[bytes]) -> None:
     """Hand references to the actors, in batches as large as what waits."""
     rejects_in_a_row = 0
     async for event in cast(Stream[bytes], stream).noack().events():
-        batch = [event, *_waiting(stream, len(event.value))]
+        batch = await _batch(stream, event)
         refused, passed_on = await hand_over([event.value for event in batch])
         for event in batch:
             event.ack()
@@ -81,17 +85,30 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
     return len(letters), len(values) - len(letters)
 
 
-def _waiting(stream: StreamT[bytes], size: int) -> Iterator[EventT[bytes]]:
-    """Take what already waits behind the first event of a batch, without waiting for more."""
+async def _batch(stream: StreamT[bytes], first: EventT[bytes]) -> list[EventT[bytes]]:
+    """Take what waits behind the first event; only a backlog is given time to fill the batch."""
+    batch = [first]
+    size = len(first.value)
+    while len(batch) < BATCH_REFERENCES and size < BATCH_BYTES:
+        more = _waiting(stream, BATCH_REFERENCES - len(batch))
+        batch += more
+        size += sum(len(event.value) for event in more)
+        if not more or len(batch) < BACKLOG_REFERENCES:
+            break
+        await asyncio.sleep(FILL_S)
+    return batch
+
+
+def _waiting(stream: StreamT[bytes], limit: int) -> list[EventT[bytes]]:
+    """Take up to `limit` events that have come already, without waiting for more."""
     queue = cast(ChannelT[bytes], stream.channel).queue
-    for _ in range(BATCH_REFERENCES - 1):
-        if size >= BATCH_BYTES or queue.empty():
-            return
+    taken: list[EventT[bytes]] = []
+    while len(taken) < limit and not queue.empty():
         event: EventT[bytes] = queue.get_nowait()
         message = event.message
         if message.generation_id != app.consumer_generation_id:
             continue  # from before a rebalance: whoever has the partition now gets it again
         message.tracked = True
         app.consumer.track_message(message)
-        size += len(event.value)
-        yield event
+        taken.append(event)
+    return taken

@@ -21,7 +21,6 @@ async def open_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
         engine = create_async_engine(
             settings.database_dsn,
             pool_size=settings.database_pool_size,
-            pool_pre_ping=True,
             json_serializer=_json_text,
             json_deserializer=str,
         )

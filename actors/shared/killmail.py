@@ -113,10 +113,11 @@ def killmail_hash(killmail: Killmail) -> str:
     """Compute the hash that belongs to a killmail's id.
 
     SHA-1 over the victim's and the final blow's character_id (or "None"), the victim's ship and
-    the kill's Windows file time. It covers only those four, and one hash may stand on several
-    killmails: the key is the id.
+    the kill's Windows file time. Where nobody has the final blow the first attacker counts. It
+    covers only those four, and one hash may stand on several killmails: the key is the id.
     """
-    final_blow = next((a for a in killmail.attackers if a.final_blow), None)
+    first = killmail.attackers[0] if killmail.attackers else None
+    final_blow = next((a for a in killmail.attackers if a.final_blow), first)
     unix_s = int(killmail.killmail_time.astimezone(UTC).timestamp())
     file_time = (unix_s + _WINDOWS_EPOCH_S) * 10_000_000
     parts = (

@@ -87,7 +87,7 @@ async def drained(settings: Settings, count: int) -> dict[str, Any]:
         ):
             before = {name: cpu_s(pids) for name, pids in server_pids().items()}
             async with killstream("streams", settings=settings, log=folder / "s.log") as streams:
-                rate = await told_per_s(settings, count)
+                rate, batch = await told_per_s(settings, count)
                 used = {
                     "streams": cpu_s([streams.pid]),
                     "actors": cpu_s([actors.pid]),
@@ -96,20 +96,29 @@ async def drained(settings: Settings, count: int) -> dict[str, Any]:
     return {
         "killmails": count,
         "per_s": round(rate, 1),
+        "killmails_per_transaction": round(batch, 1),
         "cpu_ms_per_killmail": {k: round(v * 1000 / count, 3) for k, v in used.items()},
     }
 
 
-async def told_per_s(settings: Settings, count: int) -> float:
-    """Wait until `count` entries are told; give the rate from the first stored to the last told."""
-    told = select(func.count(FEED.c.told_at), func.min(FEED.c.stored_at), func.max(FEED.c.told_at))
+async def told_per_s(settings: Settings, count: int) -> tuple[float, float]:
+    """Wait until `count` entries are told.
+
+    Gives the rate from the first stored to the last told, and the mean size of a transaction.
+    """
+    told = select(
+        func.count(FEED.c.told_at),
+        func.min(FEED.c.stored_at),
+        func.max(FEED.c.told_at),
+        func.count(FEED.c.stored_at.distinct()),
+    )
     async with open_database(settings) as database, asyncio.timeout(TIMEOUT_S):
         while True:
             async with database.connect() as connection:
-                done, first, last = (await connection.execute(told)).one()
+                done, first, last, transactions = (await connection.execute(told)).one()
             if done >= count:
                 seconds: float = (last - first).total_seconds()
-                return count / seconds
+                return count / seconds, count / transactions
             await asyncio.sleep(0.5)
 
 
