@@ -1,0 +1,231 @@
+"""Names: on both databases, asked of ESI once, remembered, and never at the cost of its limits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from actors import esi as esi_module
+from actors import namebook
+from actors.namebook import NameBook
+from actors.names import known_names, resolve_names
+from actors.resources import Resources
+from actors.shared.errors import NotYet
+from actors.shared.settings import Settings
+from actors.shared.tables import NAMES
+from deploy.standin.server import Standin
+from tests.support.esi import opened_resources, run, sent, set_faults, standin
+from tests.support.servers import fresh_database
+
+LONG_MS = 20_000
+CHARACTERS = range(95_000_000, 95_000_300)
+
+
+@pytest.fixture(autouse=True)
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
+
+
+@pytest.fixture(autouse=True)
+def _empty_queue() -> Iterator[None]:
+    yield
+    sent("esi")
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Standin]:
+    async with standin(1) as started:
+        yield started
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+async def settings(
+    request: pytest.FixtureRequest, upstream: Standin, tmp_path: Path
+) -> AsyncIterator[Settings]:
+    chosen = Settings(esi_url=upstream.url, data_dir=tmp_path)
+    if request.param == "sqlite":
+        yield chosen
+    else:
+        async with fresh_database() as database_url:
+            yield chosen.model_copy(update={"database_url": database_url})
+
+
+@pytest.fixture
+async def opened(settings: Settings) -> AsyncIterator[Resources]:
+    async with opened_resources(settings) as resources:
+        yield resources
+
+
+def expected(upstream: Standin, ids: range) -> dict[int, str]:
+    found = {id_: upstream.play.names.find(id_) for id_ in ids}
+    return {id_: name.name for id_, name in found.items() if name}
+
+
+def asked(upstream: Standin, status: int = 200) -> int:
+    return upstream.play.stats.requests["esi", "names", status]
+
+
+async def stored(opened: Resources) -> dict[int, tuple[str | None, str | None]]:
+    async with opened.database.connect() as connection:
+        rows = await connection.execute(select(NAMES))
+        return {row.id: (row.name, row.category) for row in rows}
+
+
+async def test_asks_esi_once_and_remembers(opened: Resources, upstream: Standin) -> None:
+    names = expected(upstream, CHARACTERS)
+    assert len(names) == len(CHARACTERS)
+    assert await known_names(CHARACTERS, LONG_MS) == names
+    assert await known_names(CHARACTERS, 0) == names
+    assert asked(upstream) == 1
+    assert await stored(opened) == {id_: (name, "character") for id_, name in names.items()}
+
+
+async def test_another_process_takes_them_from_the_table(
+    settings: Settings, upstream: Standin
+) -> None:
+    for _ in range(2):
+        async with opened_resources(settings):
+            assert await known_names(CHARACTERS, LONG_MS) == expected(upstream, CHARACTERS)
+    assert asked(upstream) == 1
+
+
+async def test_concurrent_batches_ask_for_an_id_once(opened: Resources, upstream: Standin) -> None:
+    set_faults(upstream, esi_latency_ms=100)
+    halves = [CHARACTERS[:200], CHARACTERS[100:], CHARACTERS]
+    found = await asyncio.gather(*(known_names(ids, LONG_MS) for ids in halves))
+    assert found == [expected(upstream, ids) for ids in halves]
+    assert asked(upstream) == 2  # the first 200, and the 100 that weren't among them
+
+
+async def test_more_than_esi_takes_at_once(opened: Resources, upstream: Standin) -> None:
+    many = range(95_000_000, 95_002_500)
+    assert await known_names(many, LONG_MS) == expected(upstream, many)
+    assert asked(upstream) == 3
+
+
+async def test_unknown_ids_are_found_out_and_remembered(
+    opened: Resources, upstream: Standin
+) -> None:
+    unknown = {CHARACTERS[17], CHARACTERS[200]}
+    set_faults(upstream, unknown_ids=tuple(unknown))
+    names = expected(upstream, CHARACTERS)
+    known = {id_: name for id_, name in names.items() if id_ not in unknown}
+    assert await known_names(CHARACTERS, LONG_MS) == known
+    refused = asked(upstream, 404)
+    assert 0 < refused <= 20
+    assert {id_ for id_, (name, _) in (await stored(opened)).items() if name is None} == unknown
+
+    opened.names.known.clear()  # as after a restart
+    assert await known_names(CHARACTERS, LONG_MS) == known
+    assert asked(upstream, 404) == refused
+
+
+async def test_unknown_ids_are_asked_for_again_after_a_day(
+    opened: Resources, upstream: Standin
+) -> None:
+    ids = CHARACTERS[:2]
+    set_faults(upstream, unknown_ids=tuple(ids))
+    assert await known_names(ids, LONG_MS) == {}
+    async with opened.database.begin() as connection:
+        yesterday = datetime.now(UTC) - timedelta(days=1, seconds=1)
+        await connection.execute(update(NAMES).values(checked_at=yesterday))
+    opened.names.known.clear()
+    set_faults(upstream)
+    assert await known_names(ids, LONG_MS) == expected(upstream, ids)
+
+
+async def test_a_name_that_another_process_found_meanwhile_stays(
+    opened: Resources, upstream: Standin
+) -> None:
+    set_faults(upstream, unknown_ids=(95_000_000,), esi_latency_ms=300)
+    asking = asyncio.create_task(known_names([95_000_000], LONG_MS))
+    while not asked(upstream, 404):
+        await asyncio.sleep(0.01)
+    row = {"id": 95_000_000, "name": "Somebody", "category": "character"}
+    async with opened.database.begin() as connection:
+        await connection.execute(insert(NAMES), [{**row, "checked_at": datetime.now(UTC)}])
+    assert await asking == {}
+    assert await stored(opened) == {95_000_000: ("Somebody", "character")}
+
+
+async def test_ids_outside_of_eves_ranges_are_never_asked(
+    opened: Resources, upstream: Standin
+) -> None:
+    strange = [0, -5, 700_000, 40_000_001, 50_000_001, 1_035_466_617_946, 2**63 - 1]
+    assert await known_names([*strange, 30_000_142], LONG_MS) == expected(
+        upstream, range(30_000_142, 30_000_143)
+    )
+    assert asked(upstream, 404) == 0
+    assert asked(upstream) == 1
+
+
+async def test_the_search_for_unknown_ids_spares_the_error_budget(
+    opened: Resources, upstream: Standin
+) -> None:
+    set_faults(upstream, unknown_ids=tuple(CHARACTERS))
+    assert await known_names(CHARACTERS, LONG_MS) == {}
+    left = 100 - asked(upstream, 404)
+    assert left >= esi_module.LEAST_ERRORS_LEFT - esi_module.BUCKETLESS_CONCURRENCY
+    assert left <= esi_module.LEAST_ERRORS_LEFT
+    with pytest.raises(NotYet):
+        await run(resolve_names, list(CHARACTERS))
+    assert 100 - asked(upstream, 404) == left
+
+
+async def test_what_is_late_comes_by_itself_and_a_message_makes_sure(
+    opened: Resources, upstream: Standin
+) -> None:
+    set_faults(upstream, esi_latency_ms=200)
+    assert await known_names(CHARACTERS, 1) == {}
+    assert await known_names(CHARACTERS, 1) == {}  # promised already: no second message
+    (message,) = sent("esi")
+    assert message.actor_name == "resolve_names"
+    assert message.args[0] == list(CHARACTERS)
+    await asyncio.gather(*set(opened.names.asked.values()))
+    assert await known_names(CHARACTERS, 0) == expected(upstream, CHARACTERS)
+    await run(resolve_names, *message.args)
+    assert asked(upstream) == 1
+
+
+async def test_outage_costs_no_more_than_the_deadline_and_the_message_resolves(
+    opened: Resources, upstream: Standin
+) -> None:
+    set_faults(upstream, esi_error_rate=1.0, esi_error_status=500)
+    assert await known_names(CHARACTERS, LONG_MS) == {}
+    failures = asked(upstream, 500)
+    assert await known_names(CHARACTERS, LONG_MS) == {}  # the message has them: not asked again
+    assert asked(upstream, 500) == failures
+    (message,) = sent("esi")
+    with pytest.raises(NotYet):
+        await run(resolve_names, *message.args)
+    set_faults(upstream)
+    await run(resolve_names, *message.args)
+    assert await known_names(CHARACTERS, 0) == expected(upstream, CHARACTERS)
+
+
+async def test_nothing_is_being_asked_after_the_end(settings: Settings, upstream: Standin) -> None:
+    set_faults(upstream, esi_latency_ms=60_000)
+    async with opened_resources(settings) as opened:
+        await known_names(CHARACTERS, 1)
+        assert opened.names.asked
+    assert not opened.names.asked
+
+
+def test_the_book_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namebook, "MAX_KNOWN", 100)
+    book = NameBook()
+    for id_ in range(1000):
+        book.learn({id_: str(id_)})
+    assert len(book.known) <= 100
+    assert book.known[999] == "999"
+
+
+def test_the_book_forgets_unknown_ids_after_an_hour() -> None:
+    book = NameBook()
+    book.learn({1: None, 2: "two"})
+    book.forget_unknown_at_s = 0.0
+    book.learn({3: "three"})
+    assert book.known == {2: "two", 3: "three"}
