@@ -17,30 +17,31 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from broadcaster import Broadcast, BroadcastBackend
+from broadcaster import Broadcast
 from broadcaster._base import Subscriber
 
 from actors.shared.events.backlog import Backlog
 from actors.shared.events.memory import MemoryBackend
+from actors.shared.events.reach import Reach
 from actors.shared.events.redis import NotPublished, RedisBackend
 from actors.shared.settings import Settings
 
-__all__ = ["NotPublished", "open_events"]
+__all__ = ["Events", "NotPublished", "Reach", "open_events"]
 
 
 @asynccontextmanager
-async def open_events(settings: Settings) -> AsyncIterator[Broadcast]:
+async def open_events(settings: Settings) -> AsyncIterator["Events"]:
     """Open the events; they belong to the running event loop and close with the block.
 
     Opening never waits for Redis: it connects, and reconnects, on the side.
     Publishing raises `NotPublished` when Redis stays away for some seconds.
     """
-    backend: BroadcastBackend
+    backend: RedisBackend | MemoryBackend
     if settings.redis_url:
         backend = RedisBackend(settings.redis_url)
     else:
         backend = MemoryBackend(str(settings.data_dir.resolve()))
-    events = Events(backend=backend)
+    events = Events(backend)
     await events.connect()
     try:
         yield events
@@ -54,6 +55,10 @@ class Events(Broadcast):
     Broadcaster's own way subscribes the backend once per channel and lets concurrent first
     subscribers overwrite each other; here each one asks, and the backends take that as one.
     """
+
+    def __init__(self, backend: RedisBackend | MemoryBackend) -> None:
+        super().__init__(backend=backend)
+        self.reach = backend.reach
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncIterator[Subscriber]:

@@ -8,6 +8,7 @@ from typing import Final
 from broadcaster import BroadcastBackend, Event
 
 from actors.shared.events.backlog import Backlog
+from actors.shared.events.reach import Reach
 
 _lock: Final = threading.Lock()
 _readers: Final[dict[tuple[str, str], set["MemoryBackend"]]] = defaultdict(set)
@@ -47,6 +48,10 @@ class MemoryBackend(BroadcastBackend):
         with _lock:  # so that no reader's loop closes meanwhile
             for reader in _readers[self._hub, channel]:
                 reader._loop.call_soon_threadsafe(reader._arrived.put_nowait, event)
+
+    async def reach(self) -> Reach:
+        """Tell that all is well: there is nothing that could be away."""
+        return Reach(publish=True, subscribe=True)
 
     async def next_published(self) -> Event:
         """Wait for the next message of the channels that this end hears."""

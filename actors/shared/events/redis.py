@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from actors.shared.errors import KillstreamError
 from actors.shared.events.backlog import Backlog
+from actors.shared.events.reach import Reach
 from actors.shared.metrics import EVENTS_SUBSCRIBED
 
 PATIENCE_S: Final = 5
@@ -84,6 +85,16 @@ class RedisBackend(BroadcastBackend):
                 await asyncio.sleep(pause_s)
             else:
                 return
+
+    async def reach(self) -> Reach:
+        """Ask Redis, for a second at most."""
+        try:
+            async with asyncio.timeout(1):
+                publish = bool(await self._publisher.execute_command("PING"))
+        except (*_AWAY, TimeoutError):
+            publish = False
+        stand = self._connection is not None and all(s.is_set() for s in self._stands.values())
+        return Reach(publish, stand)
 
     async def next_published(self) -> Event:
         """Wait for the next message, or the empty one that says that some may be missing."""

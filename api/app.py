@@ -1,0 +1,58 @@
+"""The gateway: every door of Killstream in one ASGI application."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Route, WebSocketRoute
+
+from actors.shared.errors import NotFound
+from actors.shared.settings import Settings
+from api.graphql import graphql_app
+from api.reads import DATABASE_AWAY
+from api.rest import ROUTER
+from api.state import open_state
+
+_log = structlog.get_logger()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Make the application; it opens what it needs in its lifespan, on the server's loop.
+
+    Starting raises `Misconfigured` when the database can't be reached; Redis may come later.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_state(settings) as state:
+            app.state.gateway = state
+            yield
+
+    app = FastAPI(title="Killstream", lifespan=lifespan)
+    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"])
+    app.include_router(ROUTER)
+    graphql = graphql_app()
+    # Not mounted: a mount would answer POST /graphql with a redirect.
+    app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
+    for error in (NotFound, RequestValidationError, HTTPException, *DATABASE_AWAY):
+        app.add_exception_handler(error, _answer)
+    return app
+
+
+async def _answer(_request: Request, error: Exception) -> JSONResponse:
+    """Say what is wrong, as `{"error": …}`."""
+    match error:
+        case NotFound():
+            return JSONResponse({"error": str(error)}, 404)
+        case RequestValidationError():
+            reasons = [f"{e['loc'][-1]}: {e['msg']}" for e in error.errors()]
+            return JSONResponse({"error": "; ".join(reasons)}, 422)
+        case HTTPException():
+            return JSONResponse({"error": error.detail}, error.status_code)
+    _log.warning("the database is away", error=str(error))
+    return JSONResponse({"error": "the database is away; try again later"}, 503)

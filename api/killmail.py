@@ -1,0 +1,70 @@
+"""Where the fields of a killmail come from: GraphQL's types over `View` and ESI's structs.
+
+The schema's names are ESI's in camel case, so most fields find themselves; here is how, and what
+the others do.
+"""
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+
+from ariadne import ObjectType, SchemaBindable, convert_camel_case_to_snake
+from graphql import GraphQLObjectType, GraphQLSchema
+
+from actors.shared.killmail import Attacker, Victim
+from api.view import View
+
+
+class Party(NamedTuple):
+    """A victim or an attacker, and the names of its killmail."""
+
+    of: Victim | Attacker
+    names: Mapping[int, str]
+
+
+KILLMAIL: Final = ObjectType("Killmail")
+KILLMAIL.set_field("killmailHash", lambda view, _: view.entry.hash)
+KILLMAIL.set_field("solarSystemName", lambda view, _: view.names.get(view.killmail.solar_system_id))
+KILLMAIL.set_field("victim", lambda view, _: Party(view.killmail.victim, view.names))
+KILLMAIL.set_field("attackerCount", lambda view, _: len(view.killmail.attackers))
+KILLMAIL.set_field("zkb", lambda view, _: view.zkb)
+KILLMAIL.set_field("sequence", lambda view, _: view.sequence)
+
+ZKB: Final = ObjectType("Zkb")
+ZKB.set_field("locationId", lambda zkb, _: zkb.get("locationID"))
+
+FEED_ENTRY: Final = ObjectType("FeedEntry")
+FEED_ENTRY.set_field("kind", lambda view, _: view.entry.kind)
+FEED_ENTRY.set_field("storedAt", lambda view, _: view.stored_at)
+FEED_ENTRY.set_field("killmail", lambda view, _: view)
+
+
+@KILLMAIL.field("attackers")
+def resolve_attackers(view: View, _info: Any) -> list[Party]:
+    """Pair each attacker with the killmail's names."""
+    return [Party(attacker, view.names) for attacker in view.killmail.attackers]
+
+
+class EsiFields(SchemaBindable):
+    """Binds every field that has no resolver yet to ESI's field of that name."""
+
+    def bind_to_schema(self, schema: GraphQLSchema) -> None:
+        """Bind; after all others."""
+        for type_name, path in {
+            "Killmail": "killmail.",
+            "Victim": "of.",
+            "Attacker": "of.",
+            "Item": "",
+        }.items():
+            graphql_type = schema.type_map[type_name]
+            assert isinstance(graphql_type, GraphQLObjectType)
+            for name, field in graphql_type.fields.items():
+                field.resolve = field.resolve or _esi_field(path, convert_camel_case_to_snake(name))
+
+
+def _esi_field(path: str, name: str) -> Any:
+    if path == "of." and name.endswith("_name"):
+        get_id = attrgetter(f"of.{name.removesuffix('_name')}_id")
+        return lambda party, _info: party.names.get(get_id(party))
+    get = attrgetter(path + name)
+    return lambda source, _info: get(source)

@@ -1,0 +1,69 @@
+"""How much one GraphQL document may ask for."""
+
+from typing import Any, Final
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    FragmentSpreadNode,
+    GraphQLError,
+    InlineFragmentNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    ValidationContext,
+    ValidationRule,
+    parse,
+)
+
+MAX_TOKENS: Final = 4_000
+MAX_DEPTH: Final = 12
+MAX_WEIGHT: Final = 1_000
+WEIGHTS: Final = {"killmails": 50, "feed": 50, "killmail": 20}
+"""A field weighs 1; these read the database."""
+
+
+def parse_bounded(_context: Any, data: dict[str, Any]) -> DocumentNode:
+    """Parse a document of bounded length."""
+    return parse(data["query"], max_tokens=MAX_TOKENS)
+
+
+class Bounded(ValidationRule):
+    """Refuses operations that are too deep or too heavy; introspection is exempt."""
+
+    def __init__(self, context: ValidationContext) -> None:
+        super().__init__(context)
+        self._fragments: dict[str, tuple[int, int]] = {}
+
+    def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
+        """Measure one operation, with its fragments."""
+        depth, weight = self._measure(node.selection_set)
+        self._refuse(node, "deep", depth, MAX_DEPTH)
+        self._refuse(node, "heavy", weight, MAX_WEIGHT)
+
+    def _refuse(self, node: OperationDefinitionNode, what: str, size: int, limit: int) -> None:
+        if size > limit:
+            message = f"The operation is too {what}: {size}, and {limit} is the limit."
+            self.report_error(GraphQLError(message, node, extensions={"code": "TOO_COMPLEX"}))
+
+    def _measure(self, selections: SelectionSetNode | None) -> tuple[int, int]:
+        depth = weight = 0
+        for node in selections.selections if selections else ():
+            below, more = 0, 0
+            match node:
+                case FieldNode() if not node.name.value.startswith("__"):
+                    below, more = self._measure(node.selection_set)
+                    below, more = below + 1, more + WEIGHTS.get(node.name.value, 1)
+                case InlineFragmentNode():
+                    below, more = self._measure(node.selection_set)
+                case FragmentSpreadNode():
+                    below, more = self._measure_fragment(node.name.value)
+            depth, weight = max(depth, below), weight + more
+        return depth, weight
+
+    def _measure_fragment(self, name: str) -> tuple[int, int]:
+        """Measure each fragment once, however often it is spread; a cycle ends here."""
+        if name not in self._fragments:
+            self._fragments[name] = 0, 0
+            fragment = self.context.get_fragment(name)
+            self._fragments[name] = self._measure(fragment.selection_set if fragment else None)
+        return self._fragments[name]

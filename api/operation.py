@@ -1,0 +1,75 @@
+"""One subscription: executed once an event for all that ask the same, and sent to each."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, Final, cast
+
+import msgspec
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    Executor,
+    GraphQLError,
+    GraphQLSchema,
+    execute_subscription_event,
+    specified_rules,
+    validate,
+)
+from graphql.execution import create_source_event_stream
+
+from api.errors import format_error
+from api.limits import Bounded
+from api.view import View
+
+MAX_SHARED: Final = 16
+"""Distinct operations whose results an event keeps; further ones are executed for each client."""
+
+
+async def subscribe(
+    schema: GraphQLSchema, document: DocumentNode, data: dict[str, Any], context: Any
+) -> AsyncGenerator[bytes, None] | list[GraphQLError]:
+    """Start a subscription: give its results as JSON, one an event, or why it can't start."""
+    if errors := validate(schema, document, [*specified_rules, Bounded]):
+        return errors
+    variables, name = data.get("variables"), data.get("operationName")
+    executor = Executor.build(schema, document, None, context, variables, name)
+    if isinstance(executor, list):
+        return executor
+    stream: Any = create_source_event_stream(executor)
+    if executor.is_awaitable(stream):
+        stream = await stream
+    if isinstance(stream, ExecutionResult):
+        return stream.errors or []
+    return _results(executor, stream, (data["query"], name, msgspec.json.encode(variables)))
+
+
+async def _results(
+    executor: Executor[Any], views: AsyncGenerator[View, None], key: tuple[object, ...]
+) -> AsyncGenerator[bytes, None]:
+    """Execute for each view, unless somebody with the same document and variables already has.
+
+    Results depend on nothing else: not on who asks.
+    """
+    async with aclosing(views):
+        async for view in views:
+            payload = view.payloads.get(key)
+            if payload is None:
+                payload = await _execute(executor.build_per_event_executor(view))
+                if len(view.payloads) < MAX_SHARED:
+                    view.payloads[key] = payload
+            yield payload
+
+
+async def _execute(executor: Executor[Any]) -> bytes:
+    result = execute_subscription_event(executor)
+    if executor.is_awaitable(result):
+        result = await result
+    return write_result(cast(ExecutionResult, result))
+
+
+def write_result(result: ExecutionResult) -> bytes:
+    """Write a result as JSON."""
+    payload: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        payload["errors"] = [format_error(error) for error in result.errors]
+    return msgspec.json.encode(payload)

@@ -1,0 +1,167 @@
+"""Every read of the database. Nothing here writes."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+from databases import Database
+from sqlalchemy import Select, func, literal, select, tuple_
+
+from actors.shared.body import unpack
+from actors.shared.errors import Misconfigured
+from actors.shared.feed import Entry, entries_after, entry_of, names_of
+from actors.shared.killmail import entity_ids
+from actors.shared.settings import Settings, masked
+from actors.shared.tables import FEED, KILLMAILS, Utc
+from api.view import View
+
+DATABASE_AWAY: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    sqlite3.Error,
+)
+"""What a read raises when the database can't answer."""
+
+IDS_A_QUERY: Final = 5_000
+"""Both databases take some 32,000 parameters in one query."""
+
+
+@asynccontextmanager
+async def open_reads(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database for reading; it belongs to the running event loop.
+
+    Raises:
+        Misconfigured: the database can't be reached; says which.
+    """
+    options: dict[str, Any] = {"timeout": 30}
+    if settings.database_url:
+        options |= {"min_size": 1, "max_size": settings.database_pool_size}
+    database = Database(settings.database_dsn, **options)
+    try:
+        await database.connect()
+    except DATABASE_AWAY as error:
+        raise Misconfigured(f"no database at {masked(settings.database_dsn)}: {error}") from None
+    try:
+        yield database
+    finally:
+        await database.disconnect()
+
+
+class Place(NamedTuple):
+    """A place in the feed, without its killmail."""
+
+    sequence: int
+    told: bool
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a page of killmails ended."""
+
+    killmail_time: datetime
+    killmail_id: int
+
+
+async def last_sequence(database: Database) -> int:
+    """Read the feed's highest sequence; 0 when it is empty."""
+    return await database.fetch_val(select(func.max(FEED.c.sequence))) or 0
+
+
+async def places(database: Database, after: int, limit: int) -> list[Place]:
+    """Read which places follow a sequence, in order, and whether they were told."""
+    query = (
+        select(FEED.c.sequence, FEED.c.told_at)
+        .where(FEED.c.sequence > after)
+        .order_by(FEED.c.sequence)
+        .limit(limit)
+    )
+    rows = await database.fetch_all(query)
+    return [Place(row["sequence"], row["told_at"] is not None) for row in rows]
+
+
+async def feed_page(
+    database: Database, after: int, limit: int, *, upto: int | None = None, named: bool = True
+) -> list[View]:
+    """Read the entries behind a sequence, in order, with the names known now."""
+    query = entries_after(after, limit)
+    if upto is not None:
+        query = query.where(FEED.c.sequence <= upto)
+    rows = await database.fetch_all(query)
+    return await _views(database, [entry_of(row._mapping, {}) for row in rows], named)
+
+
+async def killmail(database: Database, killmail_id: int, *, named: bool = True) -> View | None:
+    """Read one killmail."""
+    views = await _killmails(database, KILLMAILS.c.killmail_id == killmail_id, 1, named)
+    return views[0] if views else None
+
+
+async def newest(
+    database: Database, after: Position | None, limit: int, *, named: bool = True
+) -> list[View]:
+    """Read killmails, newest first, behind a position. Its cost doesn't grow with the depth."""
+    order = tuple_(KILLMAILS.c.killmail_time, KILLMAILS.c.killmail_id)
+    where = (
+        order < tuple_(literal(after.killmail_time, Utc), literal(after.killmail_id))
+        if after
+        else literal(True)
+    )
+    return await _killmails(database, where, limit, named)
+
+
+async def body(database: Database, killmail_id: int) -> bytes | None:
+    """Read ESI's body, byte by byte as it came."""
+    query = select(KILLMAILS.c.body).where(KILLMAILS.c.killmail_id == killmail_id)
+    row = await database.fetch_one(query)
+    return unpack(row["body"]) if row else None
+
+
+async def names(database: Database, ids: Collection[int]) -> dict[int, str]:
+    """Read the known names among some ids."""
+    wanted = sorted(ids)
+    known: dict[int, str] = {}
+    for start in range(0, len(wanted), IDS_A_QUERY):
+        rows = await database.fetch_all(names_of(wanted[start : start + IDS_A_QUERY]))
+        known.update((row["id"], row["name"]) for row in rows)
+    return known
+
+
+async def _killmails(database: Database, where: Any, limit: int, named: bool) -> list[View]:
+    query: Select[Any] = (
+        select(
+            KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.zkb, KILLMAILS.c.body
+        )
+        .where(where)
+        .order_by(KILLMAILS.c.killmail_time.desc(), KILLMAILS.c.killmail_id.desc())
+        .limit(limit)
+    )
+    rows = await database.fetch_all(query)
+    return await _views(database, [_unsequenced(row._mapping) for row in rows], named)
+
+
+def _unsequenced(row: Mapping[str, Any]) -> Entry:
+    zkb = row["zkb"]
+    return Entry(
+        sequence=0,
+        kind="",
+        killmail_id=row["killmail_id"],
+        hash=row["killmail_hash"],
+        stored_at=0,
+        killmail=msgspec.Raw(unpack(row["body"])),
+        zkb=msgspec.Raw(msgspec.json.encode(zkb)) if zkb is not None else msgspec.Raw(),
+    )
+
+
+async def _views(database: Database, entries: Sequence[Entry], named: bool) -> list[View]:
+    views = [View(entry) for entry in entries]
+    if named:
+        known = await names(database, set().union(*(entity_ids(v.killmail) for v in views)))
+        for view in views:
+            view.names = known
+    return views

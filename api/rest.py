@@ -1,0 +1,77 @@
+"""The plain HTTP doors: ESI's body, health, metrics."""
+
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from actors.shared.errors import NotFound
+from actors.shared.settings import masked
+from api import reads
+from api.health import health_of
+from api.state import State
+
+ROUTER: Final = APIRouter()
+
+
+@ROUTER.get("/", include_in_schema=False)
+async def root() -> RedirectResponse:
+    """Send a browser to GraphiQL."""
+    return RedirectResponse("/graphql")
+
+
+@ROUTER.get("/killmails/{killmail_id}", response_class=Response)
+async def killmail_body(
+    request: Request,
+    killmail_id: Annotated[int, Path(ge=0, le=2**63 - 1)],
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """ESI's body of a killmail, byte by byte as it came."""
+    body = await reads.body(_state(request).database, killmail_id)
+    if body is None:
+        raise NotFound(f"killmail {killmail_id} is unknown here")
+    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "public, max-age=3600"}
+    if if_none_match and etag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
+
+
+@ROUTER.get("/health")
+async def health(request: Request) -> JSONResponse:
+    """Each part that the gateway stands on: 200, or 503 with what is down."""
+    parts = await health_of(_state(request))
+    down = [name for name, part in parts.items() if not part["up"]]
+    return JSONResponse(
+        {"status": "down" if down else "up", "down": down, **parts}, 503 if down else 200
+    )
+
+
+@ROUTER.get("/health/redis")
+async def health_redis(request: Request) -> dict[str, Any]:
+    """The push channel's two ends."""
+    state = _state(request)
+    url = state.settings.redis_url
+    reach = await state.events.reach()
+    return {
+        "enabled": bool(url),
+        "publishClient": bool(url) and reach.publish,
+        "subscribeClient": bool(url) and reach.subscribe,
+        "connected": bool(url) and reach.publish and reach.subscribe,
+        "url": masked(url) if url else None,
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+@ROUTER.get("/metrics")
+async def metrics() -> Response:
+    """What this process counts, for Prometheus."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.gateway
+    return state

@@ -1,0 +1,33 @@
+"""Long and DateTime."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ariadne import ScalarType
+
+LONG: Final = ScalarType("Long")
+DATE_TIME: Final = ScalarType("DateTime")
+
+
+@LONG.serializer
+def write_long(value: Any) -> int:
+    """Write a JSON number."""
+    return _long(value)
+
+
+@LONG.value_parser
+def read_long(value: Any) -> int:
+    """Read a JSON number, or a literal."""
+    return _long(value)
+
+
+@DATE_TIME.serializer
+def write_date_time(value: datetime) -> str:
+    """Write UTC, to the second."""
+    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _long(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
+        raise ValueError(f"not a 64-bit integer: {value!r}")
+    return value

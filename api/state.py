@@ -1,0 +1,41 @@
+"""What the gateway holds open."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from databases import Database
+
+from actors.shared.events import Events, open_events
+from actors.shared.settings import Settings
+from api.reads import open_reads
+from api.tail import Tail, open_tail
+
+TELLING_S = 0.5
+"""What telling takes at most beside the names' deadline."""
+
+
+@dataclass(frozen=True)
+class State:
+    """Opened once a process; it is GraphQL's context (`info.context`), too."""
+
+    settings: Settings
+    database: Database
+    events: Events
+    tail: Tail
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[State]:
+    """Open everything, and close it in reverse order.
+
+    Raises:
+        Misconfigured: the database can't be reached.
+    """
+    patience_s = settings.names_deadline_ms / 1000 + TELLING_S
+    async with (
+        open_reads(settings) as database,
+        open_events(settings) as events,
+        open_tail(database, events, patience_s) as tail,
+    ):
+        yield State(settings, database, events, tail)

@@ -1,0 +1,44 @@
+"""Subscription: the feed, live."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Final
+
+from ariadne import SubscriptionType
+from graphql import GraphQLResolveInfo
+
+from actors.shared.metrics import SUBSCRIBERS
+from api.state import State
+from api.view import View
+
+SUBSCRIPTION: Final = SubscriptionType()
+
+
+@SUBSCRIPTION.source("feedAdded")
+async def feed_added(
+    _: None, info: GraphQLResolveInfo[State], after: int | None = None
+) -> AsyncGenerator[View, None]:
+    """Give every entry."""
+    with SUBSCRIBERS.track_inprogress():
+        async with aclosing(info.context.tail.follow(after)) as views:
+            async for view in views:
+                yield view
+
+
+@SUBSCRIPTION.source("killmailAdded")
+async def killmail_added(
+    _: None, info: GraphQLResolveInfo[State], after: int | None = None
+) -> AsyncGenerator[View, None]:
+    """Give the entries of killmails that are new here."""
+    with SUBSCRIBERS.track_inprogress():
+        async with aclosing(info.context.tail.follow(after)) as views:
+            async for view in views:
+                if view.entry.kind == "added":
+                    yield view
+
+
+@SUBSCRIPTION.field("feedAdded")
+@SUBSCRIPTION.field("killmailAdded")
+def resolve_view(view: View, _info: GraphQLResolveInfo[State], **_arguments: object) -> View:
+    """Show the entry that came."""
+    return view

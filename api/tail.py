@@ -1,0 +1,275 @@
+"""The tail: the feed as it grows, exactly in order, for any number of readers.
+
+Entries come over the channel, at once but at least once, sometimes out of order, sometimes not at
+all. The feed's numbers have no gaps and follow the order of commits. So the tail needs no promise
+of the channel: it holds an entry back until all below it are there, and reads what doesn't come
+from the feed table.
+
+One ring of recent entries serves every reader. A reader is a position and nothing else: it pulls
+from the ring while it keeps up and from the table when it has fallen out of it, so a slow one
+costs no memory, loses nothing and slows nobody down.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import takewhile
+from typing import Final, NoReturn
+
+import msgspec
+import structlog
+from broadcaster import Broadcast
+from databases import Database
+
+from actors.shared.errors import KillstreamError
+from actors.shared.feed import CHANNEL, decode_entry
+from actors.shared.metrics import EVENTS_DROPPED, GAPS_FILLED
+from api import reads
+from api.view import View
+
+RING_ENTRIES: Final = 5_000
+RING_BYTES: Final = 32 * 1024 * 1024
+"""The ring is full at either of them; bodies count."""
+PAGE: Final = 200
+"""Entries that a reader behind the ring takes from the table at once."""
+TURN: Final = 32
+"""Entries that a reader may take in a row before the others have a turn."""
+QUIET_S: Final = 1.0
+"""How often the table is asked whether the channel left something out."""
+GAP_S: Final = 0.03
+"""How long an entry out of order waits for those below it before the table is asked."""
+MAX_BEHIND: Final = 50_000
+"""Entries that a reader which once had all may fall behind."""
+
+_log: Final = structlog.get_logger()
+
+
+class TooSlow(KillstreamError):
+    """A reader can't keep up; carries the sequence behind which it may go on."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"too slow: go on with after: {sequence}")
+        self.sequence = sequence
+
+
+@asynccontextmanager
+async def open_tail(
+    database: Database, events: Broadcast, untold_patience_s: float
+) -> AsyncIterator["Tail"]:
+    """Follow the feed from its end on, for the length of the block.
+
+    Args:
+        database: Where the feed table is.
+        events: Where the channel is.
+        untold_patience_s: How long an entry that is stored but not told yet may wait for its
+            names; then it is passed on with those that are known.
+    """
+    tail = Tail(database, untold_patience_s, await reads.last_sequence(database))
+    tail.start(events)
+    try:
+        yield tail
+    finally:
+        await tail.stop()
+
+
+class Tail:
+    """The recent end of the feed: `last` is the highest sequence with nothing missing below."""
+
+    def __init__(self, database: Database, untold_patience_s: float, last: int) -> None:
+        self.last = last
+        self._database = database
+        self._untold_patience_s = untold_patience_s
+        self._ring: dict[int, View | None] = {}
+        """By sequence, without gaps, up to `last`; None where the table has a hole."""
+        self._ring_bytes = 0
+        self._early: dict[int, View] = {}
+        """Came before something below them; none is `last + 1`."""
+        self._messages = 0
+        self._untold_sequence = 0
+        self._untold_since_s = 0.0
+        self._look = asyncio.Event()
+        """Set when the table should be asked."""
+        self._grown = asyncio.Event()
+        """Set, and replaced, when `last` has grown."""
+
+    def start(self, events: Broadcast) -> None:
+        """Begin to read channel and table, on the side."""
+        self._tasks = [
+            asyncio.create_task(self._listen(events), name="tail: channel"),
+            asyncio.create_task(self._heal(), name="tail: table"),
+        ]
+
+    async def stop(self) -> None:
+        """End both; who follows waits on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still reads."""
+        return not any(task.done() for task in self._tasks)
+
+    def follow(self, after: int | None = None) -> AsyncGenerator[View, None]:
+        """Give every entry behind `after` (or from now on), in order, without gap or double.
+
+        Waits for the next one at the end; never ends by itself. Behind a sequence that the feed
+        hasn't reached it waits until it has.
+
+        Raises:
+            TooSlow: it had reached the end once and fell more than `MAX_BEHIND` behind since.
+        """
+        return self._follow(self.last if after is None else after)
+
+    async def _follow(self, position: int) -> AsyncGenerator[View, None]:
+        had_all = False
+        while True:
+            had_all = had_all or position >= self.last
+            if position >= self.last:
+                await self._grown.wait()
+            elif had_all and self.last - position > MAX_BEHIND:
+                raise TooSlow(position)
+            elif position + 1 in self._ring:
+                position += 1
+                if view := self._ring[position]:
+                    yield view
+                if position % TURN == 0:
+                    await asyncio.sleep(0)
+            else:
+                upto = self.last
+                page = await self._page(position, upto)
+                for view in page:
+                    yield view
+                position = page[-1].entry.sequence if page else upto
+
+    async def _page(self, position: int, upto: int) -> list[View]:
+        """Read a page, however long the database is away."""
+        while True:
+            try:
+                return await reads.feed_page(self._database, position, PAGE, upto=upto)
+            except reads.DATABASE_AWAY as error:
+                _log.warning("tail: the database is away", error=str(error))
+                await asyncio.sleep(QUIET_S)
+
+    async def _listen(self, events: Broadcast) -> None:
+        """Take what the channel brings, for ever."""
+        async with events.subscribe(CHANNEL) as subscriber:
+            while True:
+                message = (await subscriber.get()).message
+                if message:
+                    self._take(message)
+                else:  # the connection was lost: so may be messages
+                    self._look.set()
+
+    async def _heal(self) -> NoReturn:
+        """Take from the table what the channel left out, for ever."""
+        while True:
+            if not await self._worth_a_look():
+                continue
+            try:
+                await self._fill()
+            except reads.DATABASE_AWAY as error:
+                _log.warning("tail: the database is away", error=str(error))
+                await asyncio.sleep(QUIET_S)
+            if self._early:
+                self._look.set()
+
+    def _take(self, message: str) -> None:
+        self._messages += 1
+        for line in message.split("\n"):
+            try:
+                view = View(decode_entry(line))
+            except msgspec.MsgspecError as error:
+                _log.error("tail: not an entry", error=str(error))
+                EVENTS_DROPPED.inc()
+            else:
+                if view.entry.sequence > self.last:
+                    self._early.setdefault(view.entry.sequence, view)
+        self._advance()
+
+    def _advance(self) -> None:
+        """Move what has nothing missing below it to the ring, and wake the readers."""
+        before = self.last
+        while view := self._early.pop(self.last + 1, None):
+            self._append(view)
+        if len(self._early) > RING_ENTRIES or _size(self._early) > RING_BYTES:
+            EVENTS_DROPPED.inc(len(self._early))
+            self._early.clear()  # the table has them
+            self._look.set()
+        if self._early:
+            self._look.set()
+        if self.last > before:
+            self._wake()
+
+    def _append(self, view: View | None) -> None:
+        """Put the next one, or None for a hole, on the ring."""
+        self.last += 1
+        self._ring[self.last] = view
+        self._ring_bytes += view.size if view else 0
+        while len(self._ring) > RING_ENTRIES or self._ring_bytes > RING_BYTES:
+            oldest = self._ring.pop(self.last - len(self._ring) + 1)
+            self._ring_bytes -= oldest.size if oldest else 0
+
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+    async def _worth_a_look(self) -> bool:
+        """Wait until the table may know more than the channel brought."""
+        messages = self._messages
+        try:
+            async with asyncio.timeout(QUIET_S):
+                await self._look.wait()
+        except TimeoutError:
+            return messages == self._messages
+        self._look.clear()
+        await asyncio.sleep(GAP_S)
+        return True
+
+    async def _fill(self) -> None:
+        """Append from the table, up to what came early, else up to its end."""
+        highest = await reads.last_sequence(self._database)
+        if highest - self.last > RING_ENTRIES:
+            self._jump(highest - RING_ENTRIES)
+        while (upto := await self._ready()) > self.last:
+            page = await reads.feed_page(self._database, self.last, PAGE, upto=upto)
+            found = {view.entry.sequence: view for view in page}
+            for sequence in range(self.last + 1, upto + 1):
+                view = self._early.pop(sequence, None) or found.get(sequence)
+                if view is None:
+                    _log.error("tail: the feed has a hole", sequence=sequence)
+                self._append(view)
+                GAPS_FILLED.inc()
+            self._wake()
+            self._advance()
+
+    async def _ready(self) -> int:
+        """Find up to which sequence the table's entries may be taken.
+
+        Those that were told may: their message was lost, or is late. The others are on their way
+        and get their names just now, so they have a while; that also covers a teller that died.
+        """
+        limit = min(PAGE, min(self._early) - self.last - 1) if self._early else PAGE
+        behind = await reads.places(self._database, self.last, limit)
+        told = list(takewhile(lambda place: place.told, behind))
+        if told or not behind:
+            return told[-1].sequence if told else self.last
+        now_s = asyncio.get_running_loop().time()
+        first = behind[0].sequence
+        if self._untold_sequence != first:
+            self._untold_sequence, self._untold_since_s = first, now_s
+        patient = now_s - self._untold_since_s < self._untold_patience_s
+        return self.last if patient else first
+
+    def _jump(self, sequence: int) -> None:
+        """Go on behind a sequence with an empty ring; readers take the rest from the table."""
+        self._ring.clear()
+        self._ring_bytes = 0
+        self.last = sequence
+        self._early = {n: view for n, view in self._early.items() if n > sequence}
+        self._wake()
+        self._advance()
+
+
+def _size(views: dict[int, View]) -> int:
+    return sum(view.size for view in views.values())
