@@ -142,8 +142,11 @@ async def test_a_name_that_another_process_found_meanwhile_stays(
 ) -> None:
     set_faults(upstream, unknown_ids=(95_000_000,), esi_latency_ms=300)
     asking = asyncio.create_task(known_names([95_000_000], LONG_MS))
-    while not asked(upstream, 404):
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(10):
+        while True:
+            await asyncio.sleep(0.01)
+            if asked(upstream, 404):
+                break
     row = {"id": 95_000_000, "name": "Somebody", "category": "character"}
     async with opened.database.begin() as connection:
         await connection.execute(insert(NAMES), [{**row, "checked_at": datetime.now(UTC)}])
