@@ -109,9 +109,9 @@ def migrate() -> None:
 def demo(
     for_s: Annotated[
         float | None,
-        typer.Option("--for", min=5, help="End by itself after so many seconds, with a verdict."),
+        typer.Option("--for", min=20, help="End by itself after so many seconds, with a verdict."),
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="Killmails a second.")] = 20.0,
+    rate: Annotated[float, typer.Option(min=0.01, help="Killmails a second.")] = 10.0,
     port: Annotated[
         int, typer.Option(min=0, help="Port of the gateway; 0 takes a free one.")
     ] = 4000,
