@@ -2,11 +2,8 @@
 
 import typer
 
-from deploy.cli import serve
-from deploy.cli.diagnose import diagnose
+from deploy.cli import diagnose, serve, status, tail
 from deploy.cli.standin import standin
-from deploy.cli.status import status
-from deploy.cli.tail import tail
 
 app = typer.Typer(
     name="killstream",
@@ -24,9 +21,9 @@ app.command(rich_help_panel=RUN)(serve.streams)
 app.command(rich_help_panel=RUN)(serve.actors)
 app.command(rich_help_panel=RUN)(serve.api)
 app.command(rich_help_panel=RUN)(serve.migrate)
-app.command(rich_help_panel=LOOK)(status)
-app.command(rich_help_panel=LOOK)(tail)
-app.command(rich_help_panel=LOOK)(diagnose)
+app.command(rich_help_panel=LOOK)(status.status)
+app.command(rich_help_panel=LOOK)(tail.tail)
+app.command(rich_help_panel=LOOK)(diagnose.diagnose)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 

@@ -5,8 +5,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -57,7 +57,7 @@ class Tail:
     """The last sequence seen; None until the gateway says where the feed ends."""
     seen: int = 0
 
-    async def killmails(self) -> AsyncIterator[Killmail]:
+    async def killmails(self) -> AsyncGenerator[Killmail, None]:
         """Give killmails for ever, in the feed's order, each once, whatever breaks meanwhile.
 
         Raises:
@@ -67,12 +67,13 @@ class Tail:
         pause_s = LEAST_PAUSE_S
         while True:
             try:
-                async for killmail in self._subscribed():
-                    pause_s = LEAST_PAUSE_S
-                    if killmail["sequence"] > (self.after or 0):
-                        self.after = killmail["sequence"]
-                        self.seen += 1
-                        yield killmail
+                async with aclosing(self._subscribed()) as subscribed:
+                    async for killmail in subscribed:
+                        pause_s = LEAST_PAUSE_S
+                        if killmail["sequence"] > (self.after or 0):
+                            self.after = killmail["sequence"]
+                            self.seen += 1
+                            yield killmail
             except InvalidURI:
                 raise
             except (Broken, WebSocketException, OSError) as error:
@@ -81,7 +82,7 @@ class Tail:
                 await asyncio.sleep(wait_s)
                 pause_s = min(2 * pause_s, MOST_PAUSE_S)
 
-    async def _subscribed(self) -> AsyncIterator[Killmail]:
+    async def _subscribed(self) -> AsyncGenerator[Killmail, None]:
         """Give killmails until the connection breaks."""
         async with connect(self.url, subprotocols=[PROTOCOL], close_timeout=1) as socket:
             if socket.subprotocol != PROTOCOL:
@@ -162,9 +163,10 @@ async def _print_all(tailing: Tail, write: Callable[[Killmail], str]) -> None:
     """Print until SIGINT or SIGTERM, or until nobody reads any more."""
 
     async def print_each() -> None:
-        async for killmail in tailing.killmails():
-            sys.stdout.write(write(killmail) + "\n")
-            sys.stdout.flush()
+        async with aclosing(tailing.killmails()) as killmails:
+            async for killmail in killmails:
+                sys.stdout.write(write(killmail) + "\n")
+                sys.stdout.flush()
 
     printing = asyncio.create_task(print_each())
     for signum in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,132 @@
+"""Redis, step by step."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from typing import Final
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+
+from actors.shared.feed import CHANNEL, decode_entry
+from actors.shared.settings import PREFIX, Settings, masked
+from deploy.cli.diagnose import Finding
+
+PATIENCE_S: Final = 5.0
+"""How long Redis may take for one answer."""
+
+
+async def redis_steps(settings: Settings, for_s: float) -> AsyncIterator[Finding]:
+    """Try Redis: environment, PING, publish and subscribe, the killmail channel.
+
+    Ends with the first step that fails: those after it would fail for the same reason.
+    """
+    name = f"{PREFIX}REDIS_URL"
+    if not settings.redis_url:
+        advice = (
+            f"set {name}=redis://HOST:6379/0; `just services` starts one on this host, and"
+            " `killstream up` needs none"
+        )
+        yield Finding("environment", f"{name} is not set", advice)
+        return
+    yield Finding("environment", f"{name}={masked(settings.redis_url)}")
+    trying = "URL"
+    try:
+        async with _open(settings.redis_url) as redis, redis.pubsub() as subscription:
+            trying = "PING"
+            yield await _ping(redis)
+            trying = "publish/subscribe"
+            yield await _round_trip(redis, subscription)
+            trying = f"channel {CHANNEL}"
+            yield await _listen(redis, subscription, for_s)
+    except (RedisError, OSError, ValueError) as error:
+        yield Finding(trying, str(error) or type(error).__name__, _advice(error, trying))
+
+
+def _open(url: str) -> Redis:
+    once = Retry(NoBackoff(), 0)  # a server that answers only now and then must not look well
+    return Redis.from_url(
+        url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=once
+    )
+
+
+async def _ping(redis: Redis) -> Finding:
+    await redis.execute_command("PING")  # connects
+    ping_ms = await _measured_ms(redis)
+    server = await redis.info("server")
+    return Finding("PING", f"{ping_ms:.2f} ms, Redis {server['redis_version']}")
+
+
+async def _measured_ms(redis: Redis) -> float:
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    await redis.execute_command("PING")
+    return (loop.time() - began_s) * 1000
+
+
+async def _round_trip(redis: Redis, subscription: PubSub) -> Finding:
+    loop = asyncio.get_running_loop()
+    scratch = f"killstream:diagnose:{secrets.token_hex(8)}"
+    await subscription.subscribe(scratch)
+    await _confirmed(subscription)
+    began_s = loop.time()
+    await redis.publish(scratch, "x")
+    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=PATIENCE_S)
+    if message is None:
+        raise TimeoutError(f"what was published didn't come back within {PATIENCE_S:g} s")
+    round_trip_ms = (loop.time() - began_s) * 1000
+    await subscription.unsubscribe(scratch)
+    await _confirmed(subscription)
+    return Finding("publish/subscribe", f"{round_trip_ms:.2f} ms there and back")
+
+
+async def _listen(redis: Redis, subscription: PubSub, for_s: float) -> Finding:
+    step = f"channel {CHANNEL}"
+    [(_, listening)] = await redis.pubsub_numsub(CHANNEL)
+    await subscription.subscribe(CHANNEL)
+    await _confirmed(subscription)
+    loop = asyncio.get_running_loop()
+    until_s = loop.time() + for_s
+    entries, last = 0, 0
+    while (left_s := until_s - loop.time()) > 0:
+        message = await subscription.get_message(ignore_subscribe_messages=True, timeout=left_s)
+        if message is None:
+            continue
+        try:
+            sequences = [decode_entry(line).sequence for line in message["data"].splitlines()]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            advice = (
+                "find who else publishes there: CLIENT LIST; give Killstream a Redis of its own"
+            )
+            return Finding(step, f"a message that is no killmail: {error}", advice)
+        entries, last = entries + len(sequences), max(last, *sequences)
+    came = f"{entries} killmails in {for_s:g} s" + (f", the last sequence {last}" if last else "")
+    quiet = "" if entries else " (EVE makes about one in 4 s; `killstream status` shows the feed)"
+    return Finding(step, f"{listening} subscribed, {came}{quiet}")
+
+
+async def _confirmed(subscription: PubSub) -> None:
+    """Wait until Redis confirms what was asked of the subscription."""
+    if await subscription.get_message(timeout=PATIENCE_S) is None:
+        raise TimeoutError(f"no answer within {PATIENCE_S:g} s")
+
+
+def _advice(error: Exception, trying: str) -> str:
+    said = str(error).upper()
+    if isinstance(error, AuthenticationError) or "NOAUTH" in said or "NOPERM" in said:
+        return (
+            "user or password are wrong or may not do that: redis://USER:PASSWORD@HOST:6379/0;"
+            f" the user needs PING, INFO, PUBLISH and SUBSCRIBE (channel {CHANNEL})"
+        )
+    if isinstance(error, ValueError):
+        return "the URL must read redis://HOST:6379/0, or rediss:// with TLS"
+    if trying == "PING":
+        return (
+            "start Redis there (`just services` on this host), or correct the host and port in"
+            f" {PREFIX}REDIS_URL; from another host check `bind` and the firewall"
+        )
+    return "look at Redis' own log, and try again: it answered a moment ago"
