@@ -52,7 +52,7 @@ BUCKETLESS_CONCURRENCY: Final = 4
 LEAST_ERRORS_LEFT: Final = 50
 """Of ESI's 100 errors a minute, for all who share our address: below this we stop risking any."""
 OUTAGES_IN_A_ROW: Final = 5
-"""So many 502, 503 or 504 without anything else between them, and we ask `/status`."""
+"""So many 502, 503, 504 or no answers without a good one between them, and we ask `/status`."""
 STATUS_S: Final = 30.0
 """How long ESI keeps the answer of `/status`."""
 UNTOLD_MS: Final = 60_000
@@ -117,7 +117,6 @@ class EsiName(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Status(msgspec.Struct, frozen=True):
-    players: int
     vip: bool = False
 
 
@@ -222,8 +221,12 @@ class Esi:
     ) -> T:
         if self._is_down:
             await self._look_at_tranquility()
-        async with self._slots[group]:
-            answer = await self._exchange(group, path, body, etag)
+        try:
+            async with self._slots[group]:
+                answer = await self._exchange(group, path, body, etag)
+        except Unavailable:
+            await self._count_outage()
+            raise
         await self._heed(group, path, answer)
         try:
             return read(answer)
@@ -286,7 +289,8 @@ class Esi:
         elif status in (400, 404, 422):
             raise Refused(f"ESI answers {status} to {path}: {answer.words}")
         elif status >= 500:
-            await self._heed_outage(group, status)
+            if status in (502, 503, 504):
+                await self._count_outage()
             raise Unavailable(f"ESI answers {status} to {path}: {answer.words}")
         elif status == 420:
             reset_ms = answer.ms("X-ESI-Error-Limit-Reset")
@@ -304,9 +308,7 @@ class Esi:
                 why = f"only {left} errors are left before ESI refuses everything"
                 await self._pause(group, answer.ms("X-ESI-Error-Limit-Reset"), why)
 
-    async def _heed_outage(self, group: str, status: int) -> None:
-        if status not in (502, 503, 504) or group == STATUS:
-            return
+    async def _count_outage(self) -> None:
         self._outages += 1
         if self._outages >= OUTAGES_IN_A_ROW:
             await self._look_at_tranquility()
@@ -325,7 +327,8 @@ class Esi:
             self._looked_at_s = time.monotonic()
             self._outages = 0
             if self._is_down:
-                await self._pause(TRANQUILITY, int(STATUS_S * 1000), "Tranquility is down")
+                why = "Tranquility is down, or ESI itself"
+                await self._pause(TRANQUILITY, int(STATUS_S * 1000), why)
 
     async def _is_tranquility_up(self) -> bool:
         try:

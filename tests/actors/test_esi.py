@@ -267,6 +267,19 @@ async def test_redirects_are_not_followed() -> None:
             await esi.killmail(1, "0" * 40)
 
 
+async def test_an_esi_that_cannot_be_reached_is_left_alone_for_a_while() -> None:
+    async with standin() as upstream:
+        url = upstream.url
+    budget = LocalBudget(Terms({}, 1000))
+    async with aiohttp.ClientSession() as http:
+        esi = Esi(Settings(esi_url=url), http, budget)
+        for _ in range(2):
+            with pytest.raises((Unavailable, NotYet)):
+                await esi.killmail(1, "0" * 40)
+    with pytest.raises(Paused, match="ESI itself"):
+        await budget.reserve(KILLMAIL)
+
+
 async def test_nobody_there_costs_no_tokens() -> None:
     async with standin() as upstream:
         url = upstream.url
