@@ -1,14 +1,13 @@
 """Every read of the database. Nothing here writes."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
-import msgspec
 from databases import Database
 from sqlalchemy import Select, func, literal, select, tuple_
 
@@ -30,6 +29,10 @@ DATABASE_AWAY: Final = (
 
 IDS_A_QUERY: Final = 5_000
 """Both databases take some 32,000 parameters in one query."""
+
+
+_UNPLACED: Final = {"sequence": 0, "kind": "", "stored_at": datetime.fromtimestamp(0, UTC)}
+"""What a killmail has in place of its feed's columns when it doesn't come from the feed."""
 
 
 @asynccontextmanager
@@ -142,20 +145,8 @@ async def _killmails(database: Database, where: Any, limit: int, named: bool) ->
         .limit(limit)
     )
     rows = await database.fetch_all(query)
-    return await _views(database, [_unsequenced(row._mapping) for row in rows], named)
-
-
-def _unsequenced(row: Mapping[str, Any]) -> Entry:
-    zkb = row["zkb"]
-    return Entry(
-        sequence=0,
-        kind="",
-        killmail_id=row["killmail_id"],
-        hash=row["killmail_hash"],
-        stored_at=0,
-        killmail=msgspec.Raw(unpack(row["body"])),
-        zkb=msgspec.Raw(msgspec.json.encode(zkb)) if zkb is not None else msgspec.Raw(),
-    )
+    entries = [entry_of({**_UNPLACED, **row._mapping}, {}) for row in rows]
+    return await _views(database, entries, named)
 
 
 async def _views(database: Database, entries: Sequence[Entry], named: bool) -> list[View]:
