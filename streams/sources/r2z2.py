@@ -28,7 +28,7 @@ from streams.sources.decode import (
     decode_document,
     decode_sequence,
 )
-from streams.sources.step import Refused, Step
+from streams.sources.step import KEPT_BYTES, Refused, Step
 from streams.sources.upstream import Answer, Judge, Trouble, Upstream, open_upstream
 from streams.sources.waits import Waits
 
@@ -241,7 +241,7 @@ class R2z2:
         return self._put_off(look) or self._refuse(look.number, garbage.reason, value)
 
     def _refuse(self, number: int, reason: str, value: bytes) -> Step:
-        refused = Refused(self.name, number, reason, value)
+        refused = Refused(self.name, number, reason, value[:KEPT_BYTES])
         return Step(self._cursor, refused=(refused,))
 
     def _walk_again_from(self, number: int, delay_s: float) -> None:
@@ -315,9 +315,12 @@ class R2z2:
             return False
         if newest is not None and newest >= number:
             return True
-        if await self._readable(number + 1):
-            self._newest = max(self._newest, number + 1)
-            return True
+        # The next number, and one further off with each look: holes come in runs.
+        further = 1 + self._absences // LOOK_AHEAD_EVERY % TRAILING
+        for ahead in sorted({number + 1, number + further}):
+            if await self._readable(ahead):
+                self._newest = max(self._newest, ahead)
+                return True
         return False
 
     async def _jump(self) -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from actors.shared.errors import KillstreamError
 from actors.shared.reference import Reference
+
+KEPT_BYTES: Final = 1024 * 1024
+"""Most of a refused value that is kept; only what was refused for its size is longer."""
 
 
 class UpstreamRetired(KillstreamError):
@@ -14,7 +17,7 @@ class UpstreamRetired(KillstreamError):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something that came from a place and is no killmail; kept aside, whole, with the reason."""
+    """Something that came from a place and is no killmail; kept aside with the reason."""
 
     source: str
     position: int

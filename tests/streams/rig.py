@@ -1,0 +1,141 @@
+"""What tests of the poller stand on: a database, an upstream, and an event log that can fail."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.settle import settle
+from actors.shared.reference import Reference
+from actors.shared.settings import Settings
+from actors.shared.tables import LEDGER
+from deploy.standin.deck import Deck
+from deploy.standin.faults import Faults
+from deploy.standin.server import Standin, StandinOptions, start_standin
+from streams.lock import Lease
+from streams.poll import Counts, PollOptions, poll
+from streams.sources.step import Refused
+from streams.sources.waits import Waits
+
+QUICK = PollOptions(
+    waits=Waits(
+        not_yet_s=0.02,
+        late_s=(0.05, 0.1),
+        again_s=(0.02, 0.02, 0.05, 0.1, 0.2),
+        ban_s=0.3,
+        ban_most_s=1.0,
+        too_fast_s=0.1,
+        outage_s=0.02,
+        outage_most_s=0.1,
+        request_s=20.0,
+    ),
+    lease=Lease(lasts_s=1.5, renewed_every_s=0.3),
+    patience=timedelta(minutes=15),
+    drain_s=5.0,
+)
+TIMEOUT_S = 30
+
+
+@dataclass
+class Log:
+    """Plays the event log and all behind it: what it takes may become durable, or be lost."""
+
+    database: AsyncEngine
+    keeps: bool = True
+    """Whether what is taken becomes durable, which settles its place."""
+    taken: list[Reference] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    durable: set[int] = field(default_factory=set)
+    """Ids."""
+    before: Callable[[], Awaitable[None]] | None = None
+    """What happens before anything is taken."""
+
+    async def send(self, references: list[Reference]) -> None:
+        if self.before:
+            await self.before()
+        self.taken += references
+        if self.keeps:
+            await self._keep((r.source, r.position) for r in references)
+            self.durable |= {r.killmail_id for r in references}
+
+    async def refuse(self, refused: list[Refused]) -> None:
+        self.refused += refused
+        if self.keeps:
+            await self._keep((r.source, r.position) for r in refused)
+
+    async def _keep(self, places: Any) -> None:
+        async with self.database.begin() as connection:
+            await settle(connection, list(places))
+
+
+async def poll_until(
+    wanted: Callable[[], bool],
+    settings: Settings,
+    log: Log,
+    options: PollOptions = QUICK,
+    *,
+    settled: bool = False,
+) -> Counts:
+    """Poll until what is wanted has come about, then end gracefully.
+
+    With `settled` also until the ledger is empty.
+    """
+    stop = asyncio.Event()
+
+    async def watch() -> None:
+        while not stop.is_set():
+            await asyncio.sleep(0.01)
+            if wanted() and not (settled and await ledger_positions(log.database)):
+                stop.set()
+
+    watching = asyncio.create_task(watch())
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            return await poll(settings, log.database, log.send, log.refuse, stop, options=options)
+    finally:
+        watching.cancel()
+
+
+async def ledger_positions(database: AsyncEngine) -> list[int]:
+    async with database.connect() as connection:
+        rows = await connection.execute(select(LEDGER.c.position).order_by(LEDGER.c.position))
+        return [row.position for row in rows]
+
+
+@asynccontextmanager
+async def standin(faults: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Standin]:
+    """Serve made-up killmails; limits off and all out at once unless told otherwise."""
+    given: dict[str, Any] = {"synthetic": 60, "limits": False}
+    served = await start_standin(
+        StandinOptions(**(given | options), faults=Faults(**(faults or {})))
+    )
+    try:
+        yield served
+    finally:
+        await served.stop()
+
+
+def deck_ids(deck: Deck) -> set[int]:
+    return {played.killmail_id for played in deck.killmails}
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def upstream(routes: dict[str, Handler]) -> AsyncIterator[str]:
+    """Serve what no well-meaning stand-in would; gives the base URL."""
+    app = web.Application()
+    app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
+    async with AsyncExitStack() as stack:
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
