@@ -10,13 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 import asyncpg
-import pika  # type: ignore[import-untyped]  # ships no types
+import pika
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 from dramatiq.common import dq_name, xq_name
-from pika.adapters.blocking_connection import BlockingConnection  # type: ignore[import-untyped]
-from pika.exceptions import AMQPError, ChannelClosedByBroker  # type: ignore[import-untyped]
+from pika.adapters.blocking_connection import BlockingConnection
+from pika.exceptions import AMQPError, ChannelClosedByBroker
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import func, select
@@ -156,13 +156,7 @@ async def look_at_kafka(settings: Settings) -> KafkaFacts:
     try:
         await admin.start()
         await consumer.start()
-        there = await consumer.topics()
-        partitions = [
-            TopicPartition(topic.name, number)
-            for topic in TOPICS
-            if topic.name in there
-            for number in consumer.partitions_for_topic(topic.name) or ()
-        ]
+        partitions = await _partitions(admin)
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         next_offsets = await _next_offsets(admin)
@@ -172,6 +166,15 @@ async def look_at_kafka(settings: Settings) -> KafkaFacts:
     return KafkaFacts(
         {topic.name: _topic(topic.name, begins, ends, next_offsets) for topic in TOPICS}
     )
+
+
+async def _partitions(admin: AIOKafkaAdminClient) -> list[TopicPartition]:
+    there = {topic.name for topic in TOPICS} & set(await admin.list_topics())
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in (await admin.describe_topics(sorted(there)) if there else ())
+        for partition in topic["partitions"]
+    ]
 
 
 async def _next_offsets(admin: AIOKafkaAdminClient) -> dict[TopicPartition, int]:

@@ -1,0 +1,182 @@
+"""`killstream status`: on an SQLite file, on servers that are away, and on real ones."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pika
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import CommitFailedError
+from rich.console import Console
+
+from actors.reject import put_aside
+from actors.shared.database import open_database
+from actors.shared.letter import letter
+from actors.shared.settings import PREFIX, Settings
+from actors.shared.topics import RECEIVED, STORED, create_topics
+from deploy.cli.facts import (
+    Away,
+    DatabaseFacts,
+    Inside,
+    KafkaFacts,
+    QueueFacts,
+    RabbitmqFacts,
+    RedisFacts,
+    TopicFacts,
+)
+from deploy.cli.look import GROUP, look
+from deploy.cli.status import ago, table
+from deploy.eventlog import free_port
+from streams.app import make_app
+from streams.ledger import note
+from tests.deploy.cli.conftest import Store
+from tests.support.servers import empty_servers
+
+KILLSTREAM = Path(sys.executable).with_name("killstream")
+
+
+def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
+    environment |= {PREFIX + name.upper(): value for name, value in settings.items()}
+    command = [str(KILLSTREAM), "status", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+async def test_embedded_killstream_shows_its_file(embedded: Settings, keep: Store) -> None:
+    await keep(3)
+    async with open_database(embedded) as database:
+        await note(database, "r2z2:test", 96_000_007, {96_000_007: None})
+        async with database.begin() as connection:
+            await put_aside(connection, [letter("[not] a killmail", b"x")])
+    facts = await look(embedded)
+    database_facts = facts.database
+    assert isinstance(database_facts, DatabaseFacts)
+    assert (database_facts.killmails, database_facts.last_sequence) == (3, 3)
+    assert (database_facts.untold, database_facts.ledger, database_facts.names) == (3, 1, 0)
+    assert [source.position for source in database_facts.sources] == [96_000_007]
+    assert [refusal.reason for refusal in database_facts.latest_rejected] == ["[not] a killmail"]
+    assert database_facts.last_stored_age_s is not None
+    assert timedelta(0) <= datetime.now(UTC) - facts.at < timedelta(minutes=1)
+    assert (facts.rabbitmq, facts.kafka, facts.redis) == (Inside(), Inside(), Inside())
+    assert facts.ok
+
+    console = Console(record=True, width=100)
+    console.print(table(facts, embedded))
+    shown = console.export_text()
+    assert "r2z2:test at 96000007" in shown
+    assert "[not] a killmail" in shown
+
+
+async def test_looking_makes_no_database(tmp_path: Path) -> None:
+    facts = await look(Settings(data_dir=tmp_path / "new"))
+    assert isinstance(facts.database, Away)
+    assert "killstream up" in facts.database.reason
+    assert not (tmp_path / "new").exists()
+
+
+async def test_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "killstream.db").touch()
+    facts = await look(Settings(data_dir=tmp_path))
+    assert isinstance(facts.database, Away)
+    assert "killstream migrate" in facts.database.reason
+
+
+def test_servers_that_are_away_are_named_with_the_reason() -> None:
+    port = free_port()
+    done = run(
+        "--json",
+        database_url=f"postgresql+asyncpg://killstream:secret@127.0.0.1:{port}/killstream",
+        rabbitmq_url=f"amqp://killstream:secret@127.0.0.1:{port}/killstream",
+        kafka_url=f"kafka://127.0.0.1:{port}",
+        redis_url=f"redis://:secret@127.0.0.1:{port}/0",
+    )
+    facts = msgspec.json.decode(done.stdout)
+    assert done.returncode == 1
+    assert facts["ok"] is False
+    for name in ("database", "rabbitmq", "kafka", "redis"):
+        assert facts[name]["state"] == "away"
+        assert facts[name]["reason"]
+    assert done.stderr == ""
+    assert "secret" not in done.stdout
+
+
+async def test_command_shows_a_table(embedded: Settings, keep: Store) -> None:
+    await keep(1)
+    done = await asyncio.to_thread(run, data_dir=str(embedded.data_dir))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "sequence 1" in done.stdout
+
+
+@pytest.mark.service
+async def test_real_servers_are_counted() -> None:
+    async with empty_servers() as settings:
+        fresh = await look(settings)
+        assert isinstance(fresh.rabbitmq, RabbitmqFacts)
+        assert fresh.rabbitmq.queues["database"] == QueueFacts(None, None, None)
+        assert isinstance(fresh.kafka, KafkaFacts)
+        assert fresh.kafka.topics[RECEIVED.name] == TopicFacts(0, 0, 0)
+
+        await create_topics(settings)
+        await asyncio.to_thread(fill_queues, settings)
+        await fill_topics(settings)
+        facts = await look(settings)
+    assert facts.ok
+    assert isinstance(facts.database, DatabaseFacts)
+    assert facts.database.last_stored_age_s is None
+    assert facts.rabbitmq == RabbitmqFacts(
+        {"database": QueueFacts(2, 1, 1), "esi": QueueFacts(None, None, None)}
+    )
+    assert isinstance(facts.kafka, KafkaFacts)
+    assert facts.kafka.topics[RECEIVED.name] == TopicFacts(RECEIVED.partitions, 10, 7)
+    assert facts.kafka.topics[STORED.name] == TopicFacts(STORED.partitions, 1, None)
+    assert isinstance(facts.redis, RedisFacts)
+    assert facts.redis.version
+
+
+def fill_queues(settings: Settings) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(settings.rabbitmq_url))
+    channel = connection.channel()
+    channel.confirm_delivery()
+    for queue, count in {"database": 2, "database.DQ": 1, "database.XQ": 1}.items():
+        channel.queue_declare(queue)
+        for _ in range(count):
+            channel.basic_publish("", queue, b"x")
+    connection.close()
+
+
+async def fill_topics(settings: Settings) -> None:
+    """Ten references on one partition, of which the group has read three; and one entry."""
+    bootstrap = settings.kafka_bootstrap
+    async with AIOKafkaProducer(bootstrap_servers=bootstrap) as producer:
+        for _ in range(10):
+            await producer.send_and_wait(RECEIVED.name, b"{}", partition=0)
+        await producer.send_and_wait(STORED.name, b"{}", partition=0)
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap, group_id=GROUP, enable_auto_commit=False
+    )
+    async with consumer:
+        partition = TopicPartition(RECEIVED.name, 0)
+        consumer.assign([partition])
+        while True:
+            try:
+                await consumer.commit({partition: 3})
+                return
+            except CommitFailedError:  # a process that another test killed is still a member
+                await asyncio.sleep(0.1)
+
+
+def test_group_is_the_streams_own() -> None:
+    assert make_app(Settings(kafka_url="kafka://127.0.0.1:9092")).conf.id == GROUP
+
+
+@pytest.mark.parametrize(
+    ("age_s", "said"),
+    [(None, "never"), (3.4, "3 s ago"), (600, "10 min ago"), (7200, "2 h ago"), (1e6, "12 d ago")],
+)
+def test_ages_are_said_as_people_do(age_s: float | None, said: str) -> None:
+    assert ago(age_s) == said
