@@ -15,6 +15,7 @@ import msgspec
 from sqlalchemy import Select, select
 
 from actors.shared.body import unpack
+from actors.shared.reference import NO_JSON
 from actors.shared.tables import FEED, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"
@@ -32,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """Unix seconds of the commit."""
     killmail: msgspec.Raw
     names: dict[int, str] = {}
-    zkb: msgspec.Raw = msgspec.Raw()
+    zkb: msgspec.Raw = NO_JSON
     v: int = 1
 
 
@@ -41,7 +42,9 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Write an entry as JSON without line breaks of its own; `v` is always there."""
+    """Write an entry as JSON; `v` is always there."""
+    # Only NO_JSON itself is left out; any other empty Raw would be a value of no characters.
+    entry = msgspec.structs.replace(entry, zkb=entry.zkb or NO_JSON)
     return b'{"v":1,' + _encoder.encode(entry)[1:]
 
 
@@ -88,10 +91,13 @@ def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
         stored_at=row["stored_at"].timestamp(),
         killmail=msgspec.Raw(body),
         names=dict(names),
-        zkb=msgspec.Raw(zkb.encode()) if zkb else msgspec.Raw(),
+        zkb=msgspec.Raw(zkb.encode()) if zkb else NO_JSON,
     )
 
 
 def join_entries(entries: Iterable[bytes]) -> str:
-    """Pack entries into one message of the channel: one a line."""
-    return b"\n".join(entries).decode()
+    """Pack entries into one message of the channel: one a line.
+
+    A body may have line breaks of its own, which JSON allows only where a space may stand.
+    """
+    return b"\n".join(entry.replace(b"\n", b" ") for entry in entries).decode()

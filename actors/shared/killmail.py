@@ -20,7 +20,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
-KillmailHash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{40}$")]
+KillmailHash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}\Z")]
 
 
 class _Esi(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -101,11 +101,16 @@ def parse_killmail(body: bytes | msgspec.Raw) -> Killmail:
     if size > MAX_BODY_BYTES:
         raise Invalid(f"body of {size} bytes is over the limit of {MAX_BODY_BYTES}")
     try:
+        str(body, "utf-8")  # the decoder doesn't look at fields that it passes over
         killmail = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"not a killmail: {error}") from None
     if killmail.killmail_time.tzinfo is None:
         raise Invalid("not a killmail: killmail_time has no time zone")
+    try:
+        killmail.killmail_time.astimezone(UTC)
+    except OverflowError:
+        raise Invalid("not a killmail: killmail_time is outside all calendars") from None
     return killmail
 
 

@@ -1,0 +1,44 @@
+"""What all tests share: both databases, and a closing line that says what was played."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.shared.database import open_database
+from actors.shared.settings import Settings
+from deploy.migrate import migrate
+from tests.support.killmails import describe
+from tests.support.servers import fresh_database
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which killmails were played."""
+    terminalreporter.write_line(describe())
+
+
+@pytest.fixture
+async def sqlite(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """An empty SQLite file."""
+    settings = Settings(data_dir=tmp_path)
+    await migrate(settings)
+    async with open_database(settings) as engine:
+        yield engine
+
+
+@pytest.fixture
+async def postgresql() -> AsyncIterator[AsyncEngine]:
+    """An empty database on the tests' PostgreSQL."""
+    async with fresh_database() as url:
+        settings = Settings(database_url=url, database_pool_size=10)
+        await migrate(settings)
+        async with open_database(settings) as engine:
+            yield engine
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+async def database(request: pytest.FixtureRequest) -> AsyncEngine:
+    """Each database in turn, empty."""
+    engine: AsyncEngine = request.getfixturevalue(request.param)
+    return engine
