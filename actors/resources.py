@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 import aiohttp
 from aiokafka import AIOKafkaProducer
@@ -17,6 +18,9 @@ from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics
+
+REDIS_TIMEOUT_S: Final = 5.0
+"""After this a silent Redis counts as away."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         )
-        redis = Redis.from_url(settings.redis_url) if settings.redis_url else None
+        redis = _connect_redis(settings) if settings.redis_url else None
         if redis:
             stack.push_async_callback(redis.aclose)
         esi = Esi(settings, http, open_budget(settings, redis))
@@ -64,6 +68,14 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         _opened.append(opened)
         stack.callback(_opened.remove, opened)
         yield opened
+
+
+def _connect_redis(settings: Settings) -> Redis:
+    return Redis.from_url(
+        settings.redis_url,
+        socket_timeout=REDIS_TIMEOUT_S,
+        socket_connect_timeout=REDIS_TIMEOUT_S,
+    )
 
 
 _opened: list[Resources] = []

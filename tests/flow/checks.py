@@ -1,0 +1,63 @@
+"""What must be equal everywhere after a run."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.shared.body import unpack
+from actors.shared.feed import Entry, decode_entry
+from actors.shared.settings import Settings
+from actors.shared.tables import FEED, KILLMAILS, LEDGER
+from actors.shared.topics import MAX_MESSAGE_BYTES, STORED
+
+
+async def assert_stored(database: AsyncEngine, bodies: dict[int, bytes]) -> None:
+    """The database holds exactly these killmails, their bodies, and a feed without gaps."""
+    async with database.connect() as connection:
+        rows = await connection.execute(select(KILLMAILS.c.killmail_id, KILLMAILS.c.body))
+        stored = {killmail_id: unpack(body) for killmail_id, body in rows}
+        feed = (await connection.execute(select(FEED).order_by(FEED.c.sequence))).all()
+        ledger = (await connection.execute(select(LEDGER))).all()
+    assert stored.keys() == bodies.keys()
+    assert all(stored[killmail_id] == body for killmail_id, body in bodies.items())
+    assert [row.sequence for row in feed] == list(range(1, len(feed) + 1))
+    added = Counter(row.killmail_id for row in feed if row.kind == "added")
+    assert added == Counter(bodies.keys())
+    assert not ledger
+
+
+async def read_topic(settings: Settings) -> list[Entry]:
+    """Read all of `killmails.stored`."""
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(STORED.name, p) for p in range(STORED.partitions)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        entries: list[Entry] = []
+        async with asyncio.timeout(120):
+            while len(entries) < sum(ends.values()):
+                for records in (await consumer.getmany(timeout_ms=1000)).values():
+                    entries += [decode_entry(record.value) for record in records]
+        return entries
+    finally:
+        await consumer.stop()
+
+
+def assert_told(entries: list[Entry], bodies: dict[int, bytes], last_sequence: int) -> None:
+    """What was told, folded by sequence, is the whole feed with the exact bodies."""
+    folded = {entry.sequence: entry for entry in entries}
+    assert sorted(folded) == list(range(1, last_sequence + 1))
+    assert {entry.killmail_id for entry in folded.values()} == bodies.keys()
+    assert all(
+        msgspec.json.decode(entry.killmail) == msgspec.json.decode(bodies[entry.killmail_id])
+        for entry in folded.values()
+    )

@@ -1,0 +1,85 @@
+"""The whole pipeline as an operator runs it: streams, actors, api, each its own process."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.shared.database import open_database
+from actors.shared.settings import Settings
+from actors.shared.tables import FEED
+from deploy.eventlog import free_port
+from tests.support.processes import Killstream, start_killstream
+
+PARTS = ("api", "actors", "streams")
+
+
+class Pipeline:
+    """Processes by name, and the database to look into."""
+
+    def __init__(self, settings: Settings, database: AsyncEngine, logs: Path) -> None:
+        self.settings = settings
+        self.database = database
+        self.logs = logs
+        self.running: dict[str, Killstream] = {}
+        self.url = f"http://127.0.0.1:{settings.api_port}"
+
+    async def start(self, part: str) -> None:
+        """Start one part; the api is waited for."""
+        log = self.logs / f"{part}.log"
+        self.running[part] = await start_killstream(part, settings=self.settings, log=log)
+        if part in ("api", "up"):
+            await self.healthy()
+
+    async def kill(self, part: str) -> None:
+        """End one part as a crash does."""
+        await self.running.pop(part).kill()
+
+    async def stop(self, part: str) -> int:
+        """End one part as an operator does; give its exit code."""
+        return await self.running.pop(part).stop()
+
+    async def healthy(self, timeout_s: float = 60) -> None:
+        """Wait until the gateway answers."""
+        async with aiohttp.ClientSession() as http, asyncio.timeout(timeout_s):
+            while True:
+                try:
+                    async with http.get(f"{self.url}/killmails/1") as answer:
+                        if answer.status == 404:
+                            return
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.1)
+
+    async def told(self) -> int:
+        """Count the entries that were told."""
+        async with self.database.connect() as connection:
+            count: int = (await connection.execute(select(func.count(FEED.c.told_at)))).scalar_one()
+            return count
+
+    async def until(self, reached: Callable[[int], bool], timeout_s: float = 300) -> None:
+        """Wait until the number of told entries satisfies `reached`."""
+        async with asyncio.timeout(timeout_s):
+            while not reached(await self.told()):
+                await asyncio.sleep(0.2)
+
+
+@asynccontextmanager
+async def pipeline(
+    settings: Settings, logs: Path, parts: tuple[str, ...] = PARTS, **changes: Any
+) -> AsyncIterator[Pipeline]:
+    """Run these parts with the settings; end them with the block, whatever state they are in."""
+    changed = settings.model_copy(update={"api_port": free_port(), **changes})
+    async with open_database(changed) as database:
+        pipe = Pipeline(changed, database, logs)
+        try:
+            for part in parts:
+                await pipe.start(part)
+            yield pipe
+        finally:
+            for part in list(pipe.running):
+                await pipe.kill(part)

@@ -1,0 +1,70 @@
+"""A dashboard client: subscribes by graphql-transport-ws and remembers what came."""
+
+import asyncio
+from collections import Counter
+
+import aiohttp
+import msgspec
+
+ON_NEW_KILLMAIL = """
+subscription OnNewKillmail {
+  killmailAdded { killmailId killmailTime victim { characterName shipTypeName } }
+}
+"""
+RESUMING = """
+subscription Resuming($after: Long) {
+  killmailAdded(after: $after) { sequence killmailId }
+}
+"""
+
+
+class Subscriber:
+    """One subscription. With `after` it resumes there and comes back when the gateway goes."""
+
+    def __init__(self, url: str, after: int | None = None) -> None:
+        self.url = url.replace("http", "ws", 1) + "/graphql"
+        self.after = after
+        self.seen: Counter[int] = Counter()
+        self.ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Take what comes until cancelled."""
+        while True:
+            try:
+                await self._connected()
+            except (aiohttp.ClientError, ConnectionError):
+                if self.after is None:
+                    raise
+            await asyncio.sleep(0.2)
+
+    async def _connected(self) -> None:
+        document = ON_NEW_KILLMAIL if self.after is None else RESUMING
+        variables = {} if self.after is None else {"after": self.after}
+        async with (
+            aiohttp.ClientSession() as http,
+            http.ws_connect(self.url, protocols=["graphql-transport-ws"]) as socket,
+        ):
+            await socket.send_json({"type": "connection_init"})
+            assert (await socket.receive_json())["type"] == "connection_ack"
+            payload = {"query": document, "variables": variables}
+            await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
+            self.ready.set()
+            async for frame in socket:
+                message = msgspec.json.decode(frame.data)
+                if message["type"] == "ping":
+                    await socket.send_json({"type": "pong"})
+                elif message["type"] == "next":
+                    self._take(message["payload"]["data"]["killmailAdded"])
+                else:
+                    raise AssertionError(f"unexpected {message}")
+
+    def _take(self, killmail: dict[str, int]) -> None:
+        self.seen[killmail["killmailId"]] += 1
+        if self.after is not None:
+            self.after = killmail["sequence"]
+
+    async def until(self, count: int, timeout_s: float = 600) -> None:
+        """Wait until so many different killmails came."""
+        async with asyncio.timeout(timeout_s):
+            while len(self.seen) < count:
+                await asyncio.sleep(0.2)
