@@ -16,7 +16,6 @@ from sqlalchemy import Select, select
 
 from actors.shared.body import unpack
 from actors.shared.reference import NO_JSON
-from actors.shared.reference import ABSENT
 from actors.shared.tables import FEED, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"

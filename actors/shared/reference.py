@@ -19,10 +19,6 @@ UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]
 """Up to a year that every clock and table knows."""
 
 
-ABSENT: Final = msgspec.Raw()
-"""No JSON at all. This very object is what encoders leave out."""
-
-
 class Reference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Where it came from, which killmail, and what is known of it already."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from actors.shared.reference import ABSENT, Reference, encode_reference
+from actors.shared.reference import NO_JSON, Reference, encode_reference
 from deploy.standin.server import StandinOptions, load_deck
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
@@ -67,6 +67,6 @@ def references(*, with_body: bool = True) -> Iterator[bytes]:
                 killmail_id=played.killmail_id,
                 hash=played.killmail_hash,
                 zkb=msgspec.Raw(played.zkb),
-                body=msgspec.Raw(played.body) if with_body else ABSENT,
+                body=msgspec.Raw(played.body) if with_body else NO_JSON,
             )
         )
