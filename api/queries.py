@@ -1,6 +1,6 @@
 """Query: single killmails, lists by keyset cursor, and the feed."""
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from graphql import GraphQLResolveInfo
 from api import reads
 from api.errors import BadInput
 from api.reads import Position
+from api.scalars import write_long
 from api.state import State
 from api.view import View
 
@@ -70,9 +71,10 @@ def read_cursor(cursor: str) -> Position:
         BadInput: it isn't one.
     """
     try:
-        text = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        padded = cursor + "=" * (-len(cursor) % 4)
+        text = b64decode(padded, altchars=b"-_", validate=True).decode()
         time_us, killmail_id = map(int, text.split(":"))
-        return Position(_EPOCH + time_us * _MICROSECOND, killmail_id)
+        return Position(_EPOCH + time_us * _MICROSECOND, write_long(killmail_id))
     except (ValueError, OverflowError):
         raise BadInput("after: not a cursor; take endCursor of the page before") from None
 

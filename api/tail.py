@@ -28,7 +28,7 @@ from api import reads
 from api.view import View
 
 RING_ENTRIES: Final = 5_000
-RING_BYTES: Final = 32 * 1024 * 1024
+RING_BYTES: Final = 16 * 1024 * 1024
 """The ring is full at either of them; bodies count."""
 PAGE: Final = 200
 """Entries that a reader behind the ring takes from the table at once."""
@@ -38,7 +38,7 @@ QUIET_S: Final = 1.0
 """How often the table is asked whether the channel left something out."""
 GAP_S: Final = 0.03
 """How long an entry out of order waits for those below it before the table is asked."""
-MAX_BEHIND: Final = 50_000
+MAX_BEHIND: Final = 100_000
 """Entries that a reader which once had all may fall behind."""
 
 _log: Final = structlog.get_logger()

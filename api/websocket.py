@@ -6,7 +6,6 @@ Source: graphql-ws' PROTOCOL.md (subprotocol `graphql-transport-ws`).
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any, Final, NotRequired, TypedDict, cast
 
 import msgspec
@@ -34,6 +33,7 @@ MAX_OPERATIONS: Final = 50
 BAD_MESSAGE: Final = 4400
 UNAUTHORIZED: Final = 4401
 NOT_ACCEPTABLE: Final = 4406
+NOT_INITIALISED: Final = 4408
 EXISTS: Final = 4409
 TOO_SLOW: Final = 4413
 TOO_MANY: Final = 4429
@@ -60,9 +60,6 @@ class Client(ClientContext):
 class WebsocketHandler(GraphQLTransportWSHandler):
     """Speaks with one client at a time: its messages in, the results of its operations out."""
 
-    def __init__(self) -> None:
-        super().__init__(connection_init_wait_timeout=timedelta(seconds=INIT_S))
-
     async def handle_websocket(self, websocket: WebSocket) -> None:
         """Speak with a client until one side closes."""
         if PROTOCOL not in websocket.scope["subprotocols"]:
@@ -83,6 +80,14 @@ class WebsocketHandler(GraphQLTransportWSHandler):
             waiting.cancel()
             for operation_id in list(client.operations):
                 await self.stop_websocket_operation(websocket, operation_id, client)
+
+    async def handle_connection_init_timeout(
+        self, websocket: WebSocket, client_context: ClientContext
+    ) -> None:
+        """Close who doesn't begin."""
+        await asyncio.sleep(INIT_S)
+        if not client_context.connection_init_received:
+            await _close(websocket, NOT_INITIALISED, f"no connection_init within {INIT_S} s")
 
     async def _converse(self, websocket: WebSocket, client: Client) -> None:
         while (frame := await websocket.receive())["type"] == "websocket.receive":

@@ -1,0 +1,197 @@
+"""The GraphQL door itself: its address, its errors, its limits, its websocket protocol."""
+
+from typing import Any
+
+import aiohttp
+import pytest
+from graphql import build_client_schema, get_introspection_query, print_schema
+
+from api import websocket
+from api.graphql import SCHEMA
+from tests.api.gateway import Writer, a_killmail, connect, query
+
+INIT = {"type": "connection_init"}
+
+
+async def test_post_is_answered_at_its_very_address(client: aiohttp.ClientSession) -> None:
+    body = {"query": "{ __typename }"}
+    async with client.post("/graphql", json=body, allow_redirects=False) as answer:
+        assert (answer.status, await answer.json()) == (200, {"data": {"__typename": "Query"}})
+
+
+async def test_introspection_gives_the_schema(client: aiohttp.ClientSession) -> None:
+    result = await query(client, get_introspection_query())
+    assert print_schema(build_client_schema(result["data"])) == print_schema(SCHEMA)
+
+
+def nested(depth: int) -> str:
+    return (
+        "{ killmails { nodes { victim { items "
+        + "{ items " * depth
+        + "{ flag }"
+        + "}" * depth
+        + "} } } }"
+    )
+
+
+FRAGMENT_BOMB = (
+    "{ ...a } "
+    + " ".join(
+        f"fragment {name} on Query {{ ...{next_name} ...{next_name} }}"
+        for name, next_name in zip("abcdefghijkl", "bcdefghijklm", strict=True)
+    )
+    + " fragment m on Query { killmails { nodes { killmailId } } }"
+)
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "says"),
+    [
+        ("{", "GRAPHQL_PARSE_FAILED", "Syntax Error"),
+        ("{ nothing }", "GRAPHQL_VALIDATION_FAILED", "Cannot query field"),
+        ('{ killmail(id: "x") { killmailId } }', "GRAPHQL_VALIDATION_FAILED", "Long"),
+        (
+            "{ killmail(id: 99999999999999999999) { killmailId } }",
+            "GRAPHQL_VALIDATION_FAILED",
+            "Long",
+        ),
+        (nested(10), "TOO_COMPLEX", "too deep"),
+        (FRAGMENT_BOMB, "TOO_COMPLEX", "too heavy"),
+        ("{ " + "x " * 5_000 + "}", "GRAPHQL_PARSE_FAILED", "tokens"),
+    ],
+)
+async def test_errors_say_what_and_have_a_code(
+    client: aiohttp.ClientSession, document: str, code: str, says: str
+) -> None:
+    errors = (await query(client, document))["errors"]
+    assert {e["extensions"]["code"] for e in errors} == {code}
+    assert any(says in e["message"] for e in errors)
+
+
+async def test_our_own_faults_show_nothing_of_our_insides(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    async with writer.database.begin() as connection:
+        await connection.exec_driver_sql("DROP TABLE feed")
+    (error,) = (await query(client, "{ feed(after: 0) { lastSequence } }"))["errors"]
+    assert error["extensions"] == {"code": "UNAVAILABLE"}
+    assert "table" not in error["message"]
+
+
+async def test_queries_run_over_the_websocket_too(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await writer.store(a_killmail(1))
+    async with connect(client) as connection:
+        payload = {"query": "{ killmail(id: 1) { killmailId } }"}
+        await connection.socket.send_json({"type": "subscribe", "id": "q", "payload": payload})
+        assert await connection.next() == {"killmail": {"killmailId": 1}}
+        assert await connection.socket.receive_json() == {"type": "complete", "id": "q"}
+
+
+async def test_subscription_that_cannot_start_says_why(client: aiohttp.ClientSession) -> None:
+    async with connect(client) as connection:
+        for document in (
+            "subscription { nothing }",
+            "subscription {",
+            "subscription { feedAdded }",
+        ):
+            payload = {"query": document}
+            await connection.socket.send_json({"type": "subscribe", "id": "1", "payload": payload})
+            message = await connection.socket.receive_json()
+            assert (message["type"], message["id"]) == ("error", "1")
+            assert message["payload"][0]["extensions"]["code"].startswith("GRAPHQL_")
+
+
+async def test_complete_ends_an_operation_and_frees_its_id(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    document = "subscription { killmailAdded { killmailId } }"
+    async with connect(client) as connection:
+        await connection.subscribe(document)
+        await connection.socket.send_json({"type": "complete", "id": "1"})
+        await connection.subscribe(document)
+        await writer.add(5)
+        assert await connection.next() == {"killmailAdded": {"killmailId": 5}}
+
+
+SUBSCRIBE = {
+    "type": "subscribe",
+    "id": "1",
+    "payload": {"query": "subscription { feedAdded { kind } }"},
+}
+
+
+@pytest.mark.parametrize(
+    ("messages", "code"),
+    [
+        (["no json"], 4400),
+        ([{"type": "nonsense"}], 4400),
+        ([{"id": "1"}], 4400),
+        ([INIT, {"type": "subscribe", "id": "1"}], 4400),
+        ([INIT, {"type": "subscribe", "id": 1, "payload": {}}], 4400),
+        ([SUBSCRIBE], 4401),
+        ([INIT, SUBSCRIBE, SUBSCRIBE], 4409),
+        ([INIT, INIT], 4429),
+    ],
+)
+async def test_breach_of_the_protocol_closes_with_its_code(
+    client: aiohttp.ClientSession, messages: list[Any], code: int
+) -> None:
+    async with client.ws_connect("/graphql", protocols=[websocket.PROTOCOL]) as socket:
+        for message in messages:
+            await (socket.send_str if isinstance(message, str) else socket.send_json)(message)
+        async for _ in socket:
+            pass
+        assert socket.close_code == code
+
+
+async def test_other_subprotocols_are_refused(client: aiohttp.ClientSession) -> None:
+    async with client.ws_connect("/graphql") as socket:
+        await socket.receive()
+        assert socket.close_code == websocket.NOT_ACCEPTABLE
+
+
+async def test_client_that_never_initialises_is_closed(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "INIT_S", 0.05)
+    async with client.ws_connect("/graphql", protocols=[websocket.PROTOCOL]) as socket:
+        await socket.receive()
+        assert socket.close_code == 4408
+
+
+async def test_operations_of_a_connection_are_bounded(
+    client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "MAX_OPERATIONS", 2)
+    async with connect(client) as connection:
+        for n in range(3):
+            await connection.socket.send_json(SUBSCRIBE | {"id": str(n)})
+        await connection.socket.receive()
+        assert connection.socket.close_code == websocket.TOO_MANY
+
+
+async def test_client_that_does_not_read_is_given_up(
+    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket, "SEND_S", 0.2)
+    document = "subscription { feedAdded { killmail { zkb { labels } } } }"
+    zkb = {"labels": ["x" * 100_000] * 10}
+    async with connect(client) as connection:
+        await connection.subscribe(document)
+        response = connection.socket._response.connection
+        assert response
+        assert response.transport
+        response.transport.pause_reading()
+        for killmail_id in range(1, 21):
+            await writer.tell(*await writer.store(a_killmail(killmail_id), zkb=zkb))
+        while "killstream_subscribers 0.0" not in (metrics := await text(client, "/metrics")):
+            pass
+        assert 'killstream_subscribers_closed_total{reason="blocked"}' in metrics
+        response.transport.abort()
+
+
+async def text(client: aiohttp.ClientSession, path: str) -> str:
+    async with client.get(path) as answer:
+        return await answer.text()

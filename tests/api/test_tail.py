@@ -1,0 +1,126 @@
+"""The tail by itself: whatever happens to channel, ring and table, readers see each entry once."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import pytest
+from databases import Database
+from sqlalchemy import delete
+
+from actors.shared.feed import CHANNEL
+from actors.shared.settings import Settings
+from actors.shared.tables import KILLMAILS
+from api import tail as tail_module
+from api.reads import open_reads
+from api.tail import Tail, TooSlow, open_tail
+from api.view import View
+from tests.api.gateway import Writer, a_killmail
+
+
+@pytest.fixture
+async def database(settings: Settings, writer: Writer) -> AsyncIterator[Database]:
+    async with open_reads(settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def tail(database: Database, writer: Writer) -> AsyncIterator[Tail]:
+    async with (
+        open_tail(database, writer.events, untold_patience_s=0.1) as opened,
+        writer.events.subscribe(CHANNEL),  # then the tail's subscription stands, too
+    ):
+        yield opened
+
+
+async def take(views: AsyncGenerator[View, None], count: int) -> list[int]:
+    async with asyncio.timeout(10):
+        return [(await anext(views)).entry.sequence for _ in range(count)]
+
+
+async def test_reader_that_fell_out_of_the_ring_reads_on_from_the_table(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 10)
+    slow, fast = tail.follow(0), tail.follow(0)
+    await writer.add(1)
+    assert await take(slow, 1) == [1]
+    for killmail_id in range(2, 101):
+        await writer.add(killmail_id)
+    assert await take(fast, 100) == list(range(1, 101))
+    assert await take(slow, 99) == list(range(2, 101))
+
+
+async def test_ring_is_bounded_by_bytes(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_BYTES", 3 * len(a_killmail(100)))
+    reader = tail.follow(0)
+    await writer.add(*range(100, 130))
+    assert await take(reader, 30) == list(range(1, 31))
+    assert len(tail._ring) == 3
+
+
+async def test_far_behind_the_table_the_tail_jumps_and_readers_miss_nothing(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 10)
+    reader = tail.follow()
+    await writer.mark(*await writer.store(*map(a_killmail, range(1, 501))))
+    assert await take(reader, 500) == list(range(1, 501))
+
+
+async def test_reader_that_had_all_and_fell_too_far_behind_is_told_where_to_go_on(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "MAX_BEHIND", 20)
+    live, replay = tail.follow(), tail.follow(0)
+    waiting = asyncio.create_task(take(live, 2))
+    await asyncio.sleep(0)
+    await writer.add(1, 2)
+    assert await waiting == [1, 2]
+    await writer.add(*range(3, 51))
+    while tail.last < 50:
+        await asyncio.sleep(0)
+    with pytest.raises(TooSlow, match="after: 2"):
+        await take(live, 1)
+    assert await take(replay, 50) == list(range(1, 51)), "who catches up isn't too slow"
+
+
+async def test_hole_in_the_table_stops_nobody(
+    tail: Tail, writer: Writer, database: Database
+) -> None:
+    reader = tail.follow()
+    await writer.mark(*await writer.store(a_killmail(1), a_killmail(2)))
+    await database.execute(delete(KILLMAILS).where(KILLMAILS.c.killmail_id == 1))
+    await writer.add(3)
+    assert await take(reader, 2) == [2, 3]
+
+
+async def test_strangers_message_is_passed_over(tail: Tail, writer: Writer) -> None:
+    reader = tail.follow()
+    await writer.events.publish(CHANNEL, 'nonsense\n{"sequence": "x"}\n')
+    await writer.add(1)
+    assert await take(reader, 1) == [1]
+
+
+async def test_flood_out_of_order_is_bounded_and_healed(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 10)
+    reader = tail.follow()
+    first, *others = await writer.store(*map(a_killmail, range(1, 101)))
+    await writer.tell(*others)
+    await writer.tell(first)
+    assert await take(reader, 100) == list(range(1, 101))
+    assert len(tail._early) <= 10
+
+
+async def test_many_readers_at_different_places_see_the_same_order(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 30)
+    readers = [asyncio.create_task(take(tail.follow(after), 200 - after)) for after in range(20)]
+    for start in range(1, 201, 7):
+        await writer.add(*range(start, min(start + 7, 201)))
+    for after, taken in enumerate(await asyncio.gather(*readers)):
+        assert taken == list(range(after + 1, 201))
