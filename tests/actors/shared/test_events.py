@@ -1,13 +1,10 @@
 """What events promise: once over memory, once over a Redis of its own."""
 
 import asyncio
-import shutil
 import signal
-import socket
-import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, closing
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,41 +13,9 @@ from broadcaster._base import Subscriber, Unsubscribed
 
 from actors.shared.events import NotPublished, backlog, open_events, redis
 from actors.shared.settings import Settings
+from tests.support.redis_server import RedisServer
 
 pytestmark = pytest.mark.timeout(30)
-
-
-class RedisServer:
-    """A Redis of our own, to be killed and started again on the same port."""
-
-    def __init__(self, directory: Path) -> None:
-        with closing(socket.socket()) as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self._directory = directory
-        self.start()
-
-    def start(self) -> None:
-        program = shutil.which("redis-server")
-        assert program, "no redis-server: run `just services` first"
-        options = ["--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
-        self._process = subprocess.Popen(
-            [program, "--port", str(self.port), *options], stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout
-        for line in self._process.stdout:
-            if "Ready to accept connections" in line:
-                return
-        raise AssertionError("redis-server ended")
-
-    def send_signal(self, number: signal.Signals) -> None:
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout
-        self._process.stdout.close()
 
 
 @pytest.fixture
@@ -231,7 +196,7 @@ async def test_silent_redis_counts_as_lost(
         await subscriber.get()
         redis_server.send_signal(signal.SIGSTOP)
         stands = opened._backend._stands["a"]  # type: ignore[attr-defined]
-        while stands.is_set():  # noqa: ASYNC110 (there is nothing to wait on)
+        while stands.is_set():
             await asyncio.sleep(0.01)
         redis_server.send_signal(signal.SIGCONT)
         assert (await subscriber.get()).message == ""
