@@ -76,9 +76,9 @@ async def store(
 ) -> list[Untold]:
     """Store a batch in one transaction; give back what is new in the feed, in its order.
 
-    Locks are taken in one order by every transaction: killmails by id, then the feed's counter,
-    which numbers the entries and holds every other storing transaction off until the commit;
-    so the order of numbers is the order of commits, and a rollback burns none.
+    Locks are taken in one order by every transaction: killmails by id, places, then the feed's
+    counter, which numbers the entries and holds every other storing transaction off until the
+    commit; so the order of numbers is the order of commits, and a rollback burns none.
     """
     latest = _latest(arrivals)
     async with database.begin() as connection:
@@ -88,12 +88,11 @@ async def store(
             await insert_missing(connection, ATTACKERS, _attacker_columns(fresh))
         known = [a for a in latest if a.killmail.killmail_id not in added]
         updated = await _refresh(connection, known) if known else []
-        await put_aside(connection, letters)
-        untold = await _enter(
+        places = [(a.reference.source, a.reference.position) for a in arrivals]
+        await settle(connection, [*places, *await put_aside(connection, letters)])
+        return await _enter(
             connection, [*(("added", a) for a in fresh), *(("updated", a) for a in updated)]
         )
-        await settle(connection, [(a.reference.source, a.reference.position) for a in arrivals])
-    return untold
 
 
 def _latest(arrivals: Iterable[Arrival]) -> list[Arrival]:
@@ -165,6 +164,8 @@ async def _refresh(connection: AsyncConnection, known: Sequence[Arrival]) -> lis
         arrival = by_id[row.killmail_id]
         changes = _changes(row, arrival)
         if changes:
+            if not arrival.reference.zkb and row.zkb:
+                arrival = _with_zkb(arrival, row.zkb)
             updated.append(arrival)
             await connection.execute(
                 update(KILLMAILS).where(KILLMAILS.c.killmail_id == row.killmail_id).values(changes)
@@ -181,9 +182,9 @@ def _changes(row: Any, arrival: Arrival) -> dict[str, Any]:
     if _time(arrival.reference.as_of) <= row.as_of:
         return {}
     columns = {name: values[0] for name, values in _killmail_columns([arrival]).items()}
-    body_differs = _json(unpack(row.body)) != _json(bytes(arrival.reference.body))
+    body_differs = not _same(unpack(row.body), bytes(arrival.reference.body))
     zkb_differs = columns["zkb"] is not None and (
-        row.zkb is None or _json(row.zkb) != _json(columns["zkb"])
+        row.zkb is None or not _same(row.zkb, columns["zkb"])
     )
     if not zkb_differs:
         del columns["zkb"]
@@ -238,8 +239,17 @@ def _text(raw: msgspec.Raw) -> str | None:
     return bytes(raw).decode() or None
 
 
-def _json(text: bytes | str) -> Any:
-    return msgspec.json.decode(text)
+def _same(one: bytes | str, other: bytes | str) -> bool:
+    """Compare JSON; what can't be decoded, such as a number beyond floats, by its characters."""
+    try:
+        return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _with_zkb(arrival: Arrival, zkb: str) -> Arrival:
+    reference = msgspec.structs.replace(arrival.reference, zkb=msgspec.Raw(zkb.encode()))
+    return Arrival(reference, arrival.killmail)
 
 
 def _time(unix_s: float) -> datetime:

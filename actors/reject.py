@@ -24,14 +24,14 @@ log: Final = structlog.get_logger()
 async def reject(letters: list[bytes]) -> None:
     """Keep letters aside. Idempotent in the table; on the topic a letter may come twice."""
     async with resources().database.begin() as connection:
-        await put_aside(connection, letters)
+        await settle(connection, await put_aside(connection, letters))
     await tell_rejected(letters)
 
 
-async def put_aside(connection: AsyncConnection, letters: Sequence[bytes]) -> None:
-    """Write letters and settle the places they came from, in the caller's transaction."""
-    if not letters:
-        return
+async def put_aside(
+    connection: AsyncConnection, letters: Sequence[bytes]
+) -> Sequence[tuple[str, int]]:
+    """Write letters, in the caller's transaction; give the places they came from, to be settled."""
     read = {sha256(letter).hexdigest(): (letter, read_letter(letter)) for letter in letters}
     await insert_missing(
         connection,
@@ -43,14 +43,11 @@ async def put_aside(connection: AsyncConnection, letters: Sequence[bytes]) -> No
             "rejected_at": [datetime.now(UTC)] * len(read),
         },
     )
-    await settle(
-        connection,
-        [
-            (letter.source, letter.position)
-            for _, letter in read.values()
-            if letter.source is not None and letter.position is not None
-        ],
-    )
+    return [
+        (letter.source, letter.position)
+        for _, letter in read.values()
+        if letter.source is not None and letter.position is not None
+    ]
 
 
 async def tell_rejected(letters: Sequence[bytes]) -> None:

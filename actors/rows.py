@@ -19,6 +19,8 @@ async def insert_missing(
     Concurrent transactions that insert the same keys wait for each other in the order of the rows,
     so give them sorted.
     """
+    if not any(columns.values()):
+        return []
     if connection.dialect.name == "postgresql":
         result = await connection.exec_driver_sql(
             _unnest(table, tuple(columns)), tuple(columns.values())

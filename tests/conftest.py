@@ -38,7 +38,7 @@ async def postgresql() -> AsyncIterator[AsyncEngine]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def database(request: pytest.FixtureRequest) -> AsyncEngine:
+def database(request: pytest.FixtureRequest) -> AsyncEngine:
     """Each database in turn, empty."""
     engine: AsyncEngine = request.getfixturevalue(request.param)
     return engine

@@ -34,7 +34,7 @@ def a_body(killmail_id: int = 1, **changes: Any) -> bytes:
 def a_reference(body: bytes, position: int = 0, **changes: Any) -> Reference:
     """Make what a source would give for a body."""
     killmail = parse_killmail(body)
-    fields = {
+    fields: dict[str, Any] = {
         "source": SOURCE,
         "position": position,
         "as_of": 1_714_564_900.0,

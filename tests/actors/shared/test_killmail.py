@@ -19,7 +19,8 @@ from actors.shared.killmail import (
     killmail_hash,
     parse_killmail,
 )
-from tests.support.killmails import DATA, are_real, bodies, load_deck, play_options
+from deploy.standin.server import load_deck
+from tests.support.killmails import DATA, are_real, bodies, play_options
 from tests.support.made import a_body, a_mail, an_attacker, many_attackers
 
 JSON = st.recursive(
@@ -34,7 +35,6 @@ def as_killmail_or_reason(body: bytes) -> Killmail | str:
     try:
         killmail = parse_killmail(body)
     except Invalid as error:
-        assert str(error)
         return str(error)
     killmail_hash(killmail)
     entity_ids(killmail)

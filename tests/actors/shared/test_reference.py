@@ -1,5 +1,6 @@
 """References, letters and entries: what is written is read, and nothing else is taken."""
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -79,10 +80,8 @@ def test_a_reference_with_any_bytes_inside_gives_a_reference_or_a_reason(
     start = data.draw(st.integers(0, len(GOOD)))
     end = data.draw(st.integers(start, min(start + 10, len(GOOD))))
     value = GOOD[:start] + data.draw(st.binary(max_size=10)) + GOOD[end:]
-    try:
-        decode_reference(value)
-    except Invalid as error:
-        assert str(error)
+    with suppress(Invalid):
+        encode_reference(decode_reference(value)).decode()
 
 
 def test_a_letter_holds_all_of_what_was_refused() -> None:
