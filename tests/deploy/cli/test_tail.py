@@ -57,7 +57,7 @@ async def test_begins_with_what_comes_next_and_loses_nothing_before_the_first(
     async with aclosing(tailing.killmails()) as killmails:
         first = asyncio.ensure_future(take(killmails, 2))
         async with gateway():
-            while tailing.after is None:  # noqa: ASYNC110 (there is nothing to wait on)
+            while tailing.after is None:
                 await asyncio.sleep(0.01)
         await keep(2)
         async with gateway():
