@@ -1,0 +1,92 @@
+"""Whatever is killed or restarted on the way: after recovery all is there, once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from actors.shared.settings import Settings
+from deploy.local import control
+from deploy.migrate import migrate
+from deploy.standin.server import StandinOptions, load_deck, start_standin
+from tests.flow.checks import assert_stored
+from tests.support.pipeline import Pipeline, pipeline
+from tests.support.subscriber import Subscriber
+
+KILLMAILS = 3_000
+RATE_PER_S = 100.0
+
+pytestmark = pytest.mark.crash
+
+
+@dataclass
+class Run:
+    """A pipeline under way, with a client that resumes, and what is played to it."""
+
+    pipe: Pipeline
+    subscriber: Subscriber
+    played: dict[int, bytes]
+
+    async def passes(self, share: float) -> None:
+        """Wait until this share of all killmails is told."""
+        await self.pipe.until(lambda told: told >= share * len(self.played))
+
+    async def recovers(self) -> None:
+        """Everything played is stored, in a feed without gaps, and came to the client once."""
+        await self.pipe.until(lambda told: told >= len(self.played))
+        await self.subscriber.until(len(self.played), timeout_s=120)
+        await assert_stored(self.pipe.database, self.played)
+        assert self.subscriber.seen.keys() == self.played.keys()
+        assert self.subscriber.seen.total() == len(self.played)
+
+
+@asynccontextmanager
+async def run(settings: Settings, logs: Path, *parts: str) -> AsyncIterator[Run]:
+    """Play killmails at a steady pace to a pipeline of these parts."""
+    options = StandinOptions(synthetic=KILLMAILS, seed=3, rate_per_s=RATE_PER_S, limits=False)
+    played = {played.killmail_id: played.body for played in load_deck(options).killmails}
+    standin = await start_standin(options)
+    upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 1_000.0}
+    try:
+        async with pipeline(settings, logs, parts=parts, **upstream) as pipe:
+            subscriber = Subscriber(pipe.url, after=0)
+            listening = asyncio.create_task(subscriber.run())
+            try:
+                yield Run(pipe, subscriber, played)
+            finally:
+                listening.cancel()
+    finally:
+        await standin.stop()
+
+
+async def test_killed_processes_lose_nothing(servers: Settings, tmp_path: Path) -> None:
+    async with run(servers, tmp_path, "api", "actors", "streams") as running:
+        for share, part in ((0.1, "streams"), (0.35, "actors"), (0.6, "api")):
+            await running.passes(share)
+            await running.pipe.kill(part)
+            await running.pipe.start(part)
+        await running.recovers()
+
+
+@pytest.mark.parametrize("server", ["postgres", "redis", "rabbitmq", "kafka"])
+async def test_a_restarted_server_loses_nothing(
+    servers: Settings, tmp_path: Path, server: str
+) -> None:
+    async with run(servers, tmp_path, "api", "actors", "streams") as running:
+        await running.passes(0.1)
+        await asyncio.to_thread(control.restart, server)
+        await running.recovers()
+
+
+async def test_a_killed_embedded_process_loses_nothing(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    await migrate(settings)
+    async with run(settings, tmp_path, "up") as running:
+        for share in (0.1, 0.5):
+            await running.passes(share)
+            await running.pipe.kill("up")
+            await running.pipe.start("up")
+        await running.recovers()
