@@ -49,5 +49,13 @@ async def test_subscriber_sees_every_killmail_once_across_a_restart_of_redis(
         await telling
         await writer.add(4)
         assert await sequences(1) == [4]
+        while not await is_connected(client):
+            pass
+        await writer.add(5)
+        assert await sequences(1) == [5]
+
+
+async def is_connected(client: aiohttp.ClientSession) -> bool:
     async with client.get("/health/redis") as answer:
-        assert (await answer.json())["connected"]
+        connected: bool = (await answer.json())["connected"]
+        return connected

@@ -154,8 +154,8 @@ class RedisBackend(BroadcastBackend):
 
 
 def _pauses_s() -> Iterator[float]:
-    """Back off: 0.05 s, doubled up to 2 s, each a little random so that clients spread out."""
+    """Back off: 0.05 s, doubled up to 1 s, each a little random so that clients spread out."""
     pause_s = 0.05
     while True:
         yield round(pause_s * random.uniform(0.5, 1), 3)
-        pause_s = min(2 * pause_s, 2)
+        pause_s = min(2 * pause_s, 1)
