@@ -3,6 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 venv := justfile_directory() / ".venv"
+test_servers := justfile_directory() / ".killstream/test-servers"
 export PATH := venv / "bin:" + env("PATH")
 
 # List the recipes.
@@ -34,6 +35,10 @@ demo *args: setup
 up *args: setup
     @killstream up {{ args }}
 
+# Run any command: `just killstream status`.
+killstream *args: setup
+    @killstream {{ args }}
+
 # Format and fix.
 fmt: setup
     ruff format --quiet .
@@ -46,11 +51,15 @@ check: setup
     mypy
     lint-imports
 
-# Test all, on real servers: `just test -k feed` for some of it.
-test *args: setup services
+# Test all, on servers of the tests' own: `just test -k feed` for some of it.
+test *args: setup test-servers
     @if [ "${CI:-}" = true ]; then just check; fi
     python -m pytest {{ args }}
 
-# Measure: drain, drain-esi, push. The last line is JSON.
-bench name *args: setup services
+# Measure: drain, drain-esi, push. The last line is JSON; `just bench drain --help` for more.
+bench name *args: setup test-servers
     @python -m tests.bench.{{ replace(name, "-", "_") }} {{ args }}
+
+[private]
+test-servers $KILLSTREAM_SERVICES_DIR=test_servers: setup
+    @python -m deploy.local up --offset 10000

@@ -50,7 +50,7 @@ CREATE INDEX feed_untold ON feed (sequence) WHERE told_at IS NULL;
 
 -- The one row that numbers the feed: lock and counter in one, updated last before a commit.
 CREATE TABLE feed_counter (
-    only           BIGINT PRIMARY KEY,
+    "only"         BIGINT PRIMARY KEY,
     last_sequence  BIGINT NOT NULL
 );
 

@@ -23,7 +23,6 @@ PROJECT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = ("actors", "streams", "api", "deploy")
 SHARED: Final = "actors.shared"
 EXCEPTIONS: Final = {
-    "log": "every process sets its logs up by it, and deploy starts every process",
 }
 """Modules of `actors/shared/` that the rule doesn't cover, with the reason."""
 

@@ -11,8 +11,8 @@ from rich.console import Console
 
 from actors.shared.counts import counts
 from actors.shared.errors import KillstreamError, Misconfigured
-from actors.shared.log import set_up_logs
 from actors.shared.settings import Settings, masked, settings
+from deploy.log import set_up_logs
 
 console = Console(stderr=True, highlight=False)
 
