@@ -46,7 +46,7 @@ class Verdict:
 
 
 def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
-    """Run the demo until it ends by itself or by a signal; print the verdict, give the exit code."""
+    """Run the demo until it ends or is ended; print the verdict and give the exit code."""
     verdicts: list[Verdict] = []
     with tempfile.TemporaryDirectory(prefix="killstream-demo-") as folder:
         for name in [name for name in os.environ if name.startswith(PREFIX)]:

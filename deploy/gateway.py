@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
-from api.app import create_app
 
 from actors.shared.settings import Settings
+from api.app import create_app
 
 
 class _Server(uvicorn.Server):

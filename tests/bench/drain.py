@@ -47,11 +47,11 @@ async def polled(count: int) -> dict[str, Any]:
 
 
 @contextlib.asynccontextmanager
-async def standin() -> AsyncIterator[str]:
-    """Run the stand-in, without limits, on all killmails at once."""
+async def standin(*more: str) -> AsyncIterator[str]:
+    """Run the stand-in, without limits, on all killmails at once; give its URL."""
     port = free_port()
     with tempfile.TemporaryDirectory() as logs:
-        arguments = [*play_arguments(), f"--port={port}", "--no-limits"]
+        arguments = [*play_arguments(), f"--port={port}", "--no-limits", *more]
         log = Path(logs) / "standin.log"
         async with killstream("standin", *arguments, settings=Settings(), log=log) as process:
             await process.says("stand-in at")

@@ -8,6 +8,8 @@ from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import Reference
 
 SOURCE = "r2z2:test"
+LATER = 1_800_000_000.0
+"""A time of a version after the usual one, in Unix seconds."""
 
 
 def a_mail(killmail_id: int = 1, **changes: Any) -> dict[str, Any]:

@@ -54,11 +54,12 @@ class Subscriber:
                 if message["type"] == "ping":
                     await socket.send_json({"type": "pong"})
                 elif message["type"] == "next":
-                    self._take(message["payload"]["data"]["killmailAdded"])
+                    self.take(message["payload"]["data"]["killmailAdded"])
                 else:
                     raise AssertionError(f"unexpected {message}")
 
-    def _take(self, killmail: dict[str, int]) -> None:
+    def take(self, killmail: dict[str, int]) -> None:
+        """Remember one killmail."""
         self.seen[killmail["killmailId"]] += 1
         if self.after is not None:
             self.after = killmail["sequence"]
