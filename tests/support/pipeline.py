@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import open_database
@@ -62,9 +63,12 @@ class Pipeline:
             return count
 
     async def until(self, reached: Callable[[int], bool], timeout_s: float = 300) -> None:
-        """Wait until the number of told entries satisfies `reached`."""
+        """Wait until the number of told entries satisfies `reached`; the database may go away."""
         async with asyncio.timeout(timeout_s):
-            while not reached(await self.told()):
+            while True:
+                with suppress(DBAPIError, OSError):
+                    if reached(await self.told()):
+                        return
                 await asyncio.sleep(0.2)
 
 
