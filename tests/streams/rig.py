@@ -70,8 +70,12 @@ class Log:
             await self._keep((r.source, r.position) for r in refused)
 
     async def _keep(self, places: Any) -> None:
+        # Whole, whatever crashes: SQLite's lock would stay with a transaction that is cut off.
+        await asyncio.shield(asyncio.ensure_future(self._settle(list(places))))
+
+    async def _settle(self, places: list[tuple[str, int]]) -> None:
         async with self.database.begin() as connection:
-            await settle(connection, list(places))
+            await settle(connection, places)
 
 
 async def poll_until(
@@ -86,6 +90,15 @@ async def poll_until(
 
     With `settled` also until the ledger is empty.
     """
+    async with stopped_when(wanted, log, settled=settled) as stop, asyncio.timeout(TIMEOUT_S):
+        return await poll(settings, log.database, log.send, log.refuse, stop, options=options)
+
+
+@asynccontextmanager
+async def stopped_when(
+    wanted: Callable[[], bool], log: Log, *, settled: bool
+) -> AsyncIterator[asyncio.Event]:
+    """Give an event that is set once what is wanted has come about."""
     stop = asyncio.Event()
 
     async def watch() -> None:
@@ -96,10 +109,10 @@ async def poll_until(
 
     watching = asyncio.create_task(watch())
     try:
-        async with asyncio.timeout(TIMEOUT_S):
-            return await poll(settings, log.database, log.send, log.refuse, stop, options=options)
+        yield stop
     finally:
-        watching.cancel()
+        stop.set()
+        await watching
 
 
 async def ledger_positions(database: AsyncEngine) -> list[int]:
