@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Final
 
 import structlog
+from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import DATABASE_QUEUE, actor
@@ -51,10 +52,16 @@ async def put_aside(
 
 
 async def tell_rejected(letters: Sequence[bytes]) -> None:
-    """Send letters to their topic; returns when Kafka has them."""
+    """Send letters to their topic; returns when Kafka has them.
+
+    One that is too large for the topic stays in the table alone.
+    """
     for value in letters:
         letter = read_letter(value)
         log.warning("rejected", reason=letter.reason, killmail_id=letter.killmail_id)
         REJECTED.inc()
         key = str(letter.killmail_id).encode() if letter.killmail_id is not None else b""
-        await resources().producer.send_and_wait(topics.REJECTED.name, value, key=key)
+        try:
+            await resources().producer.send_and_wait(topics.REJECTED.name, value, key=key)
+        except MessageSizeTooLargeError:
+            log.warning("too large for its topic", bytes=len(value), topic=topics.REJECTED.name)

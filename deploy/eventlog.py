@@ -63,14 +63,17 @@ def _die_with_parent() -> None:
 
 
 async def _answering(port: int, process: Process) -> None:
-    async with asyncio.timeout(_READY_S):
-        while process.returncode is None:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.01)
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return
+    try:
+        async with asyncio.timeout(_READY_S):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                except OSError:
+                    await asyncio.sleep(0.01)
+                else:
+                    writer.close()
+                    await writer.wait_closed()
+                    return
+    except TimeoutError:
+        raise Misconfigured(f"the embedded event log is silent for {_READY_S:g} s") from None
     raise Misconfigured(f"the embedded event log ended with {process.returncode}")

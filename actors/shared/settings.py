@@ -1,10 +1,10 @@
 """Every setting, in one frozen object, read from KILLSTREAM_* environment variables."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -92,7 +92,7 @@ def settings() -> Settings:
     unknown = sorted(
         name
         for name in os.environ
-        if name.startswith(PREFIX) and name not in known and name not in NOT_SETTINGS
+        if name.upper().startswith(PREFIX) and name.upper() not in known | NOT_SETTINGS
     )
     if unknown:
         raise Misconfigured(f"unknown setting {', '.join(unknown)}; `killstream --help` lists all")
@@ -110,9 +110,9 @@ NOT_SETTINGS = frozenset({"KILLSTREAM_SERVICES_DIR"})
 
 
 def masked(url: str) -> str:
-    """Hide the password of a URL, for logs and health answers."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username or ''}:***@{host}"))
+    """Hide the passwords of a URL, however it is written, for logs and health answers."""
+    return _QUERY_SECRET.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
+
+
+_PASSWORD = re.compile(r"(://[^:@/]*:).*@")
+_QUERY_SECRET = re.compile(r"([?&]\w*(?:password|secret|token|key)\w*=)[^&]*", re.IGNORECASE)

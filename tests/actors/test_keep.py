@@ -29,6 +29,7 @@ from actors.shared.tables import (
 from actors.tell import Untold
 from tests.support.killmails import references
 from tests.support.made import (
+    LATER,
     SOURCE,
     a_body,
     a_reference,
@@ -37,8 +38,6 @@ from tests.support.made import (
     many_items,
 )
 from tests.support.tables import feed_of, rows
-
-LATER = 1_800_000_000.0
 
 
 async def kept(database: AsyncEngine, values: Iterable[Reference | bytes]) -> list[Untold]:

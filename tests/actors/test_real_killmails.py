@@ -26,11 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 VICTIM_COLUMNS = (
     "character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id", "damage_taken",
 )  # fmt: skip
-ATTACKER_COLUMNS = tuple(
-    name
-    for name in ATTACKERS.columns.keys()
-    if name not in ("killmail_id", "ordinal")  # noqa: SIM118
-)
+ATTACKER_COLUMNS = {column.name for column in ATTACKERS.columns} - {"killmail_id", "ordinal"}
 SOME = 3_000
 BATCH = 500
 
@@ -130,7 +126,7 @@ def assert_attackers(
     if killmail_id == -1:
         return
     wanted = msgspec.json.decode(given[killmail_id])["attackers"]
-    assert {name for attacker in wanted for name in attacker} <= set(ATTACKER_COLUMNS)
+    assert {name for attacker in wanted for name in attacker} <= ATTACKER_COLUMNS
     assert found == [{name: a.get(name) for name in ATTACKER_COLUMNS} for a in wanted]
 
 
