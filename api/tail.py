@@ -27,11 +27,15 @@ from actors.shared.metrics import EVENTS_DROPPED, GAPS_FILLED
 from api import reads
 from api.view import View
 
-RING_ENTRIES: Final = 5_000
+RING_ENTRIES: Final = 2_000
 RING_BYTES: Final = 16 * 1024 * 1024
 """The ring is full at either of them; bodies count."""
+EARLY_ENTRIES: Final = 5_000
+"""Entries out of order that are held; beyond, the table has them."""
 PAGE: Final = 200
 """Entries that a reader behind the ring takes from the table at once."""
+PAGES: Final = 10
+"""Pages kept for the next reader: who falls behind does so together with others."""
 TURN: Final = 32
 """Entries that a reader may take in a row before the others have a turn."""
 QUIET_S: Final = 1.0
@@ -84,6 +88,9 @@ class Tail:
         self._ring_bytes = 0
         self._early: dict[int, View] = {}
         """Came before something below them; none is `last + 1`."""
+        self._pages: dict[int, list[View]] = {}
+        """The latest pages read, by the sequence behind which they start; all full."""
+        self._paging = asyncio.Lock()
         self._messages = 0
         self._untold_sequence = 0
         self._untold_since_s = 0.0
@@ -136,17 +143,31 @@ class Tail:
                 if position % TURN == 0:
                     await asyncio.sleep(0)
             else:
-                upto = self.last
-                page = await self._page(position, upto)
+                page, position = await self._page(position)
                 for view in page:
                     yield view
-                position = page[-1].entry.sequence if page else upto
 
-    async def _page(self, position: int, upto: int) -> list[View]:
-        """Read a page, however long the database is away."""
+    async def _page(self, position: int) -> tuple[list[View], int]:
+        """Read what follows a position, however long the database is away; and up to where.
+
+        Pages begin at multiples of `PAGE`, so that readers that are behind share them.
+        """
+        start = position - position % PAGE
+        async with self._paging:
+            upto = min(start + PAGE, self.last)
+            page = self._pages.get(start)
+            if page is None:
+                page = await self._read(start, upto)
+                if upto == start + PAGE:
+                    self._pages[start] = page
+            if len(self._pages) > PAGES:
+                del self._pages[next(iter(self._pages))]
+        return [view for view in page if view.entry.sequence > position], upto
+
+    async def _read(self, after: int, upto: int) -> list[View]:
         while True:
             try:
-                return await reads.feed_page(self._database, position, PAGE, upto=upto)
+                return await reads.feed_page(self._database, after, PAGE, upto=upto)
             except reads.DATABASE_AWAY as error:
                 _log.warning("tail: the database is away", error=str(error))
                 await asyncio.sleep(QUIET_S)
@@ -192,7 +213,7 @@ class Tail:
         before = self.last
         while view := self._early.pop(self.last + 1, None):
             self._append(view)
-        if len(self._early) > RING_ENTRIES or _size(self._early) > RING_BYTES:
+        if len(self._early) > EARLY_ENTRIES or _size(self._early) > RING_BYTES:
             EVENTS_DROPPED.inc(len(self._early))
             self._early.clear()  # the table has them
             self._look.set()

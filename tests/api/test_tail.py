@@ -106,7 +106,7 @@ async def test_strangers_message_is_passed_over(tail: Tail, writer: Writer) -> N
 async def test_flood_out_of_order_is_bounded_and_healed(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_module, "RING_ENTRIES", 10)
+    monkeypatch.setattr(tail_module, "EARLY_ENTRIES", 10)
     reader = tail.follow()
     first, *others = await writer.store(*map(a_killmail, range(1, 101)))
     await writer.tell(*others)
@@ -119,6 +119,8 @@ async def test_many_readers_at_different_places_see_the_same_order(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 30)
+    monkeypatch.setattr(tail_module, "PAGE", 16)
+    monkeypatch.setattr(tail_module, "PAGES", 2)
     readers = [asyncio.create_task(take(tail.follow(after), 200 - after)) for after in range(20)]
     for start in range(1, 201, 7):
         await writer.add(*range(start, min(start + 7, 201)))
