@@ -18,6 +18,7 @@ from actors.esi import Garbled, Refused, Unavailable
 from actors.keep import keep
 from actors.reject import reject
 from actors.resources import resources
+from actors.rows import among
 from actors.shared.body import unpack
 from actors.shared.errors import Invalid, NotYet
 from actors.shared.letter import letter
@@ -88,7 +89,9 @@ async def _stored(keys: Collection[Key]) -> dict[Key, bytes]:
     ids = [killmail_id for killmail_id, _ in keys]
     query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.body)
     async with resources().database.connect() as connection:
-        rows = await connection.execute(query.where(KILLMAILS.c.killmail_id.in_(ids)))
+        rows = await connection.execute(
+            query.where(among(connection, KILLMAILS.c.killmail_id, ids))
+        )
         return {(row.killmail_id, row.killmail_hash): unpack(row.body) for row in rows}
 
 

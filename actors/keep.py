@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from actors.broker import DATABASE_QUEUE, actor
 from actors.reject import put_aside, tell_rejected
 from actors.resources import resources
-from actors.rows import Columns, insert_missing
+from actors.rows import Columns, among, insert_missing
 from actors.settle import settle
 from actors.shared.body import pack, unpack
 from actors.shared.errors import Invalid
@@ -152,13 +152,13 @@ def _attacker_columns(arrivals: Sequence[Arrival]) -> Columns:
 
 async def _refresh(connection: AsyncConnection, known: Sequence[Arrival]) -> list[Arrival]:
     """Write what is newer than the stored version and differs from it; say which."""
+    by_id = {a.killmail.killmail_id: a for a in known}
     stored = await connection.execute(
         select(KILLMAILS.c.killmail_id, KILLMAILS.c.as_of, KILLMAILS.c.zkb, KILLMAILS.c.body)
-        .where(KILLMAILS.c.killmail_id.in_([a.killmail.killmail_id for a in known]))
+        .where(among(connection, KILLMAILS.c.killmail_id, list(by_id)))
         .order_by(KILLMAILS.c.killmail_id)
         .with_for_update()
     )
-    by_id = {a.killmail.killmail_id: a for a in known}
     updated = []
     for row in stored:
         arrival = by_id[row.killmail_id]

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, func, select, update
 
 from actors.broker import ESI_QUEUE, actor, enqueue
 from actors.esi import EsiName, Refused, Unavailable
 from actors.resources import Resources, resources
+from actors.rows import Columns, among, insert_missing
 from actors.shared.errors import NotYet
 from actors.shared.tables import NAMES
 
@@ -110,7 +110,9 @@ async def _resolve(opened: Resources, ids: Sequence[int]) -> None:
 async def _read_table(opened: Resources, ids: Sequence[int]) -> list[int]:
     """Learn what is stored; give the rest, in order."""
     async with opened.database.connect() as connection:
-        rows = (await connection.execute(select(NAMES).where(NAMES.c.id.in_(ids)))).all()
+        rows = (
+            await connection.execute(select(NAMES).where(among(connection, NAMES.c.id, ids)))
+        ).all()
     believed = datetime.now(UTC) - UNKNOWN_FOR
     stored = {row.id: row.name for row in rows if row.name or row.checked_at > believed}
     opened.names.learn(stored)
@@ -140,30 +142,35 @@ async def _ask_esi(opened: Resources, ids: Sequence[int]) -> None:
 async def _store(opened: Resources, ids: Sequence[int], found: Sequence[EsiName]) -> None:
     """Write names, and for ids without one that there is none; a name once known stays."""
     named = {entity.id: entity for entity in found}
-    now = datetime.now(UTC)
-    rows: list[dict[str, Any]] = [
-        {
-            "id": id_,
-            "name": named[id_].name if id_ in named else None,
-            "category": named[id_].category if id_ in named else None,
-            "checked_at": now,
-        }
-        for id_ in sorted(ids)  # concurrent writers lock in one order
-    ]
-    insert = postgresql.insert if opened.database.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(NAMES)
-    new = statement.excluded
-    statement = statement.on_conflict_do_update(
-        index_elements=[NAMES.c.id],
-        set_={
-            "name": func.coalesce(new.name, NAMES.c.name),
-            "category": func.coalesce(new.category, NAMES.c.category),
-            "checked_at": new.checked_at,
-        },
-    )
+    ids = sorted(ids)  # concurrent writers lock in one order
+    columns: Columns = {
+        "id": ids,
+        "name": [named[id_].name if id_ in named else None for id_ in ids],
+        "category": [named[id_].category if id_ in named else None for id_ in ids],
+        "checked_at": [datetime.now(UTC)] * len(ids),
+    }
     async with opened.database.begin() as connection:
-        await connection.execute(statement, rows)
-    opened.names.learn({row["id"]: row["name"] for row in rows})
+        new = set(await insert_missing(connection, NAMES, columns))
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        if known := [row for row in rows if row["id"] not in new]:
+            await connection.execute(_CHECKED_AGAIN, [_as_parameters(row) for row in known])
+    opened.names.learn(dict(zip(ids, columns["name"], strict=True)))
+
+
+_CHECKED_AGAIN: Final = (
+    update(NAMES)
+    .where(NAMES.c.id == bindparam("id_"))
+    .values(
+        name=func.coalesce(bindparam("name_"), NAMES.c.name),
+        category=func.coalesce(bindparam("category_"), NAMES.c.category),
+        checked_at=bindparam("checked_at_"),
+    )
+)
+"""For ids that were asked for before; a name once known stays."""
+
+
+def _as_parameters(row: dict[str, Any]) -> dict[str, Any]:
+    return {f"{column}_": value for column, value in row.items()}
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:

@@ -1,10 +1,10 @@
-"""Rows into tables in bulk, by column: unnest on PostgreSQL, executemany on SQLite."""
+"""Many rows at once: into tables by column, and conditions over many values."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table, bindparam, func
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -30,6 +30,18 @@ async def insert_missing(
         statement = sqlite.insert(table).on_conflict_do_nothing()
         result = await connection.execute(statement.returning(_key(table)), rows)
     return [row[0] for row in result]
+
+
+def among(connection: AsyncConnection, column: Column[Any], values: Collection[Any]) -> Any:
+    """Build the condition that a column is one of the values.
+
+    On PostgreSQL they are one array, so that any number of them is the same statement, planned
+    once; an IN would be a new one for each length.
+    """
+    if connection.dialect.name == "postgresql":
+        array = bindparam(None, list(values), type_=postgresql.ARRAY(column.type), unique=True)
+        return column == func.any(array)
+    return column.in_(list(values))
 
 
 def _key(table: Table) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from actors.rows import among
 from actors.shared.tables import LEDGER
 
 
@@ -20,7 +21,7 @@ async def settle(connection: AsyncConnection, places: Iterable[tuple[str, int]])
     for source, positions in sorted(by_source.items()):
         held = (
             select(LEDGER.c.position)
-            .where(LEDGER.c.source == source, LEDGER.c.position.in_(positions))
+            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, positions))
             .order_by(LEDGER.c.position)
             .with_for_update()
         )

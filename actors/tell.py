@@ -14,9 +14,10 @@ import msgspec
 import structlog
 from sqlalchemy import select, update
 
-from actors.broker import DATABASE_QUEUE, actor
+from actors.broker import DATABASE_QUEUE, actor, never
 from actors.names import known_names
 from actors.resources import resources
+from actors.rows import among
 from actors.shared import topics
 from actors.shared.feed import CHANNEL, Entry, encode_entry, entries_after, entry_of, join_entries
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
@@ -57,7 +58,7 @@ async def tell(untold: Sequence[Untold]) -> None:
     TOLD.inc(len(untold))
 
 
-@actor(queue_name=DATABASE_QUEUE, priority=5, max_retries=0)
+@actor(queue_name=DATABASE_QUEUE, priority=5, retry_when=never)
 async def sweep() -> None:
     """Tell of entries that were stored and never told, as after a crash between the two."""
     while forgotten := await _forgotten():
@@ -84,7 +85,7 @@ async def _mark(sequences: Iterable[int]) -> None:
     async with resources().database.begin() as connection:
         await connection.execute(
             update(FEED)
-            .where(FEED.c.sequence.in_(list(sequences)))
+            .where(among(connection, FEED.c.sequence, list(sequences)))
             .values(told_at=datetime.now(UTC))
         )
 

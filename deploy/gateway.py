@@ -29,6 +29,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             log_config=None,
             access_log=False,
             timeout_graceful_shutdown=3,
+            ws_max_size=1024 * 1024,
+            ws_per_message_deflate=False,  # browsers would get it; it costs more than it saves
         )
     )
     serving = asyncio.create_task(server.serve())
