@@ -18,11 +18,11 @@ from actors.esi import Garbled, Refused, Unavailable
 from actors.keep import keep
 from actors.reject import reject
 from actors.resources import resources
-from actors.rows import among
 from actors.shared.body import unpack
 from actors.shared.errors import Invalid, NotYet
 from actors.shared.letter import letter
 from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
 MAX_REFUSALS: Final = 2

@@ -17,8 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from actors.broker import DATABASE_QUEUE, actor
 from actors.reject import put_aside, tell_rejected
 from actors.resources import resources
-from actors.rows import Columns, among, insert_missing
-from actors.settle import settle
 from actors.shared.body import pack, unpack
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
@@ -26,6 +24,8 @@ from actors.shared.killmail import Killmail, parse_killmail
 from actors.shared.letter import letter
 from actors.shared.metrics import SKIPPED, STORED
 from actors.shared.reference import Reference, decode_reference
+from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.settle import settle
 from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS
 from actors.tell import Untold, tell
 

@@ -13,8 +13,8 @@ from sqlalchemy import bindparam, func, select, update
 from actors.broker import ESI_QUEUE, actor, enqueue
 from actors.esi import EsiName, Refused, Unavailable
 from actors.resources import Resources, resources
-from actors.rows import Columns, among, insert_missing
 from actors.shared.errors import NotYet
+from actors.shared.rows import Columns, among, insert_missing
 from actors.shared.tables import NAMES
 
 log: Final = structlog.get_logger()

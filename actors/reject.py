@@ -11,11 +11,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.resources import resources
-from actors.rows import insert_missing
-from actors.settle import settle
 from actors.shared import topics
 from actors.shared.letter import read_letter
 from actors.shared.metrics import REJECTED
+from actors.shared.rows import insert_missing
+from actors.shared.settle import settle
 from actors.shared.tables import REJECTED as REJECTED_TABLE
 
 log: Final = structlog.get_logger()

@@ -17,11 +17,11 @@ from sqlalchemy import select, update
 from actors.broker import DATABASE_QUEUE, actor, never
 from actors.names import known_names
 from actors.resources import resources
-from actors.rows import among
 from actors.shared import topics
 from actors.shared.feed import CHANNEL, Entry, encode_entry, entries_after, entry_of, join_entries
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
 from actors.shared.metrics import TOLD
+from actors.shared.rows import among
 from actors.shared.tables import FEED
 
 log: Final = structlog.get_logger()

@@ -5,19 +5,17 @@ place. So after any crash the cursor says where to go on, and the places that st
 have been lost on the way.
 """
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import wraps
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.rows import insert_missing
-from actors.settle import settle
+from actors.shared.rows import insert_missing
+from actors.shared.settle import settle
 from actors.shared.tables import CURSORS, LEDGER
 
 LONGEST_S: Final = 10.0
@@ -25,27 +23,6 @@ LONGEST_S: Final = 10.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-def _unbroken(
-    transaction: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Let a transaction end before a cancellation goes on.
-
-    Cut off in the middle, one leaves SQLite's write lock with a connection that nobody has any
-    more, and all later writers wait in vain (SQLAlchemy 2.1 with aiosqlite 0.22).
-    """
-
-    @wraps(transaction)
-    async def whole(*args: P.args, **kwargs: P.kwargs) -> T:
-        task = asyncio.ensure_future(transaction(*args, **kwargs))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait({task}, timeout=LONGEST_S)
-            raise
-
-    return whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +33,6 @@ class Place:
     reference: bytes | None
 
 
-@_unbroken
 async def read_cursor(database: AsyncEngine, source: str) -> int | None:
     """Tell how far a source was read; None when it never was."""
     async with database.connect() as connection:
@@ -66,7 +42,6 @@ async def read_cursor(database: AsyncEngine, source: str) -> int | None:
         return position
 
 
-@_unbroken
 async def note(
     database: AsyncEngine,
     source: str,
@@ -95,7 +70,6 @@ async def note(
         await _set_cursor(connection, source, cursor)
 
 
-@_unbroken
 async def pending(
     database: AsyncEngine, source: str, *, before: datetime, after: int, limit: int
 ) -> list[Place]:
@@ -113,7 +87,6 @@ async def pending(
         return [Place(*row) for row in await connection.execute(query)]
 
 
-@_unbroken
 async def low_water(database: AsyncEngine, source: str) -> int | None:
     """Tell up to which place everything is durable; None when the source was never read."""
     first = select(func.min(LEDGER.c.position)).where(LEDGER.c.source == source).scalar_subquery()

@@ -32,7 +32,8 @@ class Deck:
         self._layout = Layout(len(killmails), seed, faults)
         self._rate_per_s = rate_per_s
         self._started_at_s = started_at_s
-        self._rewritten: set[int] = set()
+        self._rewritten: dict[int, int] = {}
+        """Which position rewrote which."""
         if rate_per_s is None:
             self._layout.deal_all()
 
@@ -60,7 +61,7 @@ class Deck:
             self.asked_until = position + 1
         updates = self._layout.slots[position].updates
         if updates is not None:
-            self._rewritten.add(updates)
+            self._rewritten[updates] = position
 
     def rewritten(self, position: int) -> bool:
         """Tell whether the file of a position reads differently than at first."""
@@ -80,12 +81,17 @@ class Deck:
         slot = self._layout.slots[position]
         if slot.kind == "hole":
             return None
-        uploaded_at = int(self.released_at_s(position))
+        rewritten_by = self._rewritten.get(position)
+        uploaded_at = int(
+            self.released_at_s(position)
+            if rewritten_by is None
+            else self.released_at_s(rewritten_by) + 1
+        )
         sequence = self.first_sequence + position
         if slot.kind == "null":
             return _PLACEHOLDER % (uploaded_at, sequence)
         played = self.killmails[slot.index]
-        zkb = ganked(played.zkb) if position in self._rewritten else played.zkb
+        zkb = played.zkb if rewritten_by is None else ganked(played.zkb)
         updated = b""
         if slot.updates is not None:
             updated = b',"sequence_updated":%d' % (self.first_sequence + slot.updates)

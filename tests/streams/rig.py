@@ -11,9 +11,9 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.settle import settle
 from actors.shared.reference import Reference
 from actors.shared.settings import Settings
+from actors.shared.settle import settle
 from actors.shared.tables import LEDGER
 from deploy.standin.deck import Deck
 from deploy.standin.faults import Faults

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.settle import settle
+from actors.shared.settle import settle
 from streams.ledger import Place, low_water, note, pending, read_cursor
 from tests.streams.rig import ledger_positions
 

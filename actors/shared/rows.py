@@ -1,0 +1,60 @@
+"""Many rows at once: into tables by column, and conditions over many values."""
+
+from collections.abc import Collection, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Column, Table, bindparam, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Columns = dict[str, list[Any]]
+
+
+async def insert_missing(
+    connection: AsyncConnection, table: Table, columns: Columns
+) -> Sequence[int]:
+    """Insert the rows whose key isn't there yet; give back the first key column of the new ones.
+
+    Concurrent transactions that insert the same keys wait for each other in the order of the rows,
+    so give them sorted.
+    """
+    if not any(columns.values()):
+        return []
+    if connection.dialect.name == "postgresql":
+        result = await connection.exec_driver_sql(
+            _unnest(table, tuple(columns)), tuple(columns.values())
+        )
+    else:
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        statement = sqlite.insert(table).on_conflict_do_nothing()
+        result = await connection.execute(statement.returning(_key(table)), rows)
+    return [row[0] for row in result]
+
+
+def among(connection: AsyncConnection, column: Column[Any], values: Collection[Any]) -> Any:
+    """Build the condition that a column is one of the values.
+
+    On PostgreSQL they are one array, so that any number of them is the same statement, planned
+    once; an IN would be a new one for each length.
+    """
+    if connection.dialect.name == "postgresql":
+        array = bindparam(None, list(values), type_=postgresql.ARRAY(column.type), unique=True)
+        return column == func.any(array)
+    return column.in_(list(values))
+
+
+def _key(table: Table) -> Any:
+    return next(iter(table.primary_key))
+
+
+@cache
+def _unnest(table: Table, names: tuple[str, ...]) -> str:
+    dialect = postgresql.dialect()
+    arrays = ", ".join(
+        f"${i}::{table.c[name].type.compile(dialect)}[]" for i, name in enumerate(names, 1)
+    )
+    return (
+        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"
+        f" ON CONFLICT DO NOTHING RETURNING {_key(table).name}"
+    )
