@@ -124,6 +124,11 @@ def again(tries: int, error: BaseException) -> bool:
     return isinstance(error, NotYet) or tries < MAX_TRIES
 
 
+def never(tries: int, error: BaseException) -> bool:
+    """Decide against a retry: for work that a schedule asks for again."""
+    return False
+
+
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """Make the broker that the settings ask for. It connects with the first message."""
     middleware: list[Middleware] = [
@@ -178,6 +183,11 @@ async def enqueue(
         except ConnectionClosed as error:
             if attempt == 0:
                 log.warning("rabbitmq is away, message waits", unit=unit.actor_name, why=str(error))
-            await asyncio.sleep(min(0.1 * 2**attempt, 5.0))
+            await asyncio.sleep(pause_s(attempt))
         else:
             return
+
+
+def pause_s(attempt: int) -> float:
+    """Tell how long to wait before asking RabbitMQ again, however often it was asked."""
+    return min(0.1 * 2 ** min(attempt, 10), 5.0)

@@ -50,7 +50,7 @@ async def ingest(stream: StreamT[bytes]) -> None:
     rejects_in_a_row = 0
     async for event in cast(Stream[bytes], stream).noack().events():
         batch = await _batch(stream, event)
-        refused, passed_on = await hand_over([event.value for event in batch])
+        refused, passed_on = await hand_over([event.value or b"" for event in batch])
         for event in batch:
             event.ack()
         rejects_in_a_row = 0 if passed_on else rejects_in_a_row + refused
@@ -88,22 +88,22 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
 async def _batch(stream: StreamT[bytes], first: EventT[bytes]) -> list[EventT[bytes]]:
     """Take what waits behind the first event; only a backlog is given time to fill the batch."""
     batch = [first]
-    size = len(first.value)
-    while len(batch) < BATCH_REFERENCES and size < BATCH_BYTES:
-        more = _waiting(stream, BATCH_REFERENCES - len(batch))
+    room = BATCH_BYTES - _size(first)
+    while len(batch) < BATCH_REFERENCES and room > 0:
+        more = _waiting(stream, BATCH_REFERENCES - len(batch), room)
         batch += more
-        size += sum(len(event.value) for event in more)
+        room -= sum(map(_size, more))
         if not more or len(batch) < BACKLOG_REFERENCES:
             break
         await asyncio.sleep(FILL_S)
     return batch
 
 
-def _waiting(stream: StreamT[bytes], limit: int) -> list[EventT[bytes]]:
-    """Take up to `limit` events that have come already, without waiting for more."""
+def _waiting(stream: StreamT[bytes], limit: int, room: int) -> list[EventT[bytes]]:
+    """Take up to `limit` events that have come already, until one fills the room (bytes)."""
     queue = cast(ChannelT[bytes], stream.channel).queue
     taken: list[EventT[bytes]] = []
-    while len(taken) < limit and not queue.empty():
+    while len(taken) < limit and room > 0 and not queue.empty():
         event: EventT[bytes] = queue.get_nowait()
         message = event.message
         if message.generation_id != app.consumer_generation_id:
@@ -111,4 +111,9 @@ def _waiting(stream: StreamT[bytes], limit: int) -> list[EventT[bytes]]:
         message.tracked = True
         app.consumer.track_message(message)
         taken.append(event)
+        room -= _size(event)
     return taken
+
+
+def _size(event: EventT[bytes]) -> int:
+    return len(event.value or b"")
