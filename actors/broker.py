@@ -69,6 +69,7 @@ class ActorsLoop(AsyncIO):
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Start the loop."""
         thread = EventLoopThread(self.logger)
+        thread.daemon = True  # a worker that can't start mustn't keep its process from ending
         thread.loop.close()
         thread.loop = uvloop.new_event_loop()
         thread.start(timeout=5.0)
