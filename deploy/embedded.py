@@ -63,11 +63,15 @@ async def _raise_when_ended(event_log: Process | None) -> None:
 async def actors_inside() -> AsyncIterator[None]:
     """Run the actors in threads of this process; they have an event loop of their own."""
     from dramatiq import Worker
+    from dramatiq.middleware import MiddlewareError
 
     from actors.worker import broker
 
     worker = Worker(broker, worker_threads=WORKER_THREADS, worker_timeout=100)
-    await asyncio.to_thread(worker.start)
+    try:
+        await asyncio.to_thread(worker.start)
+    except MiddlewareError as error:
+        raise error.__cause__ or error from None
     try:
         yield
     finally:

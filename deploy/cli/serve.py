@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from actors.shared.errors import KillstreamError
 from actors.shared.settings import PREFIX, Settings
-from deploy.cli.process import configure, introduce, run
+from deploy.cli.process import configure, fail, introduce, run
 
 
 class Queue(StrEnum):
@@ -47,7 +48,7 @@ def streams() -> None:
 
         await run_streams(settings, stop)
 
-    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL")
+    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     run("streams", main)
 
 
@@ -69,9 +70,10 @@ def actors(
     from dramatiq.cli import main as dramatiq
     from dramatiq.cli import make_argument_parser
 
-    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL")
+    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     configured = configure()
     introduce("actors", configured)
+    asyncio.run(_rehearse(configured))
     arguments = ["actors.worker", f"--processes={processes}", f"--threads={threads}"]
     if queues:
         arguments += ["--queues", *queues]
@@ -126,6 +128,17 @@ def demo(
     from deploy.demo import run_demo
 
     raise typer.Exit(run_demo(for_s=for_s, rate_per_s=rate, port=port))
+
+
+async def _rehearse(settings: Settings) -> None:
+    """Open what actors need once, so that a mistake is said in a sentence, not by each process."""
+    from actors.resources import open_resources
+
+    try:
+        async with open_resources(settings):
+            pass
+    except KillstreamError as error:
+        fail(error)
 
 
 def _needs(*names: str) -> None:
