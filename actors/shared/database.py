@@ -73,7 +73,6 @@ def _make_sqlite_strict(engine: AsyncEngine) -> None:
         cursor.execute("PRAGMA synchronous=FULL")
         cursor.close()
 
-
     @event.listens_for(engine.sync_engine, "invalidate")
     def _on_invalidate(connection: Any, _record: Any, _error: Any) -> None:
         """A cancelled transaction's connection is thrown away; its write lock must not be."""
