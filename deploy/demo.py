@@ -30,6 +30,8 @@ from deploy.standin.server import Standin, StandinOptions, start_standin
 QUIET_S: Final = 16.0
 """Before the end of `--for` no new killmails come out, so that all can arrive (a poller that met
 the tip looks again after 6 s)."""
+SHOWN_EVERY_S: Final = 0.5
+"""How often the counts are shown on a terminal."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +80,14 @@ async def _demonstrate(
 ) -> Verdict:
     started_s = time.monotonic()
     standin = await start_standin(play)
-    subscriber = Tail(gateway_url(configured), after=0)
     seen: Counter[int] = Counter()
     stop_parts = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(run_embedded(configured, stop_parts))
             helpers = [
-                group.create_task(_subscribe(subscriber, seen)),
-                group.create_task(_show(configured, standin, seen)),
+                group.create_task(_subscribe(configured, seen)),
+                group.create_task(_show(standin, seen)),
             ]
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), for_s)
@@ -99,23 +100,40 @@ async def _demonstrate(
     return verdict
 
 
-async def _subscribe(subscriber: Tail, seen: Counter[int]) -> None:
-    async for killmail in subscriber.killmails():
+async def _subscribe(configured: Settings, seen: Counter[int]) -> None:
+    """Count what a client gets, from the first killmail on."""
+    while not await _listens(configured.api_host, configured.api_port):
+        await asyncio.sleep(0.1)
+    console.print(f"open http://{configured.api_host}:{configured.api_port}/graphql in a browser")
+    async for killmail in Tail(gateway_url(configured), after=0).killmails():
         seen[killmail["killmailId"]] += 1
 
 
-async def _show(configured: Settings, standin: Standin, seen: Counter[int]) -> None:
-    """Keep a line of counts up to date."""
-    console.print(f"open http://{configured.api_host}:{configured.api_port}/graphql in a browser")
-    with Live(console=console, auto_refresh=False) as live:
+async def _listens(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
+
+
+async def _show(standin: Standin, seen: Counter[int]) -> None:
+    """Keep the counts up to date: one line on a terminal, a line now and then elsewhere."""
+    with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             done = counts()
-            live.update(
+            line = (
                 f"played {len(_played(standin))}  received {done['received']:g}"
-                f"  saved {done['saved']:g}  delivered {len(seen)}",
-                refresh=True,
+                f"  saved {done['saved']:g}  delivered {len(seen)}"
             )
-            await asyncio.sleep(1)
+            if console.is_terminal:
+                live.update(line, refresh=True)
+                await asyncio.sleep(SHOWN_EVERY_S)
+            else:
+                console.print(line)
+                await asyncio.sleep(10 * SHOWN_EVERY_S)
 
 
 async def _judge(

@@ -22,9 +22,6 @@ from tests.support.servers import fresh_database
 PROJECT: Final = Path(__file__).resolve().parents[1]
 PACKAGES: Final = ("actors", "streams", "api", "deploy")
 SHARED: Final = "actors.shared"
-EXCEPTIONS: Final = {
-}
-"""Modules of `actors/shared/` that the rule doesn't cover, with the reason."""
 
 
 def test_import_contracts_hold() -> None:
@@ -38,16 +35,10 @@ def test_what_is_shared_has_two_users() -> None:
     users = _users_of_shared()
     lonely = {
         module: sorted(users[module])
-        for module in _shared_modules() - EXCEPTIONS.keys()
+        for module in _shared_modules()
         if len(users[module]) < 2 or users[module] == {SHARED}
     }
     assert lonely == {}
-
-
-def test_exceptions_are_needed() -> None:
-    users = _users_of_shared()
-    assert EXCEPTIONS.keys() <= _shared_modules()
-    assert [m for m in EXCEPTIONS if len(users[m]) >= 2] == []
 
 
 def _shared_modules() -> set[str]:
