@@ -191,4 +191,4 @@ async def enqueue(
 
 def pause_s(attempt: int) -> float:
     """Tell how long to wait before asking RabbitMQ again, however often it was asked."""
-    return min(0.1 * 2 ** min(attempt, 10), 5.0)
+    return min(0.1 * 2.0 ** min(attempt, 10), 5.0)

@@ -24,7 +24,7 @@ from actors.shared.tables import FEED
 from deploy.cli.process import console, run
 from deploy.cli.tail import Tail, gateway_url
 from deploy.embedded import run_embedded
-from deploy.eventlog import free_port
+from deploy.ports import free_port, until_listening
 from deploy.standin.server import Standin, StandinOptions, start_standin
 
 QUIET_S: Final = 16.0
@@ -102,21 +102,10 @@ async def _demonstrate(
 
 async def _subscribe(configured: Settings, seen: Counter[int]) -> None:
     """Count what a client gets, from the first killmail on."""
-    while not await _listens(configured.api_host, configured.api_port):
-        await asyncio.sleep(0.1)
+    await until_listening(configured.api_host, configured.api_port)
     console.print(f"open http://{configured.api_host}:{configured.api_port}/graphql in a browser")
     async for killmail in Tail(gateway_url(configured), after=0).killmails():
         seen[killmail["killmailId"]] += 1
-
-
-async def _listens(host: str, port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection(host, port)
-    except OSError:
-        return False
-    writer.close()
-    await writer.wait_closed()
-    return True
 
 
 async def _show(standin: Standin, seen: Counter[int]) -> None:

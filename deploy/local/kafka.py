@@ -9,7 +9,7 @@ from pathlib import Path
 
 from deploy.local.install import program, say
 from deploy.local.server import Launch, Refused, Server, Trouble
-from deploy.local.wire import HOST, conversation, free_port, read_exactly, read_sized
+from deploy.local.wire import HOST, conversation, next_free_port, read_exactly, read_sized
 
 VERSION = "4.1.1"
 JARS = {
@@ -100,7 +100,7 @@ def prepare(home: Path, port: int) -> Launch:
     home.mkdir(parents=True, exist_ok=True)
     _fetch_jars(home)
     configuration = home / "server.properties"
-    configuration.write_text(properties(home / "logs", port, free_port(port + 1)))
+    configuration.write_text(properties(home / "logs", port, next_free_port(port + 1)))
     (home / "log4j2.properties").write_text(_LOG4J)
     if not (home / "logs" / "meta.properties").exists():
         cluster = _java(home, "kafka.tools.StorageTool", "random-uuid").split()[-1]

@@ -50,7 +50,7 @@ def read_sized(connection: socket.socket, size: int) -> bytes:
     return read_exactly(connection, size)
 
 
-def free_port(first: int) -> int:
+def next_free_port(first: int) -> int:
     """Return the first port from `first` upwards that nothing on this host holds."""
     for port in range(first, first + 200):
         with socket.socket() as candidate:

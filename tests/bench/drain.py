@@ -19,7 +19,7 @@ from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED
 from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, create_topics
-from deploy.eventlog import free_port
+from deploy.ports import free_port
 from tests.bench.report import report
 from tests.support.killmails import describe, play_arguments, references
 from tests.support.processes import cpu_s, killstream, server_pids

@@ -15,6 +15,7 @@ from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, STORED, create_topics
 from deploy import eventlog
 from deploy.eventlog import open_event_log
+from deploy.ports import free_port
 from tests.support.topics import consumer_of, take
 
 PARENT = """
@@ -70,7 +71,7 @@ async def test_creating_the_topics_twice_is_fine() -> None:
 
 
 async def test_a_kafka_that_is_not_there_is_said_by_its_address() -> None:
-    nobody = f"127.0.0.1:{eventlog.free_port()}"
+    nobody = f"127.0.0.1:{free_port()}"
     with pytest.raises(Misconfigured, match=nobody):
         await create_topics(Settings(kafka_url=f"kafka://{nobody}"))
 

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED
-from deploy.eventlog import free_port
+from deploy.ports import free_port
 from tests.support.processes import Killstream, start_killstream
 
 PARTS = ("api", "actors", "streams")

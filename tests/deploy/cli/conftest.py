@@ -12,9 +12,9 @@ from actors.keep import read, store
 from actors.shared.database import open_database
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.settings import Settings
-from deploy.eventlog import free_port
 from deploy.gateway import run_gateway
 from deploy.migrate import migrate
+from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, load_deck
 
 Store = Callable[[int], Awaitable[None]]

@@ -17,7 +17,7 @@ from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
 from actors.shared.settings import Settings
 from deploy.cli.diagnose import Finding
 from deploy.cli.diagnose_redis import redis_steps
-from deploy.eventlog import free_port
+from deploy.ports import free_port
 
 KILLSTREAM = Path(sys.executable).with_name("killstream")
 

@@ -31,7 +31,7 @@ from deploy.cli.facts import (
 )
 from deploy.cli.look import GROUP, look
 from deploy.cli.status import ago, table
-from deploy.eventlog import free_port
+from deploy.ports import free_port
 from streams.app import make_app
 from streams.ledger import note
 from tests.deploy.cli.conftest import Store

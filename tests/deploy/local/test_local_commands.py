@@ -13,7 +13,7 @@ import pytest
 from deploy.local import control, process, redis
 from deploy.local.places import PROJECT
 from deploy.local.server import Launch, Server, Trouble
-from deploy.local.wire import HOST, free_port
+from deploy.local.wire import HOST, next_free_port
 
 COMMAND = [sys.executable, "-m", "deploy.local"]
 
@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "deploy.local"]
 def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """Yield a Redis of this test's own, not started yet, on a free port."""
     monkeypatch.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path))
-    server = replace(redis.SERVER, port=free_port(21000))
+    server = replace(redis.SERVER, port=next_free_port(21000))
     monkeypatch.setattr(control, "SERVERS", {"redis": server})
     yield server
     control.down()

@@ -10,7 +10,7 @@ import pytest
 
 from deploy.local import control, kafka, postgres, rabbitmq, redis
 from deploy.local.server import Refused, Server, Silent
-from deploy.local.wire import free_port
+from deploy.local.wire import next_free_port
 
 MODULES: list[ModuleType] = [postgres, redis, rabbitmq, kafka]
 
@@ -42,7 +42,7 @@ def port_of(module: ModuleType) -> int:
 @pytest.mark.parametrize("server", control.SERVERS.values(), ids=lambda server: server.name)
 def test_nobody_there_is_silence(server: Server) -> None:
     with pytest.raises(Silent):
-        server.probe(free_port(20000))
+        server.probe(next_free_port(20000))
 
 
 @pytest.mark.parametrize("server", control.SERVERS.values(), ids=lambda server: server.name)
@@ -52,7 +52,7 @@ def test_a_hang_up_is_a_refusal(server: Server, rude_port: int) -> None:
 
 
 def test_a_free_port_is_one_that_nobody_holds(rude_port: int) -> None:
-    assert free_port(rude_port) > rude_port
+    assert next_free_port(rude_port) > rude_port
 
 
 @pytest.mark.service
