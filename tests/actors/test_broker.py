@@ -1,0 +1,234 @@
+"""How units of work travel and end: done, never, not yet, or a dead letter."""
+
+import asyncio
+import queue
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import pika
+import pytest
+from dramatiq.errors import DecodeError
+from dramatiq.middleware import MiddlewareError
+from dramatiq.worker import Worker
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+
+from actors import broker as broker_module
+from actors.broker import (
+    DATABASE_QUEUE,
+    MAX_PRIORITY,
+    MessagePack,
+    enqueue,
+    make_broker,
+    never,
+    pause_s,
+)
+from actors.shared.errors import Invalid, NotYet
+from actors.shared.settings import Settings
+from actors.tell import sweep
+from deploy.local import control
+from tests.support.processes import start_killstream
+from tests.support.servers import empty_servers, fresh_database
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+TIMEOUT_S = 60
+
+
+@given(st.dictionaries(st.text(), VALUES))
+def test_a_message_is_read_as_it_was_written(message: dict[str, Any]) -> None:
+    assert MessagePack().decode(MessagePack().encode(message)) == message
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01"])
+def test_broken_bytes_are_no_message(data: bytes) -> None:
+    with pytest.raises(DecodeError):
+        MessagePack().decode(data)
+
+
+def test_the_pause_while_rabbitmq_is_away_stays_short_for_ever() -> None:
+    pauses = [pause_s(attempt) for attempt in (0, 1, 10, 100_000)]
+    assert pauses == [0.1, 0.2, 5.0, 5.0]
+
+
+def test_a_sweep_that_breaks_is_left_to_the_schedule() -> None:
+    assert sweep.options["retry_when"] is never
+    assert not never(0, RuntimeError())
+
+
+class Rig:
+    """RabbitMQ, a worker in this process, and what was done there."""
+
+    def __init__(self, settings: Settings, broker: dramatiq.Broker) -> None:
+        self.settings = settings
+        self.broker = broker
+        self.done: queue.Queue[Any] = queue.Queue()
+
+    def actor(self, work: Callable[..., Any], **options: Any) -> dramatiq.Actor[..., Any]:
+        """Declare a unit of work as `actors.broker.actor` does."""
+        declare = dramatiq.actor(
+            broker=self.broker, queue_name=DATABASE_QUEUE, throws=Invalid, **options
+        )
+        return declare(work)
+
+    async def next(self) -> Any:
+        """Wait for what a unit of work says."""
+        return await asyncio.to_thread(self.done.get, True, TIMEOUT_S)
+
+    async def dead_letter(self) -> dramatiq.Message[Any]:
+        """Wait for a dead letter."""
+        return await asyncio.to_thread(self._dead_letter)
+
+    def _dead_letter(self) -> dramatiq.Message[Any]:
+        parameters = pika.URLParameters(self.settings.rabbitmq_url)
+        with pika.BlockingConnection(parameters) as connection:
+            channel = connection.channel()
+            for _, _, body in channel.consume("database.XQ", True, inactivity_timeout=TIMEOUT_S):
+                assert body is not None, "no dead letter came"
+                return dramatiq.Message.decode(body)
+        raise AssertionError("the queue was deleted")
+
+    @contextmanager
+    def working(self, threads: int = 1) -> Any:
+        """Run a worker for the length of the block."""
+        worker = Worker(self.broker, worker_threads=threads, worker_timeout=50)
+        worker.start()
+        try:
+            yield
+        finally:
+            worker.stop()
+
+
+@pytest.fixture
+async def rig(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    async with empty_servers() as settings, a_rig(settings, monkeypatch) as rig:
+        yield rig
+
+
+@asynccontextmanager
+async def a_rig(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
+    chosen = settings.model_copy(update={"esi_url": "http://127.0.0.1:9"})
+    rabbit = make_broker(chosen)
+    monkeypatch.setattr(broker_module, "broker", rabbit)
+    try:
+        yield Rig(chosen, rabbit)
+    finally:
+        await asyncio.to_thread(rabbit.close)
+
+
+@pytest.mark.service
+async def test_work_that_keeps_breaking_is_retried_and_then_a_dead_letter(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "MAX_TRIES", 2)
+
+    def breaks(body: bytes) -> None:
+        rig.done.put(body)
+        raise RuntimeError("broken")
+
+    await enqueue(rig.actor(breaks), b"\xff\x00 body")
+    before = errors()
+    with rig.working():
+        assert [await rig.next() for _ in range(3)] == [b"\xff\x00 body"] * 3
+        letter = await rig.dead_letter()
+    assert (letter.actor_name, letter.args) == ("breaks", (b"\xff\x00 body",))
+    assert errors() - before == 3
+    assert rig.done.empty()
+
+
+@pytest.mark.service
+async def test_invalid_data_is_a_dead_letter_at_once(rig: Rig) -> None:
+    def refuses(number: int) -> None:
+        rig.done.put(number)
+        raise Invalid("wrong for ever")
+
+    await enqueue(rig.actor(refuses), 1)
+    with rig.working():
+        letter = await rig.dead_letter()
+    assert letter.args == (1,)
+    assert [rig.done.get_nowait()] == [1]
+    assert rig.done.empty()
+
+
+@pytest.mark.service
+async def test_what_has_to_wait_comes_again_and_is_no_error(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "MAX_TRIES", 0)
+    tries = iter(range(3))
+
+    def waits() -> None:
+        number = next(tries)
+        rig.done.put(number)
+        if number < 2:
+            raise NotYet("the world isn't ready", delay_ms=10)
+
+    before = errors()
+    await enqueue(rig.actor(waits))
+    with rig.working():
+        assert [await rig.next() for _ in range(3)] == [0, 1, 2]
+    assert errors() == before
+
+
+@pytest.mark.service
+async def test_live_work_goes_before_other_work(rig: Rig) -> None:
+    unit = rig.actor(rig.done.put, actor_name="say")
+    for number in range(5):
+        await enqueue(unit, number, priority=0)
+    await enqueue(unit, "live", priority=MAX_PRIORITY)
+    with rig.working():
+        assert [await rig.next() for _ in range(6)] == ["live", 0, 1, 2, 3, 4]
+
+
+@pytest.mark.service
+async def test_a_worker_does_not_start_without_what_actors_need(
+    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_tables = rig.settings.model_copy(update={"database_url": "", "data_dir": tmp_path})
+    async with a_rig(without_tables, monkeypatch) as broken:
+        with pytest.raises(MiddlewareError, match="killstream migrate"), broken.working():
+            pass
+
+
+@pytest.mark.service
+async def test_a_process_whose_worker_can_not_start_says_why_and_ends(
+    rig: Rig, tmp_path: Path
+) -> None:
+    log = tmp_path / "actors.log"
+    async with fresh_database() as without_tables:
+        settings = rig.settings.model_copy(update={"database_url": without_tables})
+        started = await start_killstream("actors", settings=settings, log=log)
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                assert await started.process.wait() != 0
+        finally:
+            await started.kill()
+    assert "killstream migrate" in log.read_text()
+
+
+@pytest.mark.service
+@pytest.mark.crash
+async def test_a_message_waits_while_rabbitmq_is_away_and_then_arrives(rig: Rig) -> None:
+    unit = rig.actor(rig.done.put, actor_name="say")
+    await enqueue(unit, "before")
+    await asyncio.to_thread(control.stop, "rabbitmq", kill=True)
+    try:
+        waiting = asyncio.create_task(enqueue(unit, b"meanwhile"))
+        finished, _ = await asyncio.wait([waiting], timeout=1)
+        assert not finished
+    finally:
+        await asyncio.to_thread(control.start, "rabbitmq")
+    await waiting
+    with rig.working():
+        assert {await rig.next(), await rig.next()} == {"before", b"meanwhile"}
+
+
+def errors() -> float:
+    return REGISTRY.get_sample_value("killstream_errors_total") or 0.0
