@@ -20,7 +20,6 @@ async def consumer_of(topic: Topic, settings: Settings) -> AsyncIterator[AIOKafk
         topic.name,
         bootstrap_servers=settings.kafka_bootstrap,
         auto_offset_reset="earliest",
-        max_partition_fetch_bytes=32 * 1024 * 1024,
     )
     await consumer.start()
     try:
