@@ -44,7 +44,7 @@ ESI_QUEUE: Final = "esi"
 MAX_PRIORITY: Final = 9
 """Highest priority of a message in RabbitMQ; live killmails go before everything else."""
 MAX_TRIES: Final = 12
-"""Tries of work that breaks, about an hour; then it is a dead letter."""
+"""Tries of work that breaks, in about half an hour; then it is a dead letter."""
 
 
 class MessagePack(Encoder):
