@@ -58,6 +58,8 @@ def decode_reference(value: bytes) -> Reference:
         Invalid: it isn't one; says what is missing or wrong.
     """
     try:
+        if not value.isascii():
+            value.decode()  # the decoder doesn't look into raw slices
         reference = _decoder.decode(value)
         _check_zkb(reference.zkb)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
