@@ -17,7 +17,7 @@ from actors.namebook import NameBook
 from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
-from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics
+from actors.shared.topics import create_topics, open_producer
 
 REDIS_TIMEOUT_S: Final = 5.0
 """After this a silent Redis counts as away."""
@@ -47,14 +47,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await check_schema(database)
         events = await stack.enter_async_context(open_events(settings))
         await create_topics(settings)
-        producer = AIOKafkaProducer(
-            bootstrap_servers=settings.kafka_bootstrap,
-            acks="all",
-            max_request_size=MAX_MESSAGE_BYTES,
-            max_batch_size=1024 * 1024,
-        )
-        await producer.start()
-        stack.push_async_callback(producer.stop)
+        producer = await stack.enter_async_context(open_producer(settings))
         connector = aiohttp.TCPConnector(limit=settings.esi_concurrency + 8)
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())

@@ -40,13 +40,21 @@ class TooManyRejects(KillstreamError):
     """Everything is refused: stop before the whole topic lies among the rejects."""
 
 
-broken: Final[asyncio.Queue[TooManyRejects]] = asyncio.Queue()
+broken: Final[asyncio.Queue[Exception]] = asyncio.Queue()
 """Where the agent says that this process must stop; an agent that raises is just restarted."""
 
 
 @app.agent(received)
 async def ingest(stream: StreamT[bytes]) -> None:
     """Hand references to the actors, in batches as large as what waits."""
+    try:
+        await _ingest(stream)
+    except Exception as error:  # an edge: Faust would go on behind the event that broke us
+        broken.put_nowait(error)
+        await asyncio.Event().wait()
+
+
+async def _ingest(stream: StreamT[bytes]) -> None:
     rejects_in_a_row = 0
     async for event in cast(Stream[bytes], stream).noack().events():
         batch = await _batch(stream, event)
@@ -55,10 +63,7 @@ async def ingest(stream: StreamT[bytes]) -> None:
             event.ack()
         rejects_in_a_row = 0 if passed_on else rejects_in_a_row + refused
         if rejects_in_a_row >= REJECTS_IN_A_ROW:
-            broken.put_nowait(
-                TooManyRejects(f"{rejects_in_a_row} refusals in a row on {topics.RECEIVED.name}")
-            )
-            await asyncio.Event().wait()
+            raise TooManyRejects(f"{rejects_in_a_row} refusals in a row on {topics.RECEIVED.name}")
 
 
 async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:

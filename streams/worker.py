@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from aiokafka import AIOKafkaProducer
-
 import streams.schedule  # the timers register themselves
 from actors.broker import enqueue
 from actors.reject import reject
@@ -13,7 +11,7 @@ from actors.shared.database import check_schema, open_database
 from actors.shared.letter import letter
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.settings import Settings
-from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, create_topics
+from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
 from streams.ingest import broken
 from streams.poll import poll
@@ -26,14 +24,14 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
     """Poll the source and feed the actors until `stop` is set.
 
     Raises:
-        ExceptionGroup: of KillstreamErrors: the source is retired or misconfigured, or everything
-            is being refused.
+        ExceptionGroup: of KillstreamErrors when the source is retired or misconfigured, or
+            everything is being refused; of others when something of ours broke.
     """
     async with AsyncExitStack() as stack:
         await create_topics(settings)
         database = await stack.enter_async_context(open_database(settings))
         await check_schema(database)
-        producer = await stack.enter_async_context(_open_producer(settings))
+        producer = await stack.enter_async_context(open_producer(settings))
         await stack.enter_async_context(_agents())
 
         async def send(references: Sequence[Reference]) -> None:
@@ -61,22 +59,11 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
 
 
 async def _raise_when_broken() -> None:
-    raise await broken.get()
-
-
-@asynccontextmanager
-async def _open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    producer = AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        acks="all",
-        max_request_size=MAX_MESSAGE_BYTES,
-        max_batch_size=1024 * 1024,
-    )
-    await producer.start()
-    try:
-        yield producer
-    finally:
-        await producer.stop()
+    """End this process when the agent can't go on, or Faust itself has crashed."""
+    waited = await app.wait(broken.get())
+    if waited.stopped:
+        raise app.crash_reason or RuntimeError("Faust stopped by itself")
+    raise waited.result
 
 
 @asynccontextmanager

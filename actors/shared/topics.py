@@ -4,9 +4,12 @@ Keys are the killmail_id as decimal text (empty when unknown), so that one killm
 in order. Values are JSON, versioned by `"v"`.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaConnectionError
 
@@ -39,6 +42,22 @@ TOPICS: Final = (RECEIVED, REJECTED, STORED)
 
 MAX_MESSAGE_BYTES: Final = 2 * MAX_BODY_BYTES
 """Largest message: the largest body, with zkb and names around it."""
+
+
+@asynccontextmanager
+async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """Open a producer whose messages are sent when Kafka has them for good."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=settings.kafka_bootstrap,
+        acks="all",
+        max_request_size=MAX_MESSAGE_BYTES,
+        max_batch_size=1024 * 1024,
+    )
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
 
 
 async def create_topics(settings: Settings) -> None:
