@@ -54,12 +54,12 @@ check: setup
 # Test all, on servers of the tests' own: `just test -k feed` for some of it.
 test *args: setup test-servers
     @if [ "${CI:-}" = true ]; then just check; fi
-    python -m pytest {{ args }}
+    KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m pytest {{ args }}
 
 # Measure: drain, drain-esi, push. The last line is JSON; `just bench drain --help` for more.
 bench name *args: setup test-servers
-    @python -m tests.bench.{{ replace(name, "-", "_") }} {{ args }}
+    @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m tests.bench.{{ replace(name, "-", "_") }} {{ args }}
 
 [private]
-test-servers $KILLSTREAM_SERVICES_DIR=test_servers: setup
-    @python -m deploy.local up --offset 10000
+test-servers: setup
+    @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m deploy.local up --own --offset 10000

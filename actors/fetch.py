@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import select
 
-from actors.broker import ESI_QUEUE, actor, enqueue
+from actors.broker import ESI_QUEUE, MAX_PRIORITY, actor, enqueue
 from actors.esi import Garbled, Refused, Unavailable
 from actors.keep import keep
 from actors.reject import reject
@@ -55,7 +55,7 @@ async def fetch(references: list[bytes], refusals: int = 0) -> None:
     put_off = [(r, wait) for r, wait in outcomes if isinstance(wait, NotYet)]
     refused = [(r, why) for r, why in outcomes if isinstance(why, Invalid)]
     for message in _messages(got):
-        await enqueue(keep, message)
+        await enqueue(keep, message, priority=MAX_PRIORITY)
     await _put_off(put_off, refusals)
     if refused and refusals + 1 < MAX_REFUSALS:
         again = [encode_reference(r) for r, _ in refused]

@@ -22,7 +22,7 @@ def _run(chosen: argparse.Namespace) -> int:
     if chosen.command == "status":
         return 0 if control.status() else 1
     if chosen.command == "up":
-        say(control.environment_text(control.up(chosen.offset)).rstrip())
+        say(control.environment_text(control.up(chosen.offset, own=chosen.own)).rstrip())
     elif chosen.command == "down":
         control.down()
     elif chosen.command == "start":
@@ -39,6 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     up = commands.add_parser("up", help="make all four servers answer on 127.0.0.1")
     up.add_argument("--offset", type=int, default=0, help="shift the standard ports by this")
+    up.add_argument("--own", action="store_true", help="use none that was started elsewhere")
     commands.add_parser("down", help="stop what `up` started")
     commands.add_parser("status", help="ask each server; exit code 1 when one doesn't answer")
     for name, text in {"start": "a stopped server", "stop": "a server", "restart": "it"}.items():

@@ -3,7 +3,7 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -50,18 +50,19 @@ def look(server: Server, offset: int = 0) -> Found:
         return Found(server, port, "refuses", str(reason), running)
 
 
-def up(offset: int = 0) -> dict[str, str]:
+def up(offset: int = 0, *, own: bool = False) -> dict[str, str]:
     """Make all four servers answer; returns their URLs by setting, also in `services.env`.
 
-    Idempotent. `offset` shifts the standard ports, for a second set beside the first.
+    Idempotent. `offset` shifts the standard ports, for a second set beside the first. With `own`
+    only servers that were started from here are used, so that they may be emptied and killed.
 
     Raises:
         Trouble: a server can't be had; says what is missing.
     """
     with _lock():
-        found = [look(server, offset) for server in SERVERS.values()]
+        found = _look_at_all(offset, own)
         if require(one.server for one in found if one.state != "answers" and not one.is_own):
-            found = [look(one.server, offset) for one in found]  # a package may have started one
+            found = _look_at_all(offset, own)  # a package may have started one
         ports = {one.server.name: _begin(one) for one in found}
         for one in found:
             if one.state != "answers":
@@ -71,6 +72,18 @@ def up(offset: int = 0) -> dict[str, str]:
         }
         (services_dir() / "services.env").write_text(environment_text(urls))
     return urls
+
+
+def _look_at_all(offset: int, own: bool) -> list[Found]:
+    found = [look(server, offset) for server in SERVERS.values()]
+    if own:
+        found = [_disowned(one) if one.state == "answers" else one for one in found]
+    return found
+
+
+def _disowned(one: Found) -> Found:
+    """Take what somebody else started for a port that is taken."""
+    return one if one.is_own else replace(one, state="refuses", said="not started from here")
 
 
 def environment_text(urls: dict[str, str]) -> str:

@@ -113,6 +113,20 @@ def test_what_answers_already_is_used_and_stays(
 
 
 @pytest.mark.service
+def test_what_others_run_is_not_used_when_it_must_be_our_own(
+    own: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    control.up()
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path / "second"))
+        (url,) = control.up(own=True).values()
+        assert url != own.url.format(port=own.port)
+        assert control.up(own=True) == {own.setting: url}
+        control.down()
+    assert control.look(own).state == "answers"
+
+
+@pytest.mark.service
 @pytest.mark.parametrize("kill", [False, True], ids=["in order", "killed"])
 def test_a_restart_brings_another_process_on_the_same_port(own: Server, *, kill: bool) -> None:
     control.up()
