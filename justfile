@@ -21,7 +21,7 @@ setup:
 # Pin what pyproject.toml asks for (versions only).
 lock:
     uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-        --no-emit-index-url --no-header --no-annotate --quiet -o requirements.txt
+        --no-header --no-annotate --quiet -o requirements.txt
 
 # Make PostgreSQL, Redis, RabbitMQ and Apache Kafka reachable on 127.0.0.1.
 services: setup

@@ -180,7 +180,8 @@ def test_no_file_names_a_path_of_some_machine() -> None:
         capture_output=True,
         check=True,
     )
-    somewhere = re.compile(rb"/work/(main|shared)\b|/home/\w+|/Users/\w+|\b[A-Z]:\\Users")
+    here = re.escape(str(PROJECT)).encode()
+    somewhere = re.compile(here + rb"|/home/\w+|/Users/\w+|\b[A-Z]:\\Users")
     found = {
         name.decode(): match.group().decode()
         for name in listed.stdout.split(b"\0")[:-1]
