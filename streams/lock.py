@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
+from streams.ending import end
+
 log: Final = structlog.get_logger()
 
 _TRY_EVERY_S: Final = 1.0
@@ -69,19 +71,20 @@ async def run_alone(
 async def _work_while_renewing(
     lock: Lock, work: Callable[[], Awaitable[None]], lease: Lease
 ) -> None:
-    working = asyncio.ensure_future(work())
+    working = asyncio.create_task(_run(work))
     renewing = asyncio.create_task(_renew(lock, lease))
     try:
         await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        unfinished = [task for task in (working, renewing) if not task.done()]
-        for task in unfinished:
-            task.cancel()
-        await asyncio.gather(*unfinished, return_exceptions=True)
+        await end(working, renewing)
     if not working.cancelled():
         working.result()
         return
     renewing.result()
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
 
 
 async def _renew(lock: Lock, lease: Lease) -> None:

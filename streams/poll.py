@@ -24,6 +24,7 @@ from actors.shared.errors import Invalid
 from actors.shared.metrics import RECEIVED
 from actors.shared.reference import Reference, decode_reference, encode_reference
 from actors.shared.settings import Settings
+from streams.ending import end
 from streams.ledger import Place, note, pending, read_cursor
 from streams.lock import Lease, LockLost, run_alone
 from streams.sources.r2z2 import open_r2z2, r2z2_name
@@ -193,12 +194,10 @@ class _Poller:
             await self._drain(reading, passing)
         finally:
             self._counts.polling = False
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+            await end(*tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()):
+                raise error
 
     async def _drain(self, reading: asyncio.Task[None], passing: asyncio.Task[None]) -> None:
         """Let what was fetched go on, for a while; the ledger holds the rest."""
@@ -221,8 +220,10 @@ class _Poller:
             async for step in steps:
                 if not step.quiet:
                     await self._fetched.put(step)
-                if self._source.gives_once:
+                if self._source.gives_once or cursor is None:
+                    # Where it starts is durable before it goes on: a successor starts there too.
                     await self._fetched.join()
+                    cursor = step.cursor
                 if stop.is_set():
                     return
 

@@ -112,6 +112,8 @@ class R2z2:
     async def steps(self, cursor: int | None) -> AsyncGenerator[Step, None]:
         """Walk the feed; see `Source`."""
         await self._begin(cursor)
+        if cursor is None:
+            yield Step(self._cursor, passed="start")
         try:
             while True:
                 self._ask()

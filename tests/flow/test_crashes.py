@@ -11,8 +11,9 @@ import pytest
 from actors.shared.settings import Settings
 from deploy.local import control
 from deploy.migrate import migrate
-from deploy.standin.server import StandinOptions, load_deck, start_standin
+from deploy.standin.server import load_deck, start_standin
 from tests.flow.checks import assert_stored
+from tests.support.killmails import play_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
 
@@ -46,7 +47,7 @@ class Run:
 @asynccontextmanager
 async def run(settings: Settings, logs: Path, *parts: str) -> AsyncIterator[Run]:
     """Play killmails at a steady pace to a pipeline of these parts."""
-    options = StandinOptions(synthetic=KILLMAILS, seed=3, rate_per_s=RATE_PER_S, limits=False)
+    options = play_options(KILLMAILS, rate_per_s=RATE_PER_S, limits=False)
     played = {played.killmail_id: played.body for played in load_deck(options).killmails}
     standin = await start_standin(options)
     upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 1_000.0}

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from actors.shared.feed import CHANNEL, Entry, decode_entry
 from actors.shared.settings import Settings
 from deploy.standin.faults import Faults
-from deploy.standin.server import StandinOptions, load_deck, start_standin
+from deploy.standin.server import load_deck, start_standin
 from tests.flow.checks import assert_stored, assert_told, read_topic
 from tests.support.killmails import bodies, play_options
 from tests.support.pipeline import Pipeline, pipeline
@@ -57,8 +57,10 @@ async def test_all_killmails_arrive_everywhere_through_r2z2(
         assert subscriber.seen.total() == len(everything)
 
 
-async def test_killmails_arrive_through_redisq_and_esi(servers: Settings, tmp_path: Path) -> None:
-    options = play_options(THROUGH_ESI, limits=False)
+async def test_killmails_arrive_through_redisq_and_an_esi_that_fails(
+    servers: Settings, tmp_path: Path
+) -> None:
+    options = play_options(THROUGH_ESI, limits=False, faults=Faults(esi_error_rate=0.05))
     played = {played.killmail_id: played.body for played in load_deck(options).killmails}
     standin = await start_standin(options)
     try:
@@ -90,7 +92,7 @@ async def test_nothing_is_lost_or_doubled_whatever_the_upstreams_do(
         shuffle=50,
         esi_error_rate=0.05,
     )
-    options = StandinOptions(synthetic=1_500, seed=7, limits=False, faults=faults)
+    options = play_options(1_500, seed=7, limits=False, faults=faults)
     played = {played.killmail_id: played.body for played in load_deck(options).killmails}
     standin = await start_standin(options)
     try:

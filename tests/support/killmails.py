@@ -1,15 +1,18 @@
 """The killmails that tests and benches play: real ones where they stand, else made up."""
 
+import gzip
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from actors.shared.reference import NO_JSON, Reference, encode_reference
 from deploy.standin.server import StandinOptions, load_deck
 
-DATA = Path(__file__).parents[2].parent / "shared" / "data"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT.parent / "shared" / "data"
 REAL = DATA / "killmails.jsonl.gz"
 REAL_COUNT = 57_959
 
@@ -25,29 +28,42 @@ def describe() -> str:
     return f"killmails played: {which}"
 
 
-def play_options(count: int | None = None, **options: object) -> StandinOptions:
-    """Choose what a stand-in plays: the real killmails, or as many made up."""
-    if are_real() and count is None:
+def play_options(count: int = REAL_COUNT, **options: Any) -> StandinOptions:
+    """Choose what a stand-in plays: so many of the real killmails, or as many made up."""
+    if are_real():
         return StandinOptions(
-            killmails=REAL,
+            killmails=_some(count),
             hashes=DATA / "killmail-hashes.csv.gz",
             zkb=DATA / "zkb.jsonl.gz",
             universe=DATA / "universe",
-            **options,  # type: ignore[arg-type]
+            **options,
         )
-    return StandinOptions(synthetic=count or REAL_COUNT, seed=1, **options)  # type: ignore[arg-type]
+    return StandinOptions(synthetic=count, **options)
 
 
-def play_arguments(count: int | None = None) -> list[str]:
-    """Say the same to `killstream standin`."""
-    if are_real() and count is None:
+def play_arguments() -> list[str]:
+    """Have `killstream standin` play all killmails."""
+    if are_real():
         return [
             f"--killmails={REAL}",
             f"--hashes={DATA / 'killmail-hashes.csv.gz'}",
             f"--zkb={DATA / 'zkb.jsonl.gz'}",
             f"--universe={DATA / 'universe'}",
         ]
-    return ["--synthetic", f"--count={count or REAL_COUNT}", "--seed=1"]
+    return ["--synthetic", f"--count={REAL_COUNT}", "--seed=1"]
+
+
+def _some(count: int) -> Path:
+    """Give a file of so many real killmails, taken from all over theirs."""
+    if count == REAL_COUNT:
+        return REAL
+    some = ROOT / ".killstream" / f"killmails-{count}.jsonl"
+    if not some.exists():
+        with gzip.open(REAL) as file:
+            lines = file.readlines()
+        some.parent.mkdir(exist_ok=True)
+        some.write_bytes(b"".join(lines[:: REAL_COUNT // count][:count]))
+    return some
 
 
 @cache

@@ -1,0 +1,38 @@
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from streams import ending
+from streams.ending import end
+
+
+async def test_a_swallowed_cancellation_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ending, "AGAIN_S", 0.01)
+    swallowed = 0
+
+    async def stubborn() -> None:
+        nonlocal swallowed
+        while swallowed < 3:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            swallowed += 1
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    await end(task)
+    assert task.cancelled()
+    assert swallowed == 3
+
+
+async def test_what_a_task_raised_stays_with_it() -> None:
+    async def breaks() -> None:
+        raise ValueError("broken")
+
+    task = asyncio.create_task(breaks())
+    await asyncio.sleep(0)
+    await end(task)
+    assert isinstance(task.exception(), ValueError)
