@@ -149,7 +149,7 @@ def _begin(one: Found) -> int:
         return one.port
     port = one.port
     if one.state == "refuses":
-        port = next_free_port(one.port + 1)
+        port = next_free_port(one.port + 10)  # a server holds ports beside its own
         say(f"{one.server.title}: {HOST}:{one.port} is taken ({one.said}), so ours gets {port}")
     return _spawn(one.server, port)
 
