@@ -8,7 +8,6 @@ have been lost on the way.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, ParamSpec, TypeVar
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -17,12 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from actors.shared.rows import insert_missing
 from actors.shared.settle import settle
 from actors.shared.tables import CURSORS, LEDGER
-
-LONGEST_S: Final = 10.0
-"""How long a cancellation waits for a transaction."""
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
