@@ -66,8 +66,8 @@ def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
 
         async def main(configured: Settings, stop: asyncio.Event) -> None:
             plays = None if for_s is None else max(1, int(rate_per_s * (for_s - QUIET_S)))
-            play = StandinOptions(port=standin_port, synthetic=plays, rate_per_s=rate_per_s)
-            verdicts.append(await _demonstrate(configured, play, for_s, stop))
+            options = StandinOptions(port=standin_port, synthetic=plays, rate_per_s=rate_per_s)
+            verdicts.append(await _demonstrate(configured, options, for_s, stop))
 
         run("demo", main)
     verdict = verdicts[0]
@@ -76,10 +76,10 @@ def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
 
 
 async def _demonstrate(
-    configured: Settings, play: StandinOptions, for_s: float | None, stop: asyncio.Event
+    configured: Settings, options: StandinOptions, for_s: float | None, stop: asyncio.Event
 ) -> Verdict:
     started_s = time.monotonic()
-    standin = await start_standin(play)
+    standin = await start_standin(options)
     seen: Counter[int] = Counter()
     stop_parts = asyncio.Event()
     try:
@@ -146,6 +146,6 @@ async def _judge(
 
 
 def _played(standin: Standin) -> set[int]:
-    deck = standin.deck
-    indexes = deck.released_indexes(standin.play.now_s())
-    return {deck.killmails.head(index).killmail_id for index in indexes}
+    dataset = standin.dataset
+    indexes = dataset.released_indexes(standin.playback.now_s())
+    return {dataset.killmails.summary(index).killmail_id for index in indexes}

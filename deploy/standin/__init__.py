@@ -4,7 +4,7 @@ It plays killmails (from a file, or made up) by the rules of the real services a
 misbehave in each way they are known to. One killmail's way through it:
 
     killmails.py or synthetic.py -> layout.py (which sequence number holds what)
-    -> deck.py (what is out by now) -> r2z2.py, redisq.py, esi.py (as each upstream gives it)
+    -> dataset.py (what is out by now) -> r2z2.py, redisq.py, esi.py (as each upstream gives it)
 
 `faults.py` are the switches, `limits.py` the rate limits, `stats.py` what was asked of it.
 Nothing here is imported by the packages that do the work: they see it over HTTP only.

@@ -13,7 +13,7 @@ from actors.shared.errors import Misconfigured
 from deploy.standin.faults import Faults, changed
 from deploy.standin.server import StandinOptions, run_standin
 
-_PLAY = "What is played"
+_DATASET = "What is played"
 _SERVE = "Where and how"
 _R2Z2 = "R2Z2's faults"
 _REDISQ = "RedisQ's faults"
@@ -24,25 +24,27 @@ def standin(
     killmails: Annotated[
         Path | None,
         typer.Option(
-            help="Play this file: ESI bodies, one a line, plain or .gz.", rich_help_panel=_PLAY
+            help="Play this file: ESI bodies, one a line, plain or .gz.", rich_help_panel=_DATASET
         ),
     ] = None,
     hashes: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with killmail_id and hash; else hashes are computed.", rich_help_panel=_PLAY
+            help="CSV with killmail_id and hash; else hashes are computed.",
+            rich_help_panel=_DATASET,
         ),
     ] = None,
     zkb: Annotated[
         Path | None,
         typer.Option(
-            help='Lines of {"killID","zkb"}; what is missing is made up.', rich_help_panel=_PLAY
+            help='Lines of {"killID","zkb"}; what is missing is made up.', rich_help_panel=_DATASET
         ),
     ] = None,
     universe: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of tables with real names; else names are made up.", rich_help_panel=_PLAY
+            help="Folder of tables with real names; else names are made up.",
+            rich_help_panel=_DATASET,
         ),
     ] = None,
     synthetic: Annotated[
@@ -50,7 +52,7 @@ def standin(
         typer.Option(
             "--synthetic",
             help="Make killmails up (the default without --killmails).",
-            rich_help_panel=_PLAY,
+            rich_help_panel=_DATASET,
         ),
     ] = False,
     count: Annotated[
@@ -58,18 +60,20 @@ def standin(
         typer.Option(
             min=0,
             help="How many to make up; without it there is no end, one a second.",
-            rich_help_panel=_PLAY,
+            rich_help_panel=_DATASET,
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(help="The same seed gives the same deck and faults.", rich_help_panel=_PLAY),
+        typer.Option(
+            help="The same seed gives the same dataset and faults.", rich_help_panel=_DATASET
+        ),
     ] = 1,
     begin: Annotated[
         str | None,
         typer.Option(
             help="When the made-up kills begin: 'now' or ISO 8601; else 2026-01-01.",
-            rich_help_panel=_PLAY,
+            rich_help_panel=_DATASET,
         ),
     ] = None,
     rate: Annotated[
@@ -77,11 +81,11 @@ def standin(
         typer.Option(
             min=0.001,
             help="Killmails released per second (EVE makes 0.25); else all are out at once.",
-            rich_help_panel=_PLAY,
+            rich_help_panel=_DATASET,
         ),
     ] = None,
     first_sequence: Annotated[
-        int, typer.Option(min=0, help="R2Z2's first number.", rich_help_panel=_PLAY)
+        int, typer.Option(min=0, help="R2Z2's first number.", rich_help_panel=_DATASET)
     ] = 96_000_000,
     host: Annotated[
         str, typer.Option(help="Address to listen on.", rich_help_panel=_SERVE)
@@ -143,12 +147,14 @@ def standin(
     ] = 0,
     shuffle: Annotated[
         int,
-        typer.Option(help="Draw each killmail from the next N of the deck.", rich_help_panel=_R2Z2),
+        typer.Option(
+            help="Draw each killmail from the next N of the dataset.", rich_help_panel=_R2Z2
+        ),
     ] = 0,
     redisq_from_start: Annotated[
         bool,
         typer.Option(
-            help="Give a new queue the whole deck; the real one only what comes after.",
+            help="Give a new queue the whole dataset; the real one only what comes after.",
             rich_help_panel=_REDISQ,
         ),
     ] = True,

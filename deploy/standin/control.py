@@ -9,7 +9,7 @@ from aiohttp import web
 from actors.shared.errors import Misconfigured
 from deploy.standin.esi import Esi
 from deploy.standin.faults import Faults, changed
-from deploy.standin.play import Play
+from deploy.standin.playback import Playback
 from deploy.standin.r2z2 import R2z2
 
 _LAYOUT_FAULTS = ("hole_rate", "null_rate", "duplicate_rate", "rewrite_rate", "shuffle")
@@ -18,11 +18,11 @@ _LAYOUT_FAULTS = ("hole_rate", "null_rate", "duplicate_rate", "rewrite_rate", "s
 class Control:
     """Serves `/standin`."""
 
-    def __init__(self, play: Play, r2z2: R2z2, esi: Esi) -> None:
-        self._play = play
+    def __init__(self, playback: Playback, r2z2: R2z2, esi: Esi) -> None:
+        self._playback = playback
         self._r2z2 = r2z2
         self._esi = esi
-        self._first_faults = play.faults
+        self._first_faults = playback.faults
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served."""
@@ -37,23 +37,23 @@ class Control:
 
     async def faults(self, _: web.Request) -> web.Response:
         """Answer how the switches stand."""
-        return _json(self._play.faults)
+        return _json(self._playback.faults)
 
     async def set_faults(self, request: web.Request) -> web.Response:
         """Set the named switches; those not named stay."""
         try:
             changes = await request.json()
-            self._switch_to(changed(self._play.faults, changes))
+            self._switch_to(changed(self._playback.faults, changes))
         except (JSONDecodeError, UnicodeDecodeError) as error:
             return _json({"error": f"not JSON: {error}"}, status=400)
         except Misconfigured as error:
             return _json({"error": str(error)}, status=400)
-        return _json(self._play.faults)
+        return _json(self._playback.faults)
 
     async def reset_faults(self, _: web.Request) -> web.Response:
         """Put all switches back to how they stood at the start."""
         self._switch_to(self._first_faults)
-        return _json(self._play.faults)
+        return _json(self._playback.faults)
 
     async def stats(self, _: web.Request) -> web.Response:
         """Answer what was asked of the stand-in since it started."""
@@ -61,17 +61,17 @@ class Control:
 
     async def killmails(self, _: web.Request) -> web.Response:
         """List the ids that are out by now, each once, in the order they came."""
-        deck = self._play.deck
-        released = deck.released_indexes(self._play.now_s())
-        return _json([deck.killmails.head(index).killmail_id for index in released])
+        dataset = self._playback.dataset
+        released = dataset.released_indexes(self._playback.now_s())
+        return _json([dataset.killmails.summary(index).killmail_id for index in released])
 
     async def killmail(self, request: web.Request) -> web.Response:
-        """Answer one killmail of the deck: id, hash, body and zkb."""
+        """Answer one killmail of the dataset: id, hash, body and zkb."""
         given = request.match_info["killmail_id"]
         digits = given.isascii() and given.isdigit()
-        played = self._play.deck.killmails.find(int(given)) if digits else None
+        played = self._playback.dataset.killmails.find(int(given)) if digits else None
         if played is None:
-            return _json({"error": f"no killmail {given} in this deck"}, status=404)
+            return _json({"error": f"no killmail {given} in this dataset"}, status=404)
         return _json(
             {
                 "killmail_id": played.killmail_id,
@@ -86,36 +86,36 @@ class Control:
 
         Shape: {"requests": {upstream: {endpoint: {status: n}}}, "faults": {kind: n},
         "refused": {limit: n}, "esi": {"tokens_used", "tokens_highest", "refused"},
-        "r2z2": {"highest_per_s", "refused"}, "deck": {"total", "released", "numbers",
+        "r2z2": {"highest_per_s", "refused"}, "dataset": {"total", "released", "numbers",
         "first_sequence", "last_sequence"}}; `last_sequence` is null before the first is out.
         """
-        play, deck = self._play, self._play.deck
-        now_s = play.now_s()
-        numbers = deck.released(now_s)
-        return play.stats.counted() | {
+        playback, dataset = self._playback, self._playback.dataset
+        now_s = playback.now_s()
+        numbers = dataset.released(now_s)
+        return playback.stats.counted() | {
             "esi": {
                 "tokens_used": self._esi.tokens_used(),
                 "tokens_highest": self._esi.tokens_highest(),
-                "refused": play.stats.refused["killmail"],
+                "refused": playback.stats.refused["killmail"],
             },
             "r2z2": {
                 "highest_per_s": self._r2z2.highest_per_s(),
-                "refused": play.stats.refused["r2z2"],
+                "refused": playback.stats.refused["r2z2"],
             },
-            "deck": {
-                "total": len(deck.killmails),
-                "released": len(deck.released_indexes(now_s)),
+            "dataset": {
+                "total": len(dataset.killmails),
+                "released": len(dataset.released_indexes(now_s)),
                 "numbers": numbers,
-                "first_sequence": deck.first_sequence,
-                "last_sequence": deck.first_sequence + numbers - 1 if numbers else None,
+                "first_sequence": dataset.first_sequence,
+                "last_sequence": dataset.first_sequence + numbers - 1 if numbers else None,
             },
         }
 
     def _switch_to(self, faults: Faults) -> None:
-        before = self._play.faults
-        self._play.faults = faults
+        before = self._playback.faults
+        self._playback.faults = faults
         if any(getattr(before, name) != getattr(faults, name) for name in _LAYOUT_FAULTS):
-            self._play.deck.deal_again(faults, self._play.now_s())
+            self._playback.dataset.relayout(faults, self._playback.now_s())
 
 
 def _json(payload: Any, *, status: int = 200) -> web.Response:

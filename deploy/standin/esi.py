@@ -15,7 +15,7 @@ import msgspec
 from aiohttp import web
 
 from deploy.standin.limits import ErrorBudget, FloatingWindow
-from deploy.standin.play import Play
+from deploy.standin.playback import Playback
 
 TOKENS_BY_STATUS: Final = {2: 2, 3: 1, 4: 5, 5: 0}
 """Cost of an answer by the hundreds of its status; 429 costs nothing."""
@@ -27,7 +27,7 @@ PREFIXES: Final = ("", "/latest", "/v1")
 _NO_SUCH_KILLMAIL: Final = "Invalid killmail_id and/or killmail_hash"
 _NO_SUCH_ID: Final = "Ensure all IDs are valid before resolving."
 _DOWN: Final = b'{"error":"Timeout contacting tranquility","timeout":10}'
-_SPENT: Final = (
+_ERROR_LIMITED: Final = (
     "This software has exceeded the error limit for ESI. If you are a user, please contact the "
     "maintainer of this software. If you are a developer/maintainer, please make a greater effort "
     "in the future to receive valid responses."
@@ -59,9 +59,9 @@ _Ids = Annotated[list[_Int64], msgspec.Meta(min_length=1, max_length=1000)]
 class Esi:
     """Serves `/killmails`, `/universe/names`, `/status` and `/meta/status`."""
 
-    def __init__(self, play: Play) -> None:
-        options = play.options
-        self._play = play
+    def __init__(self, playback: Playback) -> None:
+        options = playback.options
+        self._playback = playback
         self._random = Random(options.seed)
         self._buckets: dict[tuple[str, str | None], FloatingWindow] = {}
         self._errors: dict[str | None, ErrorBudget] = {}
@@ -96,7 +96,7 @@ class Esi:
 
     def tokens_used(self) -> int:
         """Tokens of the killmail bucket that are spent now, by the busiest address."""
-        now_s = self._play.now_s()
+        now_s = self._playback.now_s()
         return max((bucket.used(now_s) for bucket in self._killmail_buckets()), default=0)
 
     def tokens_highest(self) -> int:
@@ -104,7 +104,7 @@ class Esi:
         return max((bucket.highest_used for bucket in self._killmail_buckets()), default=0)
 
     async def killmail(self, request: web.Request) -> web.Response:
-        """Answer one body, exactly as the deck has it."""
+        """Answer one body, exactly as the dataset has it."""
         return await self._answer(request, self._killmail, self._find_killmail)
 
     async def names(self, request: web.Request) -> web.Response:
@@ -114,30 +114,32 @@ class Esi:
 
     async def status(self, request: web.Request) -> web.Response:
         """Answer how Tranquility is."""
-        return await self._answer(request, self._status, self._tell_status)
+        return await self._answer(request, self._status, self._status_answer)
 
     async def meta_status(self, request: web.Request) -> web.Response:
         """Answer how each route is."""
-        return await self._answer(request, self._meta, self._tell_meta)
+        return await self._answer(request, self._meta, self._meta_answer)
 
     async def _answer(self, request: web.Request, route: Route, handle: Handler) -> web.Response:
-        now_s = self._play.now_s()
-        limits = self._play.faults.limits
-        errors = self._errors.setdefault(request.remote, ErrorBudget(self._play.options.esi_errors))
+        now_s = self._playback.now_s()
+        limits = self._playback.faults.limits
+        errors = self._errors.setdefault(
+            request.remote, ErrorBudget(self._playback.options.esi_errors)
+        )
         if limits and errors.remaining(now_s) == 0:
-            self._play.stats.refused["esi_errors"] += 1
-            answer = _error(420, _SPENT)
+            self._playback.stats.refused["esi_errors"] += 1
+            answer = _error(420, _ERROR_LIMITED)
             _add_error_headers(answer, errors, now_s)
         else:
-            answer = self._disturbance(request, route) or handle(request)
+            answer = self._injected_failure(request, route) or handle(request)
             answer.headers["X-Compatibility-Date"] = route.compatibility_date
             if route.group:
                 answer = self._charge(request, route.group, answer, now_s)
             else:
                 self._count_error(answer, errors, now_s)
-        self._play.stats.requests["esi", route.endpoint, answer.status] += 1
-        if self._play.faults.esi_latency_ms:
-            await asyncio.sleep(self._play.faults.esi_latency_ms / 1000)
+        self._playback.stats.requests["esi", route.endpoint, answer.status] += 1
+        if self._playback.faults.esi_latency_ms:
+            await asyncio.sleep(self._playback.faults.esi_latency_ms / 1000)
         return answer
 
     def _charge(
@@ -147,10 +149,10 @@ class Esi:
         bucket = self._buckets.get(key)
         if bucket is None:
             bucket = self._buckets[key] = FloatingWindow(group.tokens, group.window_s)
-        limits = self._play.faults.limits
+        limits = self._playback.faults.limits
         cost = TOKENS_BY_STATUS[answer.status // 100]
         if not bucket.spend(now_s, cost, enforce=limits):
-            self._play.stats.refused[group.name] += 1
+            self._playback.stats.refused[group.name] += 1
             answer = _error(429, "Rate limit exceeded")
             answer.headers["Retry-After"] = str(bucket.retry_after_s(now_s, cost))
             cost = 0
@@ -163,27 +165,27 @@ class Esi:
         return answer
 
     def _count_error(self, answer: web.Response, errors: ErrorBudget, now_s: float) -> None:
-        if not self._play.faults.limits:
+        if not self._playback.faults.limits:
             return
         if answer.status >= 400:
             errors.error(now_s)
         _add_error_headers(answer, errors, now_s)
 
-    def _disturbance(self, request: web.Request, route: Route) -> web.Response | None:
-        wrong_date = _check_compatibility_date(request, self._play.now_s())
+    def _injected_failure(self, request: web.Request, route: Route) -> web.Response | None:
+        wrong_date = _check_compatibility_date(request, self._playback.now_s())
         if wrong_date is not None:
             return wrong_date
-        faults = self._play.faults
+        faults = self._playback.faults
         if faults.tranquility_down and route is not self._meta:
-            self._play.stats.faults["tranquility_down"] += 1
+            self._playback.stats.faults["tranquility_down"] += 1
             status = 503 if route is self._status else 504
             return web.Response(status=status, body=_DOWN, headers=_JSON)
         if faults.esi_fail_next:
             fewer = faults.esi_fail_next - 1
-            self._play.faults = msgspec.structs.replace(faults, esi_fail_next=fewer)
+            self._playback.faults = msgspec.structs.replace(faults, esi_fail_next=fewer)
         elif not faults.esi_error_rate or self._random.random() >= faults.esi_error_rate:
             return None
-        self._play.stats.faults["esi_error"] += 1
+        self._playback.stats.faults["esi_error"] += 1
         status = faults.esi_error_status
         return _error(status, _FAILURES.get(status, "Timeout contacting tranquility"))
 
@@ -191,7 +193,7 @@ class Esi:
         given_id = request.match_info["killmail_id"]
         if not (given_id.isascii() and given_id.isdigit()):
             return _error(400, "killmail_id must be an integer")
-        played = self._play.deck.killmails.find(int(given_id))
+        played = self._playback.dataset.killmails.find(int(given_id))
         if played is None or played.killmail_hash != request.match_info["killmail_hash"]:
             return _error(422, _NO_SUCH_KILLMAIL)
         etag = f'"{played.killmail_hash}"'
@@ -207,17 +209,17 @@ class Esi:
             return _error(400, f"Request validation failed: {error}")
         if len(set(ids)) != len(ids):
             return _error(400, "Request validation failed: the ids must be unique")
-        unknown = self._play.faults.unknown_ids
+        unknown = self._playback.faults.unknown_ids
         found = []
         for entity_id in ids:
-            name = None if entity_id in unknown else self._play.names.find(entity_id)
+            name = None if entity_id in unknown else self._playback.names.find(entity_id)
             if name is None:
                 return _error(404, _NO_SUCH_ID)
             found.append({"category": name.category, "id": entity_id, "name": name.name})
         return web.Response(body=msgspec.json.encode(found), headers=_JSON)
 
-    def _tell_status(self, _: web.Request) -> web.Response:
-        today = datetime.fromtimestamp(self._play.now_s(), UTC)
+    def _status_answer(self, _: web.Request) -> web.Response:
+        today = datetime.fromtimestamp(self._playback.now_s(), UTC)
         started = today.replace(hour=11, minute=1, second=30, microsecond=0)
         if started > today:
             started -= timedelta(days=1)
@@ -230,8 +232,8 @@ class Esi:
         headers = _JSON | {"Cache-Control": "public, max-age=30"}
         return web.Response(body=msgspec.json.encode(status), headers=headers)
 
-    def _tell_meta(self, _: web.Request) -> web.Response:
-        state = "Down" if self._play.faults.tranquility_down else "OK"
+    def _meta_answer(self, _: web.Request) -> web.Response:
+        state = "Down" if self._playback.faults.tranquility_down else "OK"
         routes = [
             {"method": "GET", "path": "/killmails/{killmail_id}/{killmail_hash}", "status": state},
             {"method": "POST", "path": "/universe/names", "status": state},

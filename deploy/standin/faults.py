@@ -11,8 +11,8 @@ Count = Annotated[int, msgspec.Meta(ge=0)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=600_000)]
 ErrorStatus = Annotated[int, msgspec.Meta(ge=400, le=599)]
 
-MAX_DETOURS = 0.9
-"""Most sequence numbers that may hold no new killmail; beyond it a deck would hardly get on."""
+MAX_SKIPPED = 0.9
+"""Most sequence numbers that may hold no new killmail; beyond it a dataset would hardly get on."""
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -20,7 +20,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     A change of `hole_rate`, `null_rate`, `duplicate_rate`, `shuffle` or `rewrite_rate` applies to
     the sequence numbers that nobody has asked for yet. Whatever they say, each killmail of the
-    deck is played at some number: nothing is ever lost by the stand-in.
+    dataset is played at some number: nothing is ever lost by the stand-in.
     """
 
     limits: bool = True
@@ -28,7 +28,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     r2z2_from_start: bool = True
     """Let `sequence.json` name the first number until that one is asked for, so that a reader
-    without a cursor gets the whole deck. The real one always points near the tip."""
+    without a cursor gets the whole dataset. The real one always points near the tip."""
     r2z2_latency_ms: Milliseconds = 0
     """Hold back each R2Z2 answer."""
     r2z2_status: ErrorStatus | None = None
@@ -44,10 +44,10 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rewrite_rate: Fraction = 0.0
     """Files that carry `sequence_updated`: an older file, rewritten from then on."""
     shuffle: Count = 0
-    """Draw each killmail from the next N of the deck instead of in order."""
+    """Draw each killmail from the next N of the dataset instead of in order."""
 
     redisq_from_start: bool = True
-    """Give a new queue the whole deck. The real one gives only what comes after."""
+    """Give a new queue the whole dataset. The real one gives only what comes after."""
     redisq_embedded: bool = False
     """Embed the killmail in the package, as RedisQ did until 2025-12-01."""
     redisq_delay: bool = False
@@ -85,9 +85,9 @@ def changed(faults: Faults, changes: Any) -> Faults:
         faults = msgspec.convert(msgspec.structs.asdict(faults) | changes, Faults)
     except msgspec.ValidationError as error:
         raise Misconfigured(f"no such fault: {error}") from None
-    detours = faults.hole_rate + faults.null_rate + faults.duplicate_rate
-    if detours > MAX_DETOURS:
+    skipped = faults.hole_rate + faults.null_rate + faults.duplicate_rate
+    if skipped > MAX_SKIPPED:
         raise Misconfigured(
-            f"hole_rate, null_rate and duplicate_rate together are {detours:g}, over {MAX_DETOURS}"
+            f"hole_rate, null_rate and duplicate_rate together are {skipped:g}, over {MAX_SKIPPED}"
         )
     return faults

@@ -16,7 +16,7 @@ _NEW_IDS_FROM = 100_000_000
 _CHARACTERS_ONLY_FROM = 2_100_000_000
 
 
-class Played(msgspec.Struct, frozen=True, gc=False):
+class UpstreamKillmail(msgspec.Struct, frozen=True, gc=False):
     """One killmail as the upstreams know it.
 
     Shape: `body` is ESI's JSON byte for byte, `zkb` zKillboard's JSON block.
@@ -29,7 +29,7 @@ class Played(msgspec.Struct, frozen=True, gc=False):
     zkb: bytes
 
 
-class Head(NamedTuple):
+class KillmailSummary(NamedTuple):
     """The little that is known of a killmail without making or reading the rest."""
 
     killmail_id: int
@@ -40,12 +40,12 @@ class Killmails(Protocol):
     """A sequence of killmails that can also be asked by id."""
 
     def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> Played: ...
-    def __iter__(self) -> Iterator[Played]: ...
-    def head(self, index: int, /) -> Head:
+    def __getitem__(self, index: int, /) -> UpstreamKillmail: ...
+    def __iter__(self) -> Iterator[UpstreamKillmail]: ...
+    def summary(self, index: int, /) -> KillmailSummary:
         """Tell id and time of one killmail, cheaply."""
 
-    def find(self, killmail_id: int, /) -> Played | None:
+    def find(self, killmail_id: int, /) -> UpstreamKillmail | None:
         """Return the killmail with this id, if it is one of these."""
 
     def category_hints(self) -> Mapping[int, str]:
@@ -59,7 +59,7 @@ class Killmails(Protocol):
 class FileKillmails:
     """The killmails of a file, in its order; a repeated id counts once."""
 
-    def __init__(self, played: list[Played], hints: Mapping[int, str]) -> None:
+    def __init__(self, played: list[UpstreamKillmail], hints: Mapping[int, str]) -> None:
         self._played = played
         self._hints = hints
         self._by_id = {one.killmail_id: one for one in played}
@@ -67,18 +67,18 @@ class FileKillmails:
     def __len__(self) -> int:
         return len(self._played)
 
-    def __getitem__(self, index: int, /) -> Played:
+    def __getitem__(self, index: int, /) -> UpstreamKillmail:
         return self._played[index]
 
-    def __iter__(self) -> Iterator[Played]:
+    def __iter__(self) -> Iterator[UpstreamKillmail]:
         return iter(self._played)
 
-    def head(self, index: int, /) -> Head:
+    def summary(self, index: int, /) -> KillmailSummary:
         """Tell id and time of one killmail."""
         played = self._played[index]
-        return Head(played.killmail_id, played.killed_at_s)
+        return KillmailSummary(played.killmail_id, played.killed_at_s)
 
-    def find(self, killmail_id: int, /) -> Played | None:
+    def find(self, killmail_id: int, /) -> UpstreamKillmail | None:
         """Return the killmail with this id, if it is one of these."""
         return self._by_id.get(killmail_id)
 
@@ -105,7 +105,7 @@ def read_killmails(
     """
     known_hashes = _read_hashes(hashes) if hashes else {}
     known_zkb = _read_zkb(zkb) if zkb else {}
-    played: dict[int, Played] = {}
+    played: dict[int, UpstreamKillmail] = {}
     hints: dict[int, str] = {}
     for number, line in enumerate(_lines(killmails), 1):
         body = line.strip()
@@ -119,18 +119,18 @@ def read_killmails(
         if killmail_id in played:
             continue
         hash_ = known_hashes.get(killmail_id) or killmail_hash(killmail)
-        played[killmail_id] = Played(
+        played[killmail_id] = UpstreamKillmail(
             killmail_id,
             hash_,
             int(killmail.killmail_time.timestamp()),
             body,
             known_zkb.get(killmail_id) or make_zkb(killmail, hash_, bands or {}),
         )
-        _note_old_ids(killmail, hints)
+        _collect_legacy_ids(killmail, hints)
     return FileKillmails(list(played.values()), hints)
 
 
-def _note_old_ids(killmail: Killmail, hints: dict[int, str]) -> None:
+def _collect_legacy_ids(killmail: Killmail, hints: dict[int, str]) -> None:
     everyone: list[Victim | Attacker] = [killmail.victim, *killmail.attackers]
     for who in everyone:
         if _NEW_IDS_FROM <= (who.corporation_id or 0) < _CHARACTERS_ONLY_FROM:

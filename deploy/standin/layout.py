@@ -9,20 +9,20 @@ import msgspec
 
 from deploy.standin.faults import Faults
 
-REACH: Final = 200
+LOOKBACK: Final = 200
 """How far back a repeat or a rewrite may point, in numbers."""
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
-    """One sequence number of the deck.
+    """One sequence number of the dataset.
 
-    `index` is the killmail's place in the deck (-1 where there is none); `again` marks a repeat;
-    `updates` is the position of an older slot whose file is rewritten by now.
+    `index` is the killmail's index in the dataset (-1 where there is none); `duplicate` marks a
+    repeat; `updates` is the position of an older slot whose file is rewritten by now.
     """
 
     kind: Literal["killmail", "hole", "null"]
     index: int = -1
-    again: bool = False
+    duplicate: bool = False
     updates: int | None = None
 
 
@@ -31,7 +31,7 @@ _NULL: Final = Slot("null")
 
 
 class Layout:
-    """Deals the deck out to sequence numbers, as far as asked.
+    """Assigns the killmails of the dataset to sequence numbers, as far as needed.
 
     The same seed, faults and count give the same layout. Each killmail gets exactly one slot that
     isn't a repeat, whatever the faults.
@@ -50,17 +50,17 @@ class Layout:
         self._fill()
         return not self._window
 
-    def deal(self, until: int) -> None:
-        """Deal until there are so many slots, or no killmail is left."""
+    def extend(self, until: int) -> None:
+        """Assign until there are so many slots, or no killmail is left."""
         while len(self.slots) < until and not self.done:
             self.slots.append(self._next())
 
-    def deal_all(self) -> None:
-        """Deal until no killmail is left."""
+    def extend_to_end(self) -> None:
+        """Assign until no killmail is left."""
         while not self.done:
             self.slots.append(self._next())
 
-    def deal_again(self, keep: int, faults: Faults) -> None:
+    def relayout(self, keep: int, faults: Faults) -> None:
         """Take back all slots but the first `keep`, and go on under other faults."""
         given = {slot.index for slot in self.slots[:keep]}
         back = {slot.index for slot in self.slots[keep:] if slot.kind == "killmail"} - given
@@ -79,14 +79,14 @@ class Layout:
             return _NULL
         earlier = self._earlier() if roll < faults.duplicate_rate else None
         if earlier is not None:
-            return Slot("killmail", self.slots[earlier].index, again=True)
+            return Slot("killmail", self.slots[earlier].index, duplicate=True)
         index = self._window.pop(self._random.randrange(len(self._window)))
         rewrites = faults.rewrite_rate and self._random.random() < faults.rewrite_rate
         return Slot("killmail", index, updates=self._earlier() if rewrites else None)
 
     def _earlier(self) -> int | None:
         newest = len(self.slots)
-        positions = range(max(0, newest - REACH), newest)
+        positions = range(max(0, newest - LOOKBACK), newest)
         holding = [p for p in positions if self.slots[p].kind == "killmail"]
         return self._random.choice(holding) if holding else None
 

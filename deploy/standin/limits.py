@@ -74,7 +74,7 @@ class ErrorBudget:
             self._window, self._made = window, 0
 
 
-class Pace:
+class RequestLimit:
     """So many requests in any second; when broken, a ban that each retry prolongs.
 
     With `ban_s` 0 the one request too many is refused and nothing more.
@@ -91,7 +91,7 @@ class Pace:
         return self._seen.highest_used
 
     def allows(self, now_s: float, *, enforce: bool = True) -> bool:
-        """Count one request; say whether it is within the pace and outside of a ban."""
+        """Count one request; say whether it is within the limit and outside of a ban."""
         self._seen.spend(now_s, 1, enforce=False)
         if not enforce:
             return True

@@ -26,7 +26,7 @@ RANGES: Final = (
 """From, until, category. Source: ESI's documentation of id ranges (read 2026-11-21).
 
 From 100,000,000 to 2,100,000,000 corporations and alliances from before 2010 lie among the
-characters: there the deck knows which is which.
+characters: there the dataset knows which is which.
 """
 
 _FILES: Final = ("types", "systems", "constellations", "regions", "factions", "npc_corporations")

@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from deploy.standin.killmails import Played
-from deploy.standin.limits import Pace
-from deploy.standin.play import Play
+from deploy.standin.killmails import UpstreamKillmail
+from deploy.standin.limits import RequestLimit
+from deploy.standin.playback import Playback
 
 REFRESH_EVERY: Final = 51
 """`sequence.json` is written anew after so many killmails."""
@@ -29,9 +29,9 @@ _HTML: Final = b"<!DOCTYPE html><html><body><h1>One moment, please...</h1></body
 class R2z2:
     """Serves `/ephemeral` and `/history`."""
 
-    def __init__(self, play: Play) -> None:
-        self._play = play
-        self._paces: dict[str | None, Pace] = {}
+    def __init__(self, playback: Playback) -> None:
+        self._playback = playback
+        self._request_limits: dict[str | None, RequestLimit] = {}
         self._html_given: set[int] = set()
 
     def routes(self) -> list[web.RouteDef]:
@@ -45,7 +45,7 @@ class R2z2:
 
     def highest_per_s(self) -> int:
         """The most requests of one address within one second."""
-        return max((pace.highest_per_s for pace in self._paces.values()), default=0)
+        return max((limit.highest_per_s for limit in self._request_limits.values()), default=0)
 
     async def ephemeral(self, request: web.Request) -> web.Response:
         """Answer `sequence.json` or the file of one number."""
@@ -80,85 +80,85 @@ class R2z2:
         return self._counted("history", refusal or _not_found())
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
-        play = self._play
-        if play.faults.r2z2_latency_ms:
-            await asyncio.sleep(play.faults.r2z2_latency_ms / 1000)
+        playback = self._playback
+        if playback.faults.r2z2_latency_ms:
+            await asyncio.sleep(playback.faults.r2z2_latency_ms / 1000)
         if not request.headers.get("User-Agent"):
             return web.Response(status=403, body=b"a User-Agent is needed")
-        pace = self._paces.get(request.remote)
-        if pace is None:
-            pace = Pace(play.options.r2z2_per_s, play.options.r2z2_ban_s)
-            self._paces[request.remote] = pace
-        if not pace.allows(play.now_s(), enforce=play.faults.limits):
-            play.stats.refused["r2z2"] += 1
-            return web.Response(status=429, body=_BAN_TEXT % play.options.r2z2_per_s)
-        if play.faults.r2z2_status is not None:
-            play.stats.faults["r2z2_status"] += 1
-            return web.Response(status=play.faults.r2z2_status, body=b"switched off")
+        limit = self._request_limits.get(request.remote)
+        if limit is None:
+            limit = RequestLimit(playback.options.r2z2_per_s, playback.options.r2z2_ban_s)
+            self._request_limits[request.remote] = limit
+        if not limit.allows(playback.now_s(), enforce=playback.faults.limits):
+            playback.stats.refused["r2z2"] += 1
+            return web.Response(status=429, body=_BAN_TEXT % playback.options.r2z2_per_s)
+        if playback.faults.r2z2_status is not None:
+            playback.stats.faults["r2z2_status"] += 1
+            return web.Response(status=playback.faults.r2z2_status, body=b"switched off")
         return None
 
     def _sequence(self) -> web.Response:
-        play = self._play
-        deck = play.deck
+        playback = self._playback
+        dataset = playback.dataset
         behind = 0
-        if deck.asked_until or not play.faults.r2z2_from_start:
-            newest = deck.released(play.now_s()) - 1
+        if dataset.requested_until or not playback.faults.r2z2_from_start:
+            newest = dataset.released(playback.now_s()) - 1
             behind = max(0, newest // REFRESH_EVERY * REFRESH_EVERY)
-        return _json(b'{"sequence":%d}' % (deck.first_sequence + behind))
+        return _json(b'{"sequence":%d}' % (dataset.first_sequence + behind))
 
     def _file(self, name: str) -> web.Response:
-        play = self._play
-        deck = play.deck
-        now_s = play.now_s()
+        playback = self._playback
+        dataset = playback.dataset
+        now_s = playback.now_s()
         if not (name.isascii() and name.isdigit()):
             return _not_found()
-        position = int(name) - deck.first_sequence
-        if not 0 <= position < deck.released(now_s):
+        position = int(name) - dataset.first_sequence
+        if not 0 <= position < dataset.released(now_s):
             return _not_found()
-        if now_s - deck.released_at_s(position) > play.options.expire_s:
+        if now_s - dataset.released_at_s(position) > playback.options.expire_s:
             return _not_found()
-        deck.asked(position)
-        if play.faults.html_rate and self._gives_html(position):
-            play.stats.faults["html"] += 1
+        dataset.mark_requested(position)
+        if playback.faults.html_rate and self._gives_html(position):
+            playback.stats.faults["html"] += 1
             return web.Response(body=_HTML, content_type="text/html")
-        document = deck.document(position)
+        document = dataset.document(position)
         self._count_faults(position)
         return _not_found() if document is None else _json(document)
 
     def _gives_html(self, position: int) -> bool:
         if position in self._html_given:
             return False
-        roll = Random(f"html {self._play.options.seed} {position}").random()
+        roll = Random(f"html {self._playback.options.seed} {position}").random()
         self._html_given.add(position)
-        return roll < self._play.faults.html_rate
+        return roll < self._playback.faults.html_rate
 
     def _count_faults(self, position: int) -> None:
-        slot = self._play.deck.slot(position)
-        faults = self._play.stats.faults
+        slot = self._playback.dataset.slot(position)
+        faults = self._playback.stats.faults
         if slot.kind != "killmail":
             faults[slot.kind] += 1
-        if slot.again:
+        if slot.duplicate:
             faults["duplicate"] += 1
         if slot.updates is not None:
             faults["rewrite"] += 1
 
-    def _played_on(self, day: str) -> list[Played]:
-        killmails = self._play.deck.killmails
+    def _played_on(self, day: str) -> list[UpstreamKillmail]:
+        killmails = self._playback.dataset.killmails
         return [killmails[index] for index in self._days().get(day, ())]
 
     def _days(self) -> dict[str, list[int]]:
         """Sort what is out by day of the kill; a day is published at 06:00 of the next."""
-        now_s = self._play.now_s()
-        deck = self._play.deck
+        now_s = self._playback.now_s()
+        dataset = self._playback.dataset
         days: dict[int, list[int]] = {}
-        for index in deck.released_indexes(now_s):
-            day = deck.killmails.head(index).killed_at_s // _DAY_S
+        for index in dataset.released_indexes(now_s):
+            day = dataset.killmails.summary(index).killed_at_s // _DAY_S
             if (day + 1) * _DAY_S + _PUBLISHED_AFTER_S <= now_s:
                 days.setdefault(day, []).append(index)
         return {f"{datetime.fromtimestamp(day * _DAY_S, UTC):%Y%m%d}": days[day] for day in days}
 
     def _counted(self, endpoint: str, answer: web.Response) -> web.Response:
-        self._play.stats.requests["r2z2", endpoint, answer.status] += 1
+        self._playback.stats.requests["r2z2", endpoint, answer.status] += 1
         return answer
 
 

@@ -12,16 +12,16 @@ from typing import Final, NamedTuple
 import msgspec
 from aiohttp import web
 
-from deploy.standin.killmails import Played
-from deploy.standin.limits import Pace
-from deploy.standin.play import Play
+from deploy.standin.killmails import UpstreamKillmail
+from deploy.standin.limits import RequestLimit
+from deploy.standin.playback import Playback
 from deploy.standin.redisq_filter import Filter, Unparsable, parse_filter
 
 MAX_TTW_S: Final = 10
 MAX_TTL_S: Final = 10_800
 OBJECT_TTL_S: Final = 10_800
 
-_NEVER: Final = b'{"package":null}'
+_EMPTY_PACKAGE: Final = b'{"package":null}'
 _SUNSET: Final = msgspec.json.encode(
     {
         "access": "denied!",
@@ -34,15 +34,15 @@ _SUNSET: Final = msgspec.json.encode(
 _JSON: Final = {"Content-Type": "application/json"}
 _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 _SCAN_AT_ONCE: Final = 100
-_LOOK_AGAIN_S: Final = 0.05
+_RECHECK_INTERVAL_S: Final = 0.05
 
 
 @dataclass
 class Queue:
-    """A reader's place: the next position of the deck, and until when it is remembered."""
+    """A reader's place: the next position of the dataset, and until when it is remembered."""
 
     position: int
-    forgotten_at_s: float
+    expires_at_s: float
     polled: bool = False
 
 
@@ -50,16 +50,16 @@ class Object(NamedTuple):
     """A package on its way: which position it shows, and until when."""
 
     position: int
-    gone_at_s: float
+    expires_at_s: float
 
 
 class Redisq:
     """Serves `/listen.php` and `/object.php`."""
 
-    def __init__(self, play: Play) -> None:
-        self._play = play
-        self._random = Random(play.options.seed)
-        self._paces: dict[str | None, Pace] = {}
+    def __init__(self, playback: Playback) -> None:
+        self._playback = playback
+        self._random = Random(playback.options.seed)
+        self._request_limits: dict[str | None, RequestLimit] = {}
         self._queues: dict[str, Queue] = {}
         self._objects: dict[str, Object] = {}
 
@@ -70,13 +70,13 @@ class Redisq:
     async def listen(self, request: web.Request) -> web.Response:
         """Wait for the queue's next package and redirect to it."""
         answer = await self._listen(request)
-        self._play.stats.requests["redisq", "listen", answer.status] += 1
+        self._playback.stats.requests["redisq", "listen", answer.status] += 1
         return answer
 
     async def object(self, request: web.Request) -> web.Response:
         """Answer the package that a redirect pointed at."""
         answer = self._refusal(request) or self._object(request.query.get("objectID", ""))
-        self._play.stats.requests["redisq", "object", answer.status] += 1
+        self._playback.stats.requests["redisq", "object", answer.status] += 1
         return answer
 
     async def _listen(self, request: web.Request) -> web.Response:
@@ -102,11 +102,11 @@ class Redisq:
             queue.polled = False
 
     async def _poll(self, queue: Queue, filter_: Filter | None, ttw_s: int) -> web.Response:
-        faults = self._play.faults
+        faults = self._playback.faults
         if faults.redisq_sunset:
             if faults.redisq_delay:
                 await asyncio.sleep(3)
-            self._play.stats.faults["redisq_sunset"] += 1
+            self._playback.stats.faults["redisq_sunset"] += 1
             return web.Response(status=403, body=_SUNSET, headers=_JSON)
         position = await self._next(queue, filter_, ttw_s)
         if position is None:
@@ -114,8 +114,8 @@ class Redisq:
         if faults.redisq_delay:
             await asyncio.sleep(self._random.uniform(0.5, 1.5))
         object_id = f"{self._random.getrandbits(128):032x}"
-        self._objects[object_id] = Object(position, self._play.now_s() + OBJECT_TTL_S)
-        self._forget_objects()
+        self._objects[object_id] = Object(position, self._playback.now_s() + OBJECT_TTL_S)
+        self._drop_expired_objects()
         return _redirect(object_id)
 
     async def _next(self, queue: Queue, filter_: Filter | None, ttw_s: int) -> int | None:
@@ -124,10 +124,10 @@ class Redisq:
         deadline_s = loop.time() + ttw_s
         scanned = 0
         while True:
-            while queue.position < self._play.deck.released(self._play.now_s()):
+            while queue.position < self._playback.dataset.released(self._playback.now_s()):
                 position = queue.position
                 queue.position += 1
-                self._play.deck.asked(position)
+                self._playback.dataset.mark_requested(position)
                 if self._matches(position, filter_):
                     return position
                 scanned += 1
@@ -135,66 +135,68 @@ class Redisq:
                     await asyncio.sleep(0)
             if loop.time() >= deadline_s:
                 return None
-            await asyncio.sleep(_LOOK_AGAIN_S)
+            await asyncio.sleep(_RECHECK_INTERVAL_S)
 
     def _matches(self, position: int, filter_: Filter | None) -> bool:
-        slot = self._play.deck.slot(position)
+        slot = self._playback.dataset.slot(position)
         if slot.kind != "killmail":
             return False
         if filter_ is None:
             return True
-        played = self._play.deck.killmails[slot.index]
+        played = self._playback.dataset.killmails[slot.index]
         return filter_.matches(msgspec.json.decode(_package(played, embedded=True)))
 
     def _object(self, object_id: str) -> web.Response:
         if object_id == "null":
-            return web.Response(body=_NEVER, headers=_JSON | _CORS)
+            return web.Response(body=_EMPTY_PACKAGE, headers=_JSON | _CORS)
         found = self._objects.get(object_id)
-        if found is None or self._play.now_s() >= found.gone_at_s:
+        if found is None or self._playback.now_s() >= found.expires_at_s:
             return web.Response(status=404)
-        deck = self._play.deck
-        played = deck.killmails[deck.slot(found.position).index]
-        body = _package(played, embedded=self._play.faults.redisq_embedded)
+        dataset = self._playback.dataset
+        played = dataset.killmails[dataset.slot(found.position).index]
+        body = _package(played, embedded=self._playback.faults.redisq_embedded)
         return web.Response(body=body, headers=_JSON | _CORS)
 
-    def _forget_objects(self) -> None:
-        now_s = self._play.now_s()
+    def _drop_expired_objects(self) -> None:
+        now_s = self._playback.now_s()
         while True:
             oldest = next(iter(self._objects))
-            if self._objects[oldest].gone_at_s > now_s:
+            if self._objects[oldest].expires_at_s > now_s:
                 return
             del self._objects[oldest]
 
     def _queue(self, name: str, ttl_s: int) -> Queue:
-        now_s = self._play.now_s()
+        now_s = self._playback.now_s()
         queue = self._queues.get(name)
-        if queue is None or (now_s >= queue.forgotten_at_s and not queue.polled):
-            from_start = self._play.faults.redisq_from_start
-            queue = Queue(0 if from_start else self._play.deck.released(now_s), 0.0)
+        if queue is None or (now_s >= queue.expires_at_s and not queue.polled):
+            from_start = self._playback.faults.redisq_from_start
+            queue = Queue(0 if from_start else self._playback.dataset.released(now_s), 0.0)
             self._queues[name] = queue
-        queue.forgotten_at_s = now_s + ttl_s
+        queue.expires_at_s = now_s + ttl_s
         return queue
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if not request.headers.get("User-Agent"):
             return web.Response(status=403, body=b"a User-Agent is needed")
-        status = self._play.faults.redisq_status
+        status = self._playback.faults.redisq_status
         if status is not None:
-            self._play.stats.faults["redisq_status"] += 1
+            self._playback.stats.faults["redisq_status"] += 1
             return web.Response(status=status, body=b"switched off")
         return None
 
     def _too_fast(self, request: web.Request) -> web.Response | None:
-        pace = self._paces.get(request.remote)
-        if pace is None:
-            pace = self._paces[request.remote] = Pace(self._play.options.redisq_per_s)
-        if pace.allows(self._play.now_s(), enforce=self._play.faults.limits):
+        limit = self._request_limits.get(request.remote)
+        if limit is None:
+            limit = self._request_limits[request.remote] = RequestLimit(
+                self._playback.options.redisq_per_s
+            )
+        if limit.allows(self._playback.now_s(), enforce=self._playback.faults.limits):
             return None
-        self._play.stats.refused["redisq"] += 1
+        self._playback.stats.refused["redisq"] += 1
         return web.Response(status=429, body=b"2 requests per second are allowed")
 
 
-def _package(played: Played, *, embedded: bool) -> bytes:
+def _package(played: UpstreamKillmail, *, embedded: bool) -> bytes:
     killmail = b',"killmail":%b' % played.body if embedded else b""
     return b'{"package":{"killID":%d%b,"zkb":%b}}' % (played.killmail_id, killmail, played.zkb)
 

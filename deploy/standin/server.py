@@ -9,16 +9,16 @@ import msgspec
 from aiohttp import web
 
 from deploy.standin.control import Control
-from deploy.standin.deck import Deck
+from deploy.standin.dataset import Dataset
 from deploy.standin.esi import Esi
 from deploy.standin.killmails import Killmails, read_killmails
 from deploy.standin.names import Names, read_bands
-from deploy.standin.play import Play, StandinOptions
+from deploy.standin.playback import Playback, StandinOptions
 from deploy.standin.r2z2 import R2z2
 from deploy.standin.redisq import Redisq
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
 
-__all__ = ["Standin", "StandinOptions", "load_deck", "run_standin", "start_standin"]
+__all__ = ["Standin", "StandinOptions", "load_dataset", "run_standin", "start_standin"]
 
 
 @dataclass(frozen=True)
@@ -26,32 +26,32 @@ class Standin:
     """A stand-in that serves. `url` has no slash at the end."""
 
     url: str
-    play: Play
+    playback: Playback
     control: Control
     _runner: web.AppRunner
 
     @property
-    def deck(self) -> Deck:
+    def dataset(self) -> Dataset:
         """What is played."""
-        return self.play.deck
+        return self.playback.dataset
 
     async def stop(self) -> None:
         """Stop serving; long polls end at once."""
         await self._runner.cleanup()
 
 
-def load_deck(options: StandinOptions) -> Deck:
+def load_dataset(options: StandinOptions) -> Dataset:
     """Read or make up the killmails and lay them out; no server is needed to go through them.
 
     Raises:
         Misconfigured: a file is missing or wrong.
     """
-    return Deck(
+    return Dataset(
         _load_killmails(options),
         seed=options.seed,
         faults=options.faults,
         first_sequence=options.first_sequence,
-        rate_per_s=options.pace_per_s,
+        rate_per_s=options.effective_rate_per_s,
         started_at_s=options.clock(),
     )
 
@@ -63,25 +63,25 @@ async def start_standin(options: StandinOptions) -> Standin:
         Misconfigured: a file is missing or wrong.
         OSError: the port is taken.
     """
-    deck = await asyncio.to_thread(load_deck, options)
+    dataset = await asyncio.to_thread(load_dataset, options)
     limits = options.limits and options.faults.limits
-    play = Play(
+    playback = Playback(
         options,
-        deck,
-        Names(deck.killmails.category_hints(), options.universe),
+        dataset,
+        Names(dataset.killmails.category_hints(), options.universe),
         msgspec.structs.replace(options.faults, limits=limits),
     )
-    r2z2, esi = R2z2(play), Esi(play)
-    control = Control(play, r2z2, esi)
+    r2z2, esi = R2z2(playback), Esi(playback)
+    control = Control(playback, r2z2, esi)
     app = web.Application(client_max_size=1024 * 1024)
-    for upstream in (r2z2, Redisq(play), esi, control):
+    for upstream in (r2z2, Redisq(playback), esi, control):
         app.add_routes(upstream.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, options.host, options.port)
     await site.start()
     port = runner.addresses[0][1]
-    return Standin(f"http://{options.host}:{port}", play, control, runner)
+    return Standin(f"http://{options.host}:{port}", playback, control, runner)
 
 
 async def run_standin(options: StandinOptions) -> None:
@@ -102,7 +102,7 @@ async def run_standin(options: StandinOptions) -> None:
     try:
         await ended.wait()
     finally:
-        counted = msgspec.json.encode(standin.play.stats.counted()).decode()
+        counted = msgspec.json.encode(standin.playback.stats.counted()).decode()
         await standin.stop()
         _say(f"stand-in ended: {counted}")
 
@@ -114,7 +114,7 @@ def describe(options: StandinOptions) -> str:
     else:
         many = "no end of" if options.synthetic is None else f"{options.synthetic:,}"
         what = f"makes up {many} killmails from seed {options.seed}"
-    rate_per_s = options.pace_per_s
+    rate_per_s = options.effective_rate_per_s
     pace = "all at once" if rate_per_s is None else f"{rate_per_s:g} per second"
     limits = "limits on" if options.limits and options.faults.limits else "limits off"
     return f"{what}, {pace}, {limits}; R2Z2, RedisQ and ESI on this address"
@@ -123,7 +123,9 @@ def describe(options: StandinOptions) -> str:
 def _load_killmails(options: StandinOptions) -> Killmails:
     if options.killmails is None:
         count = ENDLESS if options.synthetic is None else options.synthetic
-        return SyntheticKillmails(count, options.seed, options.begins_at, options.pace_per_s)
+        return SyntheticKillmails(
+            count, options.seed, options.begins_at, options.effective_rate_per_s
+        )
     bands = read_bands(options.universe) if options.universe else {}
     return read_killmails(options.killmails, options.hashes, options.zkb, bands)
 

@@ -12,15 +12,15 @@ import msgspec
 
 from actors.shared.killmail import killmail_hash, parse_killmail
 from deploy.standin import synthetic_types as types
-from deploy.standin.killmails import Head, Played
+from deploy.standin.killmails import KillmailSummary, UpstreamKillmail
 from deploy.standin.zkb import make_zkb
 
 ENDLESS: Final = 900_000_000
-"""Length of a deck without end: at one killmail per second it lasts 28 years."""
+"""Length of a dataset without end: at one killmail per second it lasts 28 years."""
 
 FIRST_KILLMAIL_ID: Final = 140_000_000
 BEGINS_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
-KEPT: Final = 100_000
+CACHE_SIZE: Final = 100_000
 """Most killmails held in memory; the others are made anew when asked for."""
 
 _BANDS: Final = {system: band for _, band, systems in types.BANDS for system in systems}
@@ -39,34 +39,34 @@ class SyntheticKillmails:
         self._count = count
         self._seed = seed
         self._clock = _KillClock(begins_at or BEGINS_AT, rate_per_s)
-        self._make = lru_cache(KEPT)(self._make_anew)
+        self._cached = lru_cache(CACHE_SIZE)(self._make)
 
     def __len__(self) -> int:
         return self._count
 
-    def __getitem__(self, index: int, /) -> Played:
+    def __getitem__(self, index: int, /) -> UpstreamKillmail:
         if not 0 <= index < self._count:
             raise IndexError(index)
-        return self._make(index)
+        return self._cached(index)
 
-    def __iter__(self) -> Iterator[Played]:
-        return (self._make(index) for index in range(self._count))
+    def __iter__(self) -> Iterator[UpstreamKillmail]:
+        return (self._cached(index) for index in range(self._count))
 
-    def head(self, index: int, /) -> Head:
+    def summary(self, index: int, /) -> KillmailSummary:
         """Tell id and time of one killmail without making it."""
-        return Head(_killmail_id(index), int(self._clock.killed_at(index).timestamp()))
+        return KillmailSummary(_killmail_id(index), int(self._clock.killed_at(index).timestamp()))
 
-    def find(self, killmail_id: int, /) -> Played | None:
+    def find(self, killmail_id: int, /) -> UpstreamKillmail | None:
         """Return the killmail with this id, if it is one of these."""
         index = (killmail_id - FIRST_KILLMAIL_ID) // 2
         known = 0 <= index < self._count and _killmail_id(index) == killmail_id
-        return self._make(index) if known else None
+        return self._cached(index) if known else None
 
     def category_hints(self) -> Mapping[int, str]:
         """No made-up id lies where its number doesn't tell what it is."""
         return {}
 
-    def _make_anew(self, index: int) -> Played:
+    def _make(self, index: int) -> UpstreamKillmail:
         random = Random(f"{self._seed} {index}")
         killmail_id = _killmail_id(index)
         killed_at = self._clock.killed_at(index)
@@ -74,7 +74,7 @@ class SyntheticKillmails:
         killmail = parse_killmail(body)
         hash_ = killmail_hash(killmail)
         zkb = make_zkb(killmail, hash_, _BANDS)
-        return Played(killmail_id, hash_, int(killed_at.timestamp()), body, zkb)
+        return UpstreamKillmail(killmail_id, hash_, int(killed_at.timestamp()), body, zkb)
 
 
 def _killmail_id(index: int) -> int:

@@ -16,7 +16,7 @@ from actors.esi import Answer, Esi, Garbled, Refused, Unavailable, tokens_of
 from actors.shared.errors import NotYet
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.settings import Settings
-from deploy.standin.killmails import Played
+from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.server import Standin
 from tests.support.esi import esi_client, set_faults, standin
 from tests.support.servers import server_urls
@@ -45,11 +45,11 @@ async def esi_that_says(say: Say) -> AsyncIterator[Esi]:
 
 def requests(upstream: Standin, endpoint: str) -> int:
     """Count what the stand-in was asked at one endpoint."""
-    counted = upstream.play.stats.requests.items()
+    counted = upstream.playback.stats.requests.items()
     return sum(count for (_, asked, _), count in counted if asked == endpoint)
 
 
-async def get(esi: Esi, played: Played) -> bytes:
+async def get(esi: Esi, played: UpstreamKillmail) -> bytes:
     """Fetch a killmail, however long we are told to wait."""
     while True:
         try:
@@ -60,20 +60,20 @@ async def get(esi: Esi, played: Played) -> bytes:
 
 async def test_body_is_what_esi_gave_byte_for_byte() -> None:
     async with standin(50) as upstream, esi_client(upstream) as esi:
-        for played in upstream.deck.killmails:
+        for played in upstream.dataset.killmails:
             assert await esi.killmail(played.killmail_id, played.killmail_hash) == played.body
 
 
 async def test_wrong_hash_is_refused_at_once() -> None:
     async with standin() as upstream, esi_client(upstream) as esi:
         with pytest.raises(Refused, match=r"422.*Invalid killmail_id and/or killmail_hash"):
-            await esi.killmail(upstream.deck.killmails[0].killmail_id, "0" * 40)
+            await esi.killmail(upstream.dataset.killmails[0].killmail_id, "0" * 40)
         assert requests(upstream, "killmail") == 1
 
 
 async def test_known_etag_is_answered_304_and_costs_one_token() -> None:
     async with standin() as upstream, esi_client(upstream) as esi:
-        played = upstream.deck.killmails[0]
+        played = upstream.dataset.killmails[0]
         path = f"/killmails/{played.killmail_id}/{played.killmail_hash}"
         first = await esi.ask(KILLMAIL, path, lambda answer: answer)
         again = await esi.ask(KILLMAIL, path, lambda answer: answer, etag=first.headers["ETag"])
@@ -84,13 +84,13 @@ async def test_known_etag_is_answered_304_and_costs_one_token() -> None:
 async def test_nothing_is_lost_when_a_fifth_of_the_answers_is_502() -> None:
     async with standin(100) as upstream, esi_client(upstream) as esi:
         set_faults(upstream, esi_error_rate=0.2)
-        wanted = list(upstream.deck.killmails)
+        wanted = list(upstream.dataset.killmails)
         bodies = await asyncio.gather(*(patiently(esi, played) for played in wanted))
         assert bodies == [played.body for played in wanted]
-        assert upstream.play.stats.faults["esi_error"] > 0
+        assert upstream.playback.stats.faults["esi_error"] > 0
 
 
-async def patiently(esi: Esi, played: Played) -> bytes:
+async def patiently(esi: Esi, played: UpstreamKillmail) -> bytes:
     while True:
         try:
             return await get(esi, played)
@@ -101,7 +101,7 @@ async def patiently(esi: Esi, played: Played) -> bytes:
 async def test_gives_up_for_now_when_esi_keeps_failing() -> None:
     async with standin() as upstream, esi_client(upstream) as esi:
         set_faults(upstream, esi_fail_next=4, esi_error_status=500)
-        played = upstream.deck.killmails[0]
+        played = upstream.dataset.killmails[0]
         with pytest.raises(Unavailable, match="500"):
             await esi.killmail(played.killmail_id, played.killmail_hash)
         assert requests(upstream, "killmail") == 4
@@ -120,7 +120,7 @@ async def test_two_processes_never_go_above_the_budget_and_use_it() -> None:
         name = uuid4().hex
         mine, yours = RedisBudget(terms, redis, name), RedisBudget(terms, redis, name)
         async with esi_client(upstream, mine) as one, esi_client(upstream, yours) as two:
-            wanted = list(upstream.deck.killmails)
+            wanted = list(upstream.dataset.killmails)
             bodies = await asyncio.gather(
                 *(get(esi, played) for esi, played in zip([one, two] * 30, wanted, strict=True))
             )
@@ -132,7 +132,7 @@ async def test_two_processes_never_go_above_the_budget_and_use_it() -> None:
 
 async def test_a_restart_learns_from_esi_what_was_spent_before() -> None:
     async with standin(60, esi_tokens=40) as upstream:
-        wanted = list(upstream.deck.killmails)
+        wanted = list(upstream.dataset.killmails)
         async with esi_client(upstream, esi_killmail_tokens=40) as esi:
             for played in wanted[:16]:
                 await esi.killmail(played.killmail_id, played.killmail_hash)
@@ -167,16 +167,16 @@ async def test_420_pauses_every_route_until_the_reset() -> None:
     async with standin(esi_errors=1) as upstream, esi_client(upstream) as esi:
         async with aiohttp.ClientSession() as somebody_else:
             await somebody_else.post(f"{upstream.url}/universe/names", json=[0])
-        played = upstream.deck.killmails[0]
+        played = upstream.dataset.killmails[0]
         with pytest.raises(NotYet, match="error budget") as wait:
             await esi.killmail(played.killmail_id, played.killmail_hash)
         assert 0 < wait.value.delay_ms <= 60_000
-        before = upstream.play.stats.requests.total()
+        before = upstream.playback.stats.requests.total()
         with pytest.raises(Paused):
             await esi.names([30000142])
         with pytest.raises(Paused):
             await esi.killmail(played.killmail_id, played.killmail_hash)
-        assert upstream.play.stats.requests.total() == before
+        assert upstream.playback.stats.requests.total() == before
 
 
 async def test_few_errors_left_pause_only_the_routes_that_count_them() -> None:
@@ -188,7 +188,7 @@ async def test_few_errors_left_pause_only_the_routes_that_count_them() -> None:
             with pytest.raises(Paused, match="errors are left") as paused:
                 await esi.names([30000144])
             assert paused.value.scope == BUCKETLESS
-            played = upstream.deck.killmails[0]
+            played = upstream.dataset.killmails[0]
             assert await get(esi, played) == played.body
 
 
@@ -196,7 +196,7 @@ async def test_waits_while_tranquility_is_down(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(esi_module, "STATUS_S", 0.3)
     async with standin() as upstream, esi_client(upstream) as esi:
         set_faults(upstream, tranquility_down=True)
-        wanted = list(upstream.deck.killmails)[:20]
+        wanted = list(upstream.dataset.killmails)[:20]
         outcomes = await asyncio.gather(
             *(esi.killmail(p.killmail_id, p.killmail_hash) for p in wanted), return_exceptions=True
         )
@@ -215,7 +215,7 @@ async def test_waits_while_tranquility_is_down(monkeypatch: pytest.MonkeyPatch) 
 async def test_outages_while_tranquility_is_up_pause_nothing() -> None:
     async with standin() as upstream, esi_client(upstream) as esi:
         set_faults(upstream, esi_fail_next=esi_module.OUTAGES_IN_A_ROW)
-        wanted = list(upstream.deck.killmails)[:2]
+        wanted = list(upstream.dataset.killmails)[:2]
         bodies = [await patiently(esi, played) for played in wanted]
         assert bodies == [played.body for played in wanted]
         assert requests(upstream, "status") == 1
@@ -237,7 +237,7 @@ async def test_what_is_no_killmail_is_garbled(body: bytes) -> None:
 
 async def test_the_body_of_another_killmail_is_garbled() -> None:
     async with standin() as upstream:
-        other = upstream.deck.killmails[0]
+        other = upstream.dataset.killmails[0]
 
         async def say(_: web.Request) -> web.Response:
             return web.Response(body=other.body, content_type="application/json")

@@ -15,7 +15,7 @@ from actors.resources import Resources
 from actors.shared.letter import read_letter
 from actors.shared.reference import Reference, decode_reference, encode_reference
 from actors.shared.settings import Settings
-from deploy.standin.killmails import Played
+from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
 
@@ -45,7 +45,7 @@ async def opened(upstream: Standin, tmp_path: Path) -> AsyncIterator[Resources]:
         yield resources
 
 
-def a_reference(played: Played, position: int = 0, **changes: Any) -> Reference:
+def a_reference(played: UpstreamKillmail, position: int = 0, **changes: Any) -> Reference:
     reference = Reference(
         source="redisq:test/queue",
         position=position,
@@ -71,11 +71,11 @@ def kept() -> list[Reference]:
 async def test_hands_on_each_reference_with_the_exact_body(
     opened: Resources, upstream: Standin
 ) -> None:
-    wanted = [a_reference(played, i) for i, played in enumerate(upstream.deck.killmails)]
+    wanted = [a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails)]
     await run(fetch, encoded(wanted))
     whole = [
         a_reference(played, i, body=msgspec.Raw(played.body))
-        for i, played in enumerate(upstream.deck.killmails)
+        for i, played in enumerate(upstream.dataset.killmails)
     ]
     assert encoded(kept()) == encoded(whole)
     assert sent("esi") == []
@@ -84,35 +84,35 @@ async def test_hands_on_each_reference_with_the_exact_body(
 async def test_two_places_of_one_killmail_are_fetched_once_and_both_handed_on(
     opened: Resources, upstream: Standin
 ) -> None:
-    played = upstream.deck.killmails[0]
+    played = upstream.dataset.killmails[0]
     await run(fetch, encoded([a_reference(played, 1), a_reference(played, 2)]))
     assert [(r.position, bytes(r.body)) for r in kept()] == [(1, played.body), (2, played.body)]
-    assert upstream.play.stats.requests["esi", "killmail", 200] == 1
+    assert upstream.playback.stats.requests["esi", "killmail", 200] == 1
 
 
 async def test_stored_bodies_are_not_asked_for_again(opened: Resources, upstream: Standin) -> None:
-    stored, new = list(upstream.deck.killmails)[:2]
+    stored, new = list(upstream.dataset.killmails)[:2]
     whole = a_reference(stored, body=msgspec.Raw(stored.body))
     await store(opened.database, read(encoded([whole]))[0])
     await run(fetch, encoded([a_reference(stored, 1), a_reference(new, 2)]))
     assert [bytes(r.body) for r in kept()] == [stored.body, new.body]
-    assert upstream.play.stats.requests["esi", "killmail", 200] == 1
+    assert upstream.playback.stats.requests["esi", "killmail", 200] == 1
 
 
 async def test_a_hash_that_differs_from_the_stored_one_is_asked_for(
     opened: Resources, upstream: Standin
 ) -> None:
-    stored = upstream.deck.killmails[0]
+    stored = upstream.dataset.killmails[0]
     whole = a_reference(stored, body=msgspec.Raw(stored.body))
     await store(opened.database, read(encoded([whole]))[0])
     await run(fetch, encoded([a_reference(stored, hash="0" * 40)]))
-    assert upstream.play.stats.requests["esi", "killmail", 422] == 1
+    assert upstream.playback.stats.requests["esi", "killmail", 422] == 1
 
 
 async def test_a_refused_one_comes_once_more_alone_and_is_rejected_then(
     opened: Resources, upstream: Standin
 ) -> None:
-    good, bad = list(upstream.deck.killmails)[:2]
+    good, bad = list(upstream.dataset.killmails)[:2]
     wrong = a_reference(bad, 8, hash="0" * 40)
     await run(fetch, encoded([a_reference(good, 7), wrong]))
     assert [r.killmail_id for r in kept()] == [good.killmail_id]
@@ -138,7 +138,7 @@ async def test_a_refused_one_comes_once_more_alone_and_is_rejected_then(
 async def test_what_is_no_reference_is_rejected_and_the_rest_goes_on(
     opened: Resources, upstream: Standin
 ) -> None:
-    played = upstream.deck.killmails[0]
+    played = upstream.dataset.killmails[0]
     await run(fetch, [b"{}", *encoded([a_reference(played)])])
     to_keep, to_reject = sent("database")
     assert (to_keep.actor_name, to_reject.actor_name) == ("keep", "reject")
@@ -148,7 +148,7 @@ async def test_what_is_no_reference_is_rejected_and_the_rest_goes_on(
 async def test_an_outage_puts_off_what_failed_and_never_rejects(
     opened: Resources, upstream: Standin
 ) -> None:
-    wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.deck.killmails))
+    wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails))
     set_faults(upstream, esi_error_rate=1.0, esi_error_status=500)
     await run(fetch, wanted)
     for _ in range(3):
@@ -166,7 +166,7 @@ async def test_an_outage_puts_off_what_failed_and_never_rejects(
 async def test_nothing_is_lost_when_a_third_of_the_answers_is_502(
     opened: Resources, upstream: Standin
 ) -> None:
-    wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.deck.killmails))
+    wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails))
     set_faults(upstream, esi_error_rate=0.33)
     await run(fetch, wanted)
     got = {r.killmail_id for r in kept()}
@@ -174,14 +174,14 @@ async def test_nothing_is_lost_when_a_third_of_the_answers_is_502(
         for message in messages:
             await run(fetch, *message.args)
         got |= {r.killmail_id for r in kept()}
-    assert got == {played.killmail_id for played in upstream.deck.killmails}
+    assert got == {played.killmail_id for played in upstream.dataset.killmails}
 
 
 async def test_what_the_budget_does_not_allow_now_comes_again_in_time(tmp_path: Path) -> None:
     async with standin(30, esi_tokens=40) as upstream:
         settings = Settings(esi_url=upstream.url, data_dir=tmp_path, esi_killmail_tokens=40)
         async with opened_resources(settings):
-            wanted = [a_reference(played, i) for i, played in enumerate(upstream.deck.killmails)]
+            wanted = [a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails)]
             await run(fetch, encoded(wanted))
         got = {r.killmail_id for r in kept()}
         (again,) = sent("esi")
@@ -198,7 +198,7 @@ async def test_messages_to_keep_stay_below_their_size(
     opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch_module, "MESSAGE_BYTES", 20_000)
-    wanted = [a_reference(played, i) for i, played in enumerate(upstream.deck.killmails)]
+    wanted = [a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails)]
     await run(fetch, encoded(wanted))
     messages = sent("database")
     assert len(messages) > 1

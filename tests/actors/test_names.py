@@ -60,12 +60,12 @@ async def opened(settings: Settings) -> AsyncIterator[Resources]:
 
 
 def expected(upstream: Standin, ids: range) -> dict[int, str]:
-    found = {id_: upstream.play.names.find(id_) for id_ in ids}
+    found = {id_: upstream.playback.names.find(id_) for id_ in ids}
     return {id_: name.name for id_, name in found.items() if name}
 
 
 def asked(upstream: Standin, status: int = 200) -> int:
-    return upstream.play.stats.requests["esi", "names", status]
+    return upstream.playback.stats.requests["esi", "names", status]
 
 
 async def stored(opened: Resources) -> dict[int, tuple[str | None, str | None]]:

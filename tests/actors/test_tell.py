@@ -71,7 +71,7 @@ def played(upstream: Standin) -> list[bytes]:
     """Give references with all that the stand-in plays."""
     return [
         encode_reference(a_reference(one.body, i, zkb=msgspec.Raw(one.zkb)))
-        for i, one in enumerate(upstream.deck.killmails)
+        for i, one in enumerate(upstream.dataset.killmails)
     ]
 
 
@@ -86,7 +86,7 @@ async def test_the_topic_gets_each_entry_whole_under_its_key(
     await run(keep, played(upstream))
     messages = await take(topic, 50)
     feed = {sequence: (id_, kind) for sequence, id_, kind in await feed_of(opened.database)}
-    by_id = {one.killmail_id: one for one in upstream.deck.killmails}
+    by_id = {one.killmail_id: one for one in upstream.dataset.killmails}
     seen = set()
     for message in messages:
         shape, entry = msgspec.json.decode(message.value), decode_entry(message.value)

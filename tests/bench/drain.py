@@ -21,7 +21,7 @@ from actors.shared.tables import FEED
 from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, create_topics
 from deploy.ports import free_port
 from tests.bench.report import report
-from tests.support.killmails import describe, play_arguments, references
+from tests.support.killmails import describe, references, standin_arguments
 from tests.support.processes import cpu_s, killstream, server_pids
 from tests.support.servers import empty_servers
 
@@ -51,7 +51,7 @@ async def standin(*more: str) -> AsyncIterator[str]:
     """Run the stand-in, without limits, on all killmails at once; give its URL."""
     port = free_port()
     with tempfile.TemporaryDirectory() as logs:
-        arguments = [*play_arguments(), f"--port={port}", "--no-limits", *more]
+        arguments = [*standin_arguments(), f"--port={port}", "--no-limits", *more]
         log = Path(logs) / "standin.log"
         async with killstream("standin", *arguments, settings=Settings(), log=log) as process:
             await process.says("stand-in at")

@@ -16,7 +16,7 @@ from deploy.standin.faults import Faults
 from deploy.standin.server import start_standin
 from tests.bench.drain import drained, produce, standin
 from tests.bench.report import report
-from tests.support.killmails import describe, play_options, references
+from tests.support.killmails import describe, references, standin_options
 from tests.support.servers import empty_servers
 
 LATENCY_MS = 100
@@ -32,7 +32,7 @@ async def without_limits(count: int) -> dict[str, Any]:
 
 async def within_limits(count: int) -> dict[str, Any]:
     """Fetch against a small budget; tell how often ESI had to refuse."""
-    options = play_options(
+    options = standin_options(
         esi_tokens=TOKENS, esi_window_s=WINDOW_S, faults=Faults(esi_latency_ms=LATENCY_MS)
     )
     served = await start_standin(options)

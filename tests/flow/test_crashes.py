@@ -11,9 +11,9 @@ import pytest
 from actors.shared.settings import Settings
 from deploy.local import control
 from deploy.migrate import migrate
-from deploy.standin.server import load_deck, start_standin
+from deploy.standin.server import load_dataset, start_standin
 from tests.flow.checks import assert_stored
-from tests.support.killmails import play_options
+from tests.support.killmails import standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
 
@@ -47,8 +47,8 @@ class Run:
 @asynccontextmanager
 async def run(settings: Settings, logs: Path, *parts: str) -> AsyncIterator[Run]:
     """Play killmails at a steady pace to a pipeline of these parts."""
-    options = play_options(KILLMAILS, rate_per_s=RATE_PER_S, limits=False)
-    played = {played.killmail_id: played.body for played in load_deck(options).killmails}
+    options = standin_options(KILLMAILS, rate_per_s=RATE_PER_S, limits=False)
+    played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)
     upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 1_000.0}
     try:

@@ -10,9 +10,9 @@ from redis.asyncio import Redis
 from actors.shared.feed import CHANNEL, Entry, decode_entry
 from actors.shared.settings import Settings
 from deploy.standin.faults import Faults
-from deploy.standin.server import load_deck, start_standin
+from deploy.standin.server import load_dataset, start_standin
 from tests.flow.checks import assert_stored, assert_told, read_topic
-from tests.support.killmails import bodies, play_options
+from tests.support.killmails import bodies, standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
 
@@ -23,7 +23,7 @@ THROUGH_ESI = 2_000
 async def test_all_killmails_arrive_everywhere_through_r2z2(
     servers: Settings, tmp_path: Path
 ) -> None:
-    standin = await start_standin(play_options(limits=False))
+    standin = await start_standin(standin_options(limits=False))
     everything = bodies()
     try:
         async with pipeline(
@@ -60,8 +60,8 @@ async def test_all_killmails_arrive_everywhere_through_r2z2(
 async def test_killmails_arrive_through_redisq_and_an_esi_that_fails(
     servers: Settings, tmp_path: Path
 ) -> None:
-    options = play_options(THROUGH_ESI, limits=False, faults=Faults(esi_error_rate=0.05))
-    played = {played.killmail_id: played.body for played in load_deck(options).killmails}
+    options = standin_options(THROUGH_ESI, limits=False, faults=Faults(esi_error_rate=0.05))
+    played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)
     try:
         async with pipeline(
@@ -92,8 +92,8 @@ async def test_nothing_is_lost_or_doubled_whatever_the_upstreams_do(
         shuffle=50,
         esi_error_rate=0.05,
     )
-    options = play_options(1_500, seed=7, limits=False, faults=faults)
-    played = {played.killmail_id: played.body for played in load_deck(options).killmails}
+    options = standin_options(1_500, seed=7, limits=False, faults=faults)
+    played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)
     try:
         async with pipeline(

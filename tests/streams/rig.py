@@ -15,7 +15,7 @@ from actors.shared.reference import Reference
 from actors.shared.settings import Settings
 from actors.shared.settle import settle
 from actors.shared.tables import LEDGER
-from deploy.standin.deck import Deck
+from deploy.standin.dataset import Dataset
 from deploy.standin.faults import Faults
 from deploy.standin.server import Standin, StandinOptions, start_standin
 from streams.lock import Lease
@@ -134,8 +134,8 @@ async def standin(faults: dict[str, Any] | None = None, **options: Any) -> Async
         await served.stop()
 
 
-def deck_ids(deck: Deck) -> set[int]:
-    return {played.killmail_id for played in deck.killmails}
+def dataset_ids(dataset: Dataset) -> set[int]:
+    return {played.killmail_id for played in dataset.killmails}
 
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

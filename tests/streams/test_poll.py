@@ -18,7 +18,7 @@ from tests.streams.rig import (
     QUICK,
     TIMEOUT_S,
     Log,
-    deck_ids,
+    dataset_ids,
     ledger_positions,
     poll_until,
     standin,
@@ -53,7 +53,7 @@ async def test_places_are_noted_before_they_are_sent(database: AsyncEngine) -> N
     for places, cursor in noted:
         assert cursor == places[-1]
     assert [len(places) for places, _ in noted] == sorted(len(places) for places, _ in noted)
-    assert await low_water(database, name) == served.deck.first_sequence - 1
+    assert await low_water(database, name) == served.dataset.first_sequence - 1
 
 
 class Crash(BaseException):
@@ -75,7 +75,7 @@ async def test_a_crash_anywhere_loses_nothing(database: AsyncEngine, seed: int) 
     log.before = crash_perhaps
     faults = {"hole_rate": 0.1, "html_rate": 0.1, "null_rate": 0.05, "rewrite_rate": 0.05}
     async with standin(faults, synthetic=300, seed=seed) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         while not log.durable >= wanted:
             await crashing(settings, log, wanted)
@@ -112,7 +112,7 @@ async def test_what_the_event_log_forgot_is_sent_again(log: Log) -> None:
     """A broker in memory restarts: it took the references, and they never became durable."""
     options = replace(QUICK, patience=timedelta(milliseconds=300))
     async with standin(synthetic=50) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
 
         def broker_comes_back() -> bool:
             if len(log.taken) >= 50:
@@ -137,14 +137,14 @@ async def test_outages_of_the_event_log_are_waited_out(log: Log) -> None:
 
     log.before = fail_three_times
     async with standin() as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         await poll_until(lambda: log.durable >= wanted, settings_for(served.url), log)
     assert failures == 3
 
 
 async def test_outages_of_the_database_are_waited_out(log: Log) -> None:
     async with standin(synthetic=30) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         async with log.database.begin() as connection:
             await connection.execute(text("ALTER TABLE cursors RENAME TO cursors_away"))
@@ -172,9 +172,9 @@ async def test_a_bug_of_ours_ends_it(log: Log) -> None:
 async def test_a_place_that_is_gone_is_forgotten(log: Log) -> None:
     async with standin(synthetic=5) as served:
         settings = settings_for(served.url)
-        first, name = served.deck.first_sequence, r2z2_name(settings)
+        first, name = served.dataset.first_sequence, r2z2_name(settings)
         await note(log.database, name, first - 1, {first - 10: None, first - 9: None})
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         counts = await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
     assert counts.passed["gone"] == 2
 
@@ -185,7 +185,7 @@ async def test_a_stop_while_the_event_log_is_away_leaves_all_in_the_ledger(log: 
 
     log.before = fail
     async with standin(synthetic=30) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         options = replace(QUICK, drain_s=0.1)
         noted = asyncio.Event()
@@ -239,7 +239,7 @@ def redis_url() -> str:
 @pytest.mark.parametrize("graceful", [True, False])
 async def test_another_takes_over(log: Log, graceful: bool) -> None:
     async with standin(synthetic=400, rate_per_s=200) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         two = Two(settings_for(served.url, redis_url=redis_url()), log)
         first = await two.until_polling()
         if graceful:
@@ -262,7 +262,7 @@ async def test_a_dead_holder_is_followed(log: Log) -> None:
         settings = settings_for(served.url, redis_url=redis_url())
         lock = f"killstream:poll:{r2z2_name(settings)}"
         await redis.set(lock, "of a dead process", px=700)
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         await poll_until(lambda: log.durable >= wanted, settings, log)
         assert await redis.get(lock) is None
 

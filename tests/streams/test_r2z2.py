@@ -8,12 +8,12 @@ from aiohttp import web
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
-from deploy.standin.deck import Deck
+from deploy.standin.dataset import Dataset
 from deploy.standin.server import Standin
 from streams.ledger import low_water, note, read_cursor
 from streams.poll import Counts
 from streams.sources.r2z2 import r2z2_name
-from tests.streams.rig import Log, deck_ids, poll_until, standin, upstream
+from tests.streams.rig import Log, dataset_ids, poll_until, standin, upstream
 
 HASH = "8ef20e05bcced7e543e113b0f33438fd16d664fa"
 FIRST = 1000
@@ -24,23 +24,23 @@ def settings_for(url: str, per_s: float = 5000) -> Settings:
 
 
 async def poll_all(served: Standin, log: Log, per_s: float = 5000) -> Counts:
-    wanted = deck_ids(served.deck)
+    wanted = dataset_ids(served.dataset)
     settings = settings_for(served.url, per_s)
     return await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
 
 
-def places(deck: Deck, kind: str) -> set[int]:
-    numbers = range(deck.first_sequence, deck.first_sequence + deck.released(0))
-    return {n for n in numbers if deck.slot(n - deck.first_sequence).kind == kind}
+def places(dataset: Dataset, kind: str) -> set[int]:
+    numbers = range(dataset.first_sequence, dataset.first_sequence + dataset.released(0))
+    return {n for n in numbers if dataset.slot(n - dataset.first_sequence).kind == kind}
 
 
 async def test_every_killmail_arrives_as_it_is(log: Log) -> None:
     async with standin() as served:
         counts = await poll_all(served, log)
-        deck = served.deck
-    assert counts.received == len(log.taken) == len(deck.killmails)
+        dataset = served.dataset
+    assert counts.received == len(log.taken) == len(dataset.killmails)
     for reference in log.taken:
-        played = deck.killmails.find(reference.killmail_id)
+        played = dataset.killmails.find(reference.killmail_id)
         assert played
         assert bytes(reference.body) == played.body
         assert bytes(reference.zkb) == played.zkb
@@ -80,7 +80,7 @@ async def test_only_holes_and_placeholders_are_passed(log: Log) -> None:
     faults = {"hole_rate": 0.2, "null_rate": 0.2}
     async with standin(faults, synthetic=200) as served:
         counts = await poll_all(served, log)
-        holes, nulls = places(served.deck, "hole"), places(served.deck, "null")
+        holes, nulls = places(served.dataset, "hole"), places(served.dataset, "null")
     last = max(reference.position for reference in log.taken)
     assert counts.passed["hole"] == len([n for n in holes if n < last])
     assert counts.passed["placeholder"] == len([n for n in nulls if n < last])
@@ -88,10 +88,10 @@ async def test_only_holes_and_placeholders_are_passed(log: Log) -> None:
 
 async def test_a_rewritten_file_is_read_again(log: Log) -> None:
     async with standin({"rewrite_rate": 0.3}, synthetic=100) as served:
-        deck = served.deck
-        slots = [deck.slot(position) for position in range(deck.released(0))]
-        rewritten = {deck.first_sequence + s.updates for s in slots if s.updates is not None}
-        wanted = deck_ids(deck)
+        dataset = served.dataset
+        slots = [dataset.slot(position) for position in range(dataset.released(0))]
+        rewritten = {dataset.first_sequence + s.updates for s in slots if s.updates is not None}
+        wanted = dataset_ids(dataset)
 
         def all_read_again() -> bool:
             labels = {r.position: msgspec.json.decode(r.zkb)["labels"] for r in log.taken}

@@ -13,7 +13,7 @@ from streams.sources.step import UpstreamRetired
 from tests.streams.rig import (
     QUICK,
     Log,
-    deck_ids,
+    dataset_ids,
     ledger_positions,
     poll_until,
     standin,
@@ -31,14 +31,14 @@ def settings_for(url: str, **more: object) -> Settings:
 @pytest.mark.parametrize("embedded", [False, True])
 async def test_every_killmail_arrives(log: Log, embedded: bool) -> None:
     async with standin({"redisq_embedded": embedded, "shuffle": 10}) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
         cursor = await read_cursor(log.database, redisq_name(settings))
     assert [reference.position for reference in log.taken] == list(range(1, len(wanted) + 1))
     assert cursor == len(wanted)
     for reference in log.taken:
-        played = served.deck.killmails.find(reference.killmail_id)
+        played = served.dataset.killmails.find(reference.killmail_id)
         assert played
         assert bytes(reference.body) == (played.body if embedded else b"")
         assert bytes(reference.zkb) == played.zkb
@@ -47,7 +47,7 @@ async def test_every_killmail_arrives(log: Log, embedded: bool) -> None:
 
 async def test_positions_go_on_after_a_restart(log: Log) -> None:
     async with standin(synthetic=20) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         await poll_until(lambda: len(log.durable) >= 5, settings, log)
         await poll_until(lambda: log.durable >= wanted, settings, log)
@@ -56,7 +56,7 @@ async def test_positions_go_on_after_a_restart(log: Log) -> None:
 
 async def test_what_a_crash_cut_off_is_sent_again(log: Log) -> None:
     async with standin(synthetic=20) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         log.keeps = False
         await poll_until(lambda: len(log.taken) >= 5, settings, log)
@@ -83,7 +83,7 @@ async def test_each_package_is_in_the_ledger_before_the_next_poll(log: Log) -> N
 
 async def test_a_filter_is_passed_on(log: Log) -> None:
     async with standin(synthetic=40) as served:
-        killmails = {r.killmail_id for r in served.deck.killmails if b'"npc":true' in r.zkb}
+        killmails = {r.killmail_id for r in served.dataset.killmails if b'"npc":true' in r.zkb}
         settings = settings_for(served.url, redisq_filter="npc=true")
         await poll_until(lambda: log.durable >= killmails, settings, log)
     assert log.durable == killmails
@@ -111,17 +111,17 @@ async def test_a_queue_needs_a_name(log: Log) -> None:
 async def test_the_pace_is_never_exceeded(log: Log) -> None:
     async with standin(limits=True, synthetic=3) as served:
         settings = settings_for(served.url, redisq_requests_per_s=2)
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         await poll_until(lambda: log.durable >= wanted, settings, log)
-        assert served.play.stats.refused["redisq"] == 0
+        assert served.playback.stats.refused["redisq"] == 0
 
 
 async def test_too_fast_is_waited_out(log: Log) -> None:
     options = replace(QUICK, waits=replace(QUICK.waits, too_fast_s=1.1))
     async with standin(limits=True, synthetic=4) as served:
-        wanted = deck_ids(served.deck)
+        wanted = dataset_ids(served.dataset)
         await poll_until(lambda: log.durable >= wanted, settings_for(served.url), log, options)
-        assert served.play.stats.refused["redisq"] > 0
+        assert served.playback.stats.refused["redisq"] > 0
 
 
 async def test_a_lost_package_is_counted_and_passed(log: Log) -> None:

@@ -32,7 +32,7 @@ async def standin(killmails: int = 200, **options: Any) -> AsyncIterator[Standin
 
 def set_faults(upstream: Standin, **faults: Any) -> None:
     """Replace the switches of a running stand-in."""
-    upstream.play.faults = Faults(**faults)
+    upstream.playback.faults = Faults(**faults)
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from actors.shared.reference import NO_JSON, Reference, encode_reference
-from deploy.standin.server import StandinOptions, load_deck
+from deploy.standin.server import StandinOptions, load_dataset
 
 ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
@@ -28,7 +28,7 @@ def describe() -> str:
     return f"killmails played: {which}"
 
 
-def play_options(count: int = REAL_COUNT, **options: Any) -> StandinOptions:
+def standin_options(count: int = REAL_COUNT, **options: Any) -> StandinOptions:
     """Choose what a stand-in plays: so many of the real killmails, or as many made up."""
     if are_real():
         return StandinOptions(
@@ -41,7 +41,7 @@ def play_options(count: int = REAL_COUNT, **options: Any) -> StandinOptions:
     return StandinOptions(synthetic=count, **options)
 
 
-def play_arguments() -> list[str]:
+def standin_arguments() -> list[str]:
     """Have `killstream standin` play all killmails."""
     if are_real():
         return [
@@ -69,12 +69,12 @@ def _some(count: int) -> Path:
 @cache
 def bodies() -> dict[int, bytes]:
     """Give ESI's bodies by killmail_id."""
-    return {played.killmail_id: played.body for played in load_deck(play_options()).killmails}
+    return {played.killmail_id: played.body for played in load_dataset(standin_options()).killmails}
 
 
 def references(*, with_body: bool = True) -> Iterator[bytes]:
     """Give what a source would have put on the topic for each killmail."""
-    for position, played in enumerate(load_deck(play_options()).killmails):
+    for position, played in enumerate(load_dataset(standin_options()).killmails):
         yield encode_reference(
             Reference(
                 source="r2z2:bench",

@@ -19,8 +19,8 @@ from actors.shared.killmail import (
     killmail_hash,
     parse_killmail,
 )
-from deploy.standin.server import load_deck
-from tests.support.killmails import DATA, are_real, bodies, play_options
+from deploy.standin.server import load_dataset
+from tests.support.killmails import DATA, are_real, bodies, standin_options
 from tests.support.made import a_body, a_mail, an_attacker, many_attackers
 
 JSON = st.recursive(
@@ -45,7 +45,7 @@ def as_killmail_or_reason(body: bytes) -> Killmail | str:
 def true_hashes() -> dict[int, str]:
     """Give the hashes by killmail_id: ESI's where the real killmails stand."""
     if not are_real():
-        return {p.killmail_id: p.killmail_hash for p in load_deck(play_options()).killmails}
+        return {p.killmail_id: p.killmail_hash for p in load_dataset(standin_options()).killmails}
     with gzip.open(DATA / "killmail-hashes.csv.gz", "rt") as file:
         return {int(row["killmail_id"]): row["hash"] for row in csv.DictReader(file)}
 

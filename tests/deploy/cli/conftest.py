@@ -15,7 +15,7 @@ from actors.shared.settings import Settings
 from deploy.gateway import run_gateway
 from deploy.migrate import migrate
 from deploy.ports import free_port
-from deploy.standin.server import StandinOptions, load_deck
+from deploy.standin.server import StandinOptions, load_dataset
 
 Store = Callable[[int], Awaitable[None]]
 Gateway = Callable[[], AbstractAsyncContextManager[None]]
@@ -32,7 +32,7 @@ async def embedded(tmp_path: Path) -> Settings:
 @pytest.fixture
 async def keep(embedded: Settings) -> AsyncIterator[Store]:
     """Store so many killmails more, without telling of them."""
-    made_up = iter(load_deck(StandinOptions(synthetic=50, seed=1)).killmails)
+    made_up = iter(load_dataset(StandinOptions(synthetic=50, seed=1)).killmails)
     async with open_database(embedded) as database:
 
         async def keep(count: int) -> None:

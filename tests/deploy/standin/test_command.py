@@ -59,8 +59,8 @@ def test_file_is_played_at_a_rate(killmails_file: Path) -> None:
         line = process.stdout.readline()
         url = line.split()[2].removesuffix(":")
         with urlopen(f"{url}/standin/stats") as answer:
-            deck = msgspec.json.decode(answer.read())["deck"]
+            dataset = msgspec.json.decode(answer.read())["dataset"]
         process.terminate()
         process.communicate()
     assert "0.001 per second, limits on" in line
-    assert (deck["released"], deck["total"]) == (1, 10)
+    assert (dataset["released"], dataset["total"]) == (1, 10)

@@ -57,7 +57,7 @@ async def test_holes_switched_on_appear_behind_what_was_asked_for(start: Start) 
     client = await start(synthetic=100)
     seen = [(await client.get(f"/ephemeral/{FIRST + n}.json")).status for n in range(30)]
     await client.switch(hole_rate=0.5)
-    numbers = (await client.stats())["deck"]["numbers"]
+    numbers = (await client.stats())["dataset"]["numbers"]
     statuses = [(await client.get(f"/ephemeral/{FIRST + n}.json")).status for n in range(numbers)]
     assert statuses[:30] == seen == [200] * 30
     assert statuses.count(200) == 100
@@ -99,7 +99,7 @@ async def test_stats_count_by_upstream_endpoint_and_status(start: Start) -> None
         "r2z2": {"ephemeral": {"200": 1, "404": 1}, "sequence": {"200": 1}},
         "redisq": {"listen": {"302": 1}},
     }
-    assert stats["deck"] == {
+    assert stats["dataset"] == {
         "total": 20,
         "released": 20,
         "numbers": 20,
@@ -108,7 +108,7 @@ async def test_stats_count_by_upstream_endpoint_and_status(start: Start) -> None
     }
 
 
-async def test_killmail_of_the_deck_can_be_looked_up(start: Start) -> None:
+async def test_killmail_of_the_dataset_is_found_by_id(start: Start) -> None:
     client = await start()
     id_, *_ = await client.json("/standin/killmails")
     found = await client.json(f"/standin/killmails/{id_}")

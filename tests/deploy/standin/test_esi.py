@@ -10,8 +10,8 @@ from tests.deploy.standin.shapes import check
 
 
 async def a_path(client: Client) -> str:
-    """Give the path of some killmail of the deck."""
-    played = client.standin.deck.killmails[0]
+    """Give the path of some killmail of the dataset."""
+    played = client.standin.dataset.killmails[0]
     return f"/killmails/{played.killmail_id}/{played.killmail_hash}"
 
 
@@ -23,7 +23,7 @@ async def test_body_is_byte_for_byte_the_file_on_every_path(
     start: Start, killmails_file: Path, lines: list[bytes]
 ) -> None:
     client = await start(killmails=killmails_file)
-    for line, played in zip(lines, client.standin.deck.killmails, strict=True):
+    for line, played in zip(lines, client.standin.dataset.killmails, strict=True):
         path = f"/killmails/{played.killmail_id}/{played.killmail_hash}"
         for spelled in (path, path + "/", "/latest" + path + "/", "/v1" + path):
             body = (await client.get(spelled)).body
@@ -33,14 +33,14 @@ async def test_body_is_byte_for_byte_the_file_on_every_path(
 
 async def test_made_up_bodies_are_valid_by_esis_schema(start: Start) -> None:
     client = await start(synthetic=60)
-    for played in client.standin.deck.killmails:
+    for played in client.standin.dataset.killmails:
         check(played.body, "KillmailsKillmailIdKillmailHashGet")
 
 
 @pytest.mark.parametrize("wrong", ["id", "hash"])
 async def test_wrong_id_or_hash_is_422(start: Start, wrong: str) -> None:
     client = await start()
-    played = client.standin.deck.killmails[0]
+    played = client.standin.dataset.killmails[0]
     id_ = 1 if wrong == "id" else played.killmail_id
     hash_ = "0" * 40 if wrong == "hash" else played.killmail_hash
     answer = await client.get(f"/killmails/{id_}/{hash_}/")

@@ -8,7 +8,7 @@ from actors.shared.errors import Misconfigured
 from actors.shared.killmail import entity_ids, killmail_hash, parse_killmail
 from deploy.standin.killmails import read_killmails
 from deploy.standin.names import Names, make_name
-from deploy.standin.server import StandinOptions, load_deck
+from deploy.standin.server import StandinOptions, load_dataset
 
 DATA = Path(__file__).resolve().parents[4] / "shared" / "data"
 
@@ -56,7 +56,7 @@ def test_line_that_is_no_killmail_is_named(line: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing.jsonl", "missing.jsonl.gz"])
 def test_missing_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(Misconfigured, match="missing"):
-        load_deck(StandinOptions(killmails=tmp_path / name))
+        load_dataset(StandinOptions(killmails=tmp_path / name))
 
 
 def test_hashes_without_their_columns_are_refused(killmails_file: Path, tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_hashes_without_their_columns_are_refused(killmails_file: Path, tmp_path
         read_killmails(killmails_file, hashes)
 
 
-def test_old_ids_are_named_by_what_they_are_in_the_deck(tmp_path: Path) -> None:
+def test_old_ids_are_named_by_what_they_are_in_the_dataset(tmp_path: Path) -> None:
     path = tmp_path / "old.jsonl"
     path.write_text(
         '{"killmail_id":1,"killmail_time":"2008-01-06T00:44:00Z","solar_system_id":30002691,'
@@ -101,7 +101,7 @@ def test_every_killmail_has_its_real_hash_and_a_name_for_each_id() -> None:
         hashes=DATA / "killmail-hashes.csv.gz" if real.exists() else None,
         synthetic=5_000,
     )
-    killmails = load_deck(options).killmails
+    killmails = load_dataset(options).killmails
     names = Names(killmails.category_hints())
     assert len(killmails) in (57_959, 5_000)
     for played in killmails:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.standin.limits import ErrorBudget, FloatingWindow, Pace
+from deploy.standin.limits import ErrorBudget, FloatingWindow, RequestLimit
 
 WINDOW_S = 10
 requests = st.lists(st.tuples(st.integers(0, 5), st.sampled_from([0, 1, 2, 5])), max_size=60)
@@ -65,23 +65,23 @@ def test_errors_come_back_when_their_window_turns() -> None:
     assert budget.reset_s(120) == 60
 
 
-def test_pace_holds_in_any_second_not_only_in_whole_ones() -> None:
-    pace = Pace(3)
-    assert [pace.allows(now_s) for now_s in (0.8, 0.9, 1.0, 1.1)] == [True, True, True, False]
-    assert pace.allows(2.11)
+def test_request_limit_holds_in_any_second_not_only_in_whole_ones() -> None:
+    limit = RequestLimit(3)
+    assert [limit.allows(now_s) for now_s in (0.8, 0.9, 1.0, 1.1)] == [True, True, True, False]
+    assert limit.allows(2.11)
 
 
 def test_ban_lasts_and_each_retry_prolongs_it() -> None:
-    pace = Pace(1, ban_s=100)
-    assert pace.allows(0)
-    assert not pace.allows(0.5)
-    assert not pace.allows(99)
-    assert not pace.allows(198)
-    assert pace.allows(298)
+    limit = RequestLimit(1, ban_s=100)
+    assert limit.allows(0)
+    assert not limit.allows(0.5)
+    assert not limit.allows(99)
+    assert not limit.allows(198)
+    assert limit.allows(298)
 
 
-def test_pace_counts_what_it_refuses() -> None:
-    pace = Pace(1)
+def test_request_limit_counts_what_it_refuses() -> None:
+    limit = RequestLimit(1)
     for _ in range(4):
-        pace.allows(0)
-    assert pace.highest_per_s == 4
+        limit.allows(0)
+    assert limit.highest_per_s == 4

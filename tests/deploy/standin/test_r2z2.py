@@ -16,7 +16,7 @@ ZKB_KEYS = {
 
 async def walk(client: Client) -> list[tuple[int, int, Any]]:
     """Read every number once, as (number, status, document)."""
-    numbers = (await client.stats())["deck"]["numbers"]
+    numbers = (await client.stats())["dataset"]["numbers"]
     walked = []
     for number in range(FIRST, FIRST + numbers):
         answer = await client.get(f"/ephemeral/{number}.json")

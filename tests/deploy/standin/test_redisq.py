@@ -19,7 +19,7 @@ async def drain(client: Client, queue: str = "q", **query: Any) -> list[int]:
     return ids
 
 
-async def test_queue_gets_the_whole_deck_in_order_then_null(start: Start) -> None:
+async def test_queue_gets_the_whole_dataset_in_order_then_null(start: Start) -> None:
     client = await start()
     assert await drain(client) == await client.json("/standin/killmails")
     assert await drain(client, "another") == await client.json("/standin/killmails")

@@ -30,7 +30,7 @@ def test_seed_and_index_give_the_same_killmail_with_its_real_hash(seed: int, ind
 @given(st.integers(0, ENDLESS - 1))
 def test_id_leads_back_to_its_killmail(index: int) -> None:
     killmails = SyntheticKillmails(ENDLESS, 1, None, None)
-    head = killmails.head(index)
+    head = killmails.summary(index)
     played = killmails[index]
     assert killmails.find(head.killmail_id) is played
     assert head == (played.killmail_id, played.killed_at_s)
@@ -97,7 +97,7 @@ def test_oddities_come_about_as_often_as_in_real_killmails(
 
 def test_hour_of_day_follows_the_players() -> None:
     killmails = SyntheticKillmails(15_000, 1, None, None)
-    hours = [killmails.head(index).killed_at_s // 3_600 % 24 for index in range(15_000)]
+    hours = [killmails.summary(index).killed_at_s // 3_600 % 24 for index in range(15_000)]
     assert 0.06 < hours.count(19) / len(hours) < 0.08
     assert 0.015 < hours.count(11) / len(hours) < 0.027
 

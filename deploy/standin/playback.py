@@ -7,13 +7,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from deploy.standin.deck import Deck
+from deploy.standin.dataset import Dataset
 from deploy.standin.faults import Faults
 from deploy.standin.names import Names
 from deploy.standin.stats import Stats
 
 ENDLESS_RATE_PER_S: Final = 1.0
-"""Pace of a deck without end to which no rate was given."""
+"""Rate of a dataset without end to which no rate was given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class StandinOptions:
     synthetic: int | None = None
     """How many killmails to make up; None for no end (one per second, unless a rate is given)."""
     begins_at: datetime | None = None
-    """When the made-up kills begin. None: 2026-01-01, so that one seed gives one deck."""
+    """When the made-up kills begin. None: 2026-01-01, so that one seed gives one dataset."""
     seed: int = 1
     rate_per_s: float | None = None
     """Sequence numbers released per second. None: all are out at once."""
@@ -56,19 +56,19 @@ class StandinOptions:
     """Unix seconds."""
 
     @property
-    def pace_per_s(self) -> float | None:
-        """The rate in effect: a deck without end has one in any case."""
+    def effective_rate_per_s(self) -> float | None:
+        """The rate in effect: a dataset without end has one in any case."""
         if self.rate_per_s is None and self.killmails is None and self.synthetic is None:
             return ENDLESS_RATE_PER_S
         return self.rate_per_s
 
 
 @dataclass
-class Play:
+class Playback:
     """What R2Z2, RedisQ and ESI have in common. `faults` is replaced, never changed."""
 
     options: StandinOptions
-    deck: Deck
+    dataset: Dataset
     names: Names
     faults: Faults
     stats: Stats = field(default_factory=Stats)

@@ -8,7 +8,7 @@ from deploy.standin.layout import Layout, Slot
 from deploy.standin.zkb import ganked
 
 
-class Deck:
+class Dataset:
     """A sequence of killmails on its way out, number after number.
 
     Positions count slots from 0; the sequence number is `first_sequence` + position. Without a
@@ -27,7 +27,7 @@ class Deck:
     ) -> None:
         self.killmails = killmails
         self.first_sequence = first_sequence
-        self.asked_until = 0
+        self.requested_until = 0
         """How many positions somebody may have seen: those stay as they are."""
         self._layout = Layout(len(killmails), seed, faults)
         self._rate_per_s = rate_per_s
@@ -35,14 +35,14 @@ class Deck:
         self._rewritten: dict[int, int] = {}
         """Which position rewrote which."""
         if rate_per_s is None:
-            self._layout.deal_all()
+            self._layout.extend_to_end()
 
     def released(self, now_s: float) -> int:
         """Count the positions that are out."""
         if self._rate_per_s is None:
             return len(self._layout.slots)
         due = max(0, int((now_s - self._started_at_s) * self._rate_per_s)) + 1
-        self._layout.deal(due)
+        self._layout.extend(due)
         return min(due, len(self._layout.slots))
 
     def released_at_s(self, position: int) -> float:
@@ -55,10 +55,10 @@ class Deck:
         """Look at what a released position holds."""
         return self._layout.slots[position]
 
-    def asked(self, position: int) -> None:
+    def mark_requested(self, position: int) -> None:
         """Note that somebody has seen a position: it stays, and what it rewrites is rewritten."""
-        if position >= self.asked_until:
-            self.asked_until = position + 1
+        if position >= self.requested_until:
+            self.requested_until = position + 1
         updates = self._layout.slots[position].updates
         if updates is not None:
             self._rewritten[updates] = position
@@ -67,14 +67,14 @@ class Deck:
         """Tell whether the file of a position reads differently than at first."""
         return position in self._rewritten
 
-    def deal_again(self, faults: Faults, now_s: float) -> None:
+    def relayout(self, faults: Faults, now_s: float) -> None:
         """Lay out anew, under other faults, what nobody can have seen yet."""
-        seen = self.asked_until
+        seen = self.requested_until
         if self._rate_per_s is not None:
             seen = max(seen, self.released(now_s))
-        self._layout.deal_again(seen, faults)
+        self._layout.relayout(seen, faults)
         if self._rate_per_s is None:
-            self._layout.deal_all()
+            self._layout.extend_to_end()
 
     def document(self, position: int) -> bytes | None:
         """Make the file of a position; None for a hole."""
@@ -117,7 +117,7 @@ class Deck:
     def released_indexes(self, now_s: float) -> list[int]:
         """List which killmails are out, each once, in the order they came."""
         slots = self._layout.slots[: self.released(now_s)]
-        return [slot.index for slot in slots if slot.kind == "killmail" and not slot.again]
+        return [slot.index for slot in slots if slot.kind == "killmail" and not slot.duplicate]
 
 
 _PLACEHOLDER = (
