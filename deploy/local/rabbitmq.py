@@ -121,7 +121,7 @@ def end_epmd(port: int) -> None:
 
 def _epmd_environment(port: int) -> dict[str, str]:
     """Give our node a port mapper of its own: nothing of a system's own is touched or ended."""
-    return {"ERL_EPMD_PORT": str(port + 20001), "ERL_EPMD_ADDRESS": HOST}
+    return {"ERL_EPMD_PORT": str(port + 25000), "ERL_EPMD_ADDRESS": HOST}
 
 
 SERVER = Server(
