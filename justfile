@@ -2,9 +2,28 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
-venv := justfile_directory() / ".venv"
-test_servers := justfile_directory() / ".killstream/test-servers"
+root := justfile_directory()
+venv := root / ".venv"
+test_servers := root / ".killstream/test-servers"
 export PATH := venv / "bin:" + env("PATH")
+export VIRTUAL_ENV := venv
+
+# The caller's own choice of an interpreter, a folder or another environment ends here.
+unexport CONDA_PREFIX
+unexport PYTHONHOME
+unexport PYTHONPATH
+unexport UV_NO_VERIFY_HASHES
+unexport UV_PROJECT
+unexport UV_PROJECT_ENVIRONMENT
+unexport UV_PYTHON
+unexport UV_REQUIRE_HASHES
+unexport UV_SYSTEM_PYTHON
+unexport UV_WORKING_DIR
+
+# What .venv was made from: the pins, the project, and its folder, which scripts in it name.
+made_from := sha256(root + read(root / "requirements-dev.txt") + read(root / "pyproject.toml"))
+
+compile := "uv pip compile pyproject.toml --quiet --generate-hashes --no-header --no-annotate --universal --python-version 3.11"
 
 # List the recipes.
 default:
@@ -12,16 +31,25 @@ default:
 
 # Make .venv with all that running and testing need (quick when nothing changed).
 setup:
-    @[ -x .venv/bin/python ] || uv venv --quiet --python '>=3.11' .venv
-    @cmp -s requirements.txt .venv/installed.txt || { \
-        uv pip sync --quiet requirements.txt \
-        && uv pip install --quiet --no-deps --editable . \
-        && cp requirements.txt .venv/installed.txt; }
+    @[ "$(cat .venv/made-from 2>/dev/null)" = {{ made_from }} ] && [ -x .venv/bin/python ] \
+        || "{{ just_executable() }}" make-venv
 
-# Pin what pyproject.toml asks for (versions only).
-lock:
-    uv pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-        --no-header --no-annotate --quiet -o requirements.txt
+# Only .venv is changed, whatever environment is active; each file must have its pinned hash.
+[private]
+make-venv:
+    @rm -f .venv/made-from
+    @.venv/bin/python -c "import sys; sys.exit(sys.version_info < (3, 11))" 2>/dev/null || \
+        uv venv --quiet --clear --no-project --python '>=3.11' .venv
+    @uv pip sync --quiet --python .venv/bin/python --require-hashes requirements-dev.txt
+    @uv pip install --quiet --python .venv/bin/python --no-deps --no-require-hashes \
+        --no-build-isolation --editable .
+    @.venv/bin/killstream --help >/dev/null
+    @echo {{ made_from }} >.venv/made-from
+
+# Pin what pyproject.toml asks for, with hashes; `just lock --upgrade` takes newer versions.
+lock *args:
+    {{ compile }} --group build {{ args }} -o requirements.txt
+    {{ compile }} --group dev --constraint requirements.txt {{ args }} -o requirements-dev.txt
 
 # Make PostgreSQL, Redis, RabbitMQ and Apache Kafka reachable on 127.0.0.1.
 services: setup

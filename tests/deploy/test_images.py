@@ -53,6 +53,15 @@ def test_the_entry_point_is_the_declared_command() -> None:
     assert set(yaml.safe_load(entry)) <= set(project["scripts"])
 
 
+def test_the_image_takes_only_files_with_their_pinned_hashes() -> None:
+    installs = re.findall(r"pip install (.*)", DOCKERFILE)
+    assert len(installs) == 2
+    assert all("--no-deps" in options for options in installs)
+    pins, project = installs
+    assert "--require-hashes --requirement requirements.txt" in pins
+    assert "--no-build-isolation --editable ." in project
+
+
 def test_the_image_does_not_run_as_root() -> None:
     assert instructions("USER")[-1] not in ("root", "0")
 
@@ -99,10 +108,19 @@ def test_servers_say_when_they_are_ready_and_keep_to_this_host(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_each_service_comes_back_and_gets_time_to_end(name: str) -> None:
+def test_each_service_is_started_again(name: str) -> None:
     restart = "on-failure:3" if name == "migrate" else "unless-stopped"
     assert SERVICES[name]["restart"] == restart
-    assert SERVICES[name]["stop_grace_period"]
+
+
+def test_each_service_gets_time_to_stop() -> None:
+    """A process of ours ends by itself within 25 s of SIGTERM."""
+    periods = {name: service.get("stop_grace_period") for name, service in SERVICES.items()}
+    assert {name: periods[name] for name in OURS} == dict.fromkeys(OURS, "30s")
+    assert all(periods.values())
+    advice = (PROJECT / "deploy" / "README.md").read_text()
+    assert "`TimeoutStopSec=30`" in advice
+    assert "`terminationGracePeriodSeconds: 30`" in advice
 
 
 def test_each_volume_that_is_used_is_declared() -> None:
