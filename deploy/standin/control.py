@@ -1,5 +1,6 @@
 """The stand-in's own doors: its switches, its counts, and what is in play."""
 
+from collections.abc import Mapping
 from json import JSONDecodeError
 from typing import Any
 
@@ -8,11 +9,8 @@ from aiohttp import web
 
 from actors.shared.errors import Misconfigured
 from deploy.standin.esi import Esi
-from deploy.standin.faults import Faults, changed
-from deploy.standin.playback import Playback
+from deploy.standin.playback import Playback, Window
 from deploy.standin.r2z2 import R2z2
-
-_LAYOUT_FAULTS = ("hole_rate", "null_rate", "duplicate_rate", "rewrite_rate", "shuffle")
 
 
 class Control:
@@ -22,7 +20,6 @@ class Control:
         self._playback = playback
         self._r2z2 = r2z2
         self._esi = esi
-        self._first_faults = playback.faults
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served."""
@@ -40,10 +37,16 @@ class Control:
         return _json(self._playback.faults)
 
     async def set_faults(self, request: web.Request) -> web.Response:
-        """Set the named switches; those not named stay."""
+        """Set the named switches; those not named stay.
+
+        With `?for_s=120` only for that long, with `&from_s=30` not before that.
+        """
         try:
             changes = await request.json()
-            self._switch_to(changed(self._playback.faults, changes))
+            if request.query:
+                self._playback.open_window(_window(changes, request.query))
+            else:
+                self._playback.switch(changes)
         except (JSONDecodeError, UnicodeDecodeError) as error:
             return _json({"error": f"not JSON: {error}"}, status=400)
         except Misconfigured as error:
@@ -51,8 +54,8 @@ class Control:
         return _json(self._playback.faults)
 
     async def reset_faults(self, _: web.Request) -> web.Response:
-        """Put all switches back to how they stood at the start."""
-        self._switch_to(self._first_faults)
+        """Put all switches back to how they stood at the start; close all windows."""
+        self._playback.reset()
         return _json(self._playback.faults)
 
     async def stats(self, _: web.Request) -> web.Response:
@@ -111,11 +114,12 @@ class Control:
             },
         }
 
-    def _switch_to(self, faults: Faults) -> None:
-        before = self._playback.faults
-        self._playback.faults = faults
-        if any(getattr(before, name) != getattr(faults, name) for name in _LAYOUT_FAULTS):
-            self._playback.dataset.relayout(faults, self._playback.now_s())
+
+def _window(changes: Any, times: Mapping[str, str]) -> Window:
+    try:
+        return msgspec.convert({"faults": changes, **times}, Window, strict=False)
+    except msgspec.ValidationError as error:
+        raise Misconfigured(f"no such window: {error}") from None
 
 
 def _json(payload: Any, *, status: int = 200) -> web.Response:

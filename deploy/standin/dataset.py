@@ -1,11 +1,15 @@
 """What is out by now: the layout released over time, and the files it makes."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from deploy.standin.faults import Faults
 from deploy.standin.killmails import Killmails
 from deploy.standin.layout import Layout, Slot
+from deploy.standin.malformed import Parts, occurs, parts_of
 from deploy.standin.zkb import ganked
+
+_GOOD_DAY: Final = Faults()
 
 
 class Dataset:
@@ -29,7 +33,8 @@ class Dataset:
         self.first_sequence = first_sequence
         self.requested_until = 0
         """How many positions somebody may have seen: those stay as they are."""
-        self._layout = Layout(len(killmails), seed, faults)
+        self._layout = Layout(len(killmails), seed, faults, first_sequence)
+        self._seed = seed
         self._rate_per_s = rate_per_s
         self._started_at_s = started_at_s
         self._rewritten: dict[int, int] = {}
@@ -50,6 +55,15 @@ class Dataset:
         if self._rate_per_s is None:
             return self._started_at_s
         return self._started_at_s + position / self._rate_per_s
+
+    def available_at_s(self, position: int, faults: Faults) -> float:
+        """Tell when the file of a position comes or came: with its number, or late."""
+        late_s = 0.0
+        if occurs("late", faults.late_rate, self._seed_of(position)):
+            late_s = faults.late_s
+        sequence = self.first_sequence + position
+        delays_s = [run.late_s for run in faults.absent if run.late_s and run.holds(sequence)]
+        return self.released_at_s(position) + max([late_s, *delays_s])
 
     def slot(self, position: int) -> Slot:
         """Look at what a released position holds."""
@@ -76,33 +90,38 @@ class Dataset:
         if self._rate_per_s is None:
             self._layout.extend_to_end()
 
-    def document(self, position: int) -> bytes | None:
+    def parts(self, position: int, faults: Faults = _GOOD_DAY) -> Parts:
+        """Give what the killmail of a position looks like by now, with the faults of its maker."""
+        killmail = self.killmails[self._layout.slots[position].index]
+        zkb = ganked(killmail.zkb) if self.rewritten(position) else killmail.zkb
+        return parts_of(killmail, zkb, faults, self._seed_of(position))
+
+    def document(self, position: int, faults: Faults = _GOOD_DAY) -> bytes | None:
         """Make the file of a position; None for a hole."""
         slot = self._layout.slots[position]
         if slot.kind == "hole":
             return None
         rewritten_by = self._rewritten.get(position)
         uploaded_at = int(
-            self.released_at_s(position)
+            self.available_at_s(position, faults)
             if rewritten_by is None
             else self.released_at_s(rewritten_by) + 1
         )
         sequence = self.first_sequence + position
         if slot.kind == "null":
             return _PLACEHOLDER % (uploaded_at, sequence)
-        played = self.killmails[slot.index]
-        zkb = played.zkb if rewritten_by is None else ganked(played.zkb)
+        parts = self.parts(position, faults)
+        body = b"" if parts.body is None else b',"esi":' + parts.body
         updated = b""
         if slot.updates is not None:
             updated = b',"sequence_updated":%d' % (self.first_sequence + slot.updates)
         return b"".join(
             (
-                b'{"killmail_id":%d,"hash":"' % played.killmail_id,
-                played.killmail_hash.encode(),
-                b'","esi":',
-                played.body,
+                b'{"killmail_id":%d,"hash":' % self.killmails[slot.index].killmail_id,
+                parts.hash,
+                body,
                 b',"zkb":',
-                zkb,
+                parts.zkb,
                 b',"uploaded_at":%d,"sequence_id":%d' % (uploaded_at, sequence),
                 updated,
                 b"}",
@@ -118,6 +137,9 @@ class Dataset:
         """List which killmails are out, each once, in the order they came."""
         slots = self._layout.slots[: self.released(now_s)]
         return [slot.index for slot in slots if slot.kind == "killmail" and not slot.duplicate]
+
+    def _seed_of(self, position: int) -> str:
+        return f"{self._seed} {position}"
 
 
 _PLACEHOLDER = (

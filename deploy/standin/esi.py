@@ -14,6 +14,7 @@ from typing import Annotated, Final, NamedTuple
 import msgspec
 from aiohttp import web
 
+from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.limits import ErrorBudget, FloatingWindow
 from deploy.standin.playback import Playback
 
@@ -26,6 +27,7 @@ PREFIXES: Final = ("", "/latest", "/v1")
 
 _NO_SUCH_KILLMAIL: Final = "Invalid killmail_id and/or killmail_hash"
 _NO_SUCH_ID: Final = "Ensure all IDs are valid before resolving."
+_HTML: Final = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 _DOWN: Final = b'{"error":"Timeout contacting tranquility","timeout":10}'
 _ERROR_LIMITED: Final = (
     "This software has exceeded the error limit for ESI. If you are a user, please contact the "
@@ -180,10 +182,8 @@ class Esi:
             self._playback.stats.faults["tranquility_down"] += 1
             status = 503 if route is self._status else 504
             return web.Response(status=status, body=_DOWN, headers=_JSON)
-        if faults.esi_fail_next:
-            fewer = faults.esi_fail_next - 1
-            self._playback.faults = msgspec.structs.replace(faults, esi_fail_next=fewer)
-        elif not faults.esi_error_rate or self._random.random() >= faults.esi_error_rate:
+        failing = self._playback.count_down("esi_fail_next")
+        if not failing and not self._hits(faults.esi_error_rate):
             return None
         self._playback.stats.faults["esi_error"] += 1
         status = faults.esi_error_status
@@ -196,11 +196,39 @@ class Esi:
         played = self._playback.dataset.killmails.find(int(given_id))
         if played is None or played.killmail_hash != request.match_info["killmail_hash"]:
             return _error(422, _NO_SUCH_KILLMAIL)
+        wrong = self._wrong_answer(request, played)
+        if wrong is not None:
+            return wrong
         etag = f'"{played.killmail_hash}"'
         headers = _JSON | self._cached | {"ETag": etag}
         if _unchanged(request, etag, self._last_modified):
             return web.Response(status=304, headers=headers)
         return web.Response(body=played.body, headers=headers)
+
+    def _wrong_answer(
+        self, request: web.Request, killmail: UpstreamKillmail
+    ) -> web.Response | None:
+        faults, given = self._playback.faults, self._playback.stats.faults
+        status = faults.esi_killmail_status.get(killmail.killmail_id)
+        if status is not None:
+            given["esi_killmail_status"] += 1
+            answer = _error(status, "No access")
+            if status in (301, 302, 303, 307, 308):
+                answer.headers["Location"] = f"/moved{request.path}"
+            return answer
+        if not faults.esi_wrong or not self._hits(faults.esi_wrong_rate):
+            return None
+        given["esi_wrong"] += 1
+        kind = self._random.choice(faults.esi_wrong)
+        if kind in ("404", "422"):
+            return _error(int(kind), _NO_SUCH_KILLMAIL)
+        if kind == "html":
+            return web.Response(body=_HTML, content_type="text/html")
+        cut = b"" if kind == "empty" else killmail.body[: len(killmail.body) // 2]
+        return web.Response(body=cut, headers=_JSON)
+
+    def _hits(self, rate: float) -> bool:
+        return rate > 0 and self._random.random() < rate
 
     def _find_names(self, body: bytes) -> web.Response:
         try:
@@ -209,13 +237,17 @@ class Esi:
             return _error(400, f"Request validation failed: {error}")
         if len(set(ids)) != len(ids):
             return _error(400, "Request validation failed: the ids must be unique")
-        unknown = self._playback.faults.unknown_ids
+        faults = self._playback.faults
         found = []
         for entity_id in ids:
-            name = None if entity_id in unknown else self._playback.names.find(entity_id)
+            name = None if entity_id in faults.unknown_ids else self._playback.names.find(entity_id)
             if name is None:
                 return _error(404, _NO_SUCH_ID)
-            found.append({"category": name.category, "id": entity_id, "name": name.name})
+            if faults.names_refused and name.category in ("character", "corporation"):
+                self._playback.stats.faults["names_refused"] += 1
+                return _error(404, _NO_SUCH_ID)
+            known_as = faults.renamed.get(entity_id, name.name)
+            found.append({"category": name.category, "id": entity_id, "name": known_as})
         return web.Response(body=msgspec.json.encode(found), headers=_JSON)
 
     def _status_answer(self, _: web.Request) -> web.Response:

@@ -37,9 +37,10 @@ class Layout:
     isn't a repeat, whatever the faults.
     """
 
-    def __init__(self, count: int, seed: int, faults: Faults) -> None:
+    def __init__(self, count: int, seed: int, faults: Faults, first_sequence: int = 0) -> None:
         self.slots: list[Slot] = []
         self._faults = faults
+        self._first_sequence = first_sequence
         self._random = Random(seed)
         self._rest: Iterator[int] = iter(range(count))
         self._window: list[int] = []
@@ -71,6 +72,9 @@ class Layout:
 
     def _next(self) -> Slot:
         faults = self._faults
+        sequence = self._first_sequence + len(self.slots)
+        if any(run.late_s is None and run.holds(sequence) for run in faults.absent):
+            return _HOLE
         roll = self._random.random() - faults.hole_rate
         if roll < 0:
             return _HOLE

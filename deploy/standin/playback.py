@@ -5,15 +5,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple
 
+import msgspec
+
+from actors.shared.errors import Misconfigured
 from deploy.standin.dataset import Dataset
-from deploy.standin.faults import Faults
+from deploy.standin.faults import COUNTDOWNS, LAYOUT_FAULTS, Faults, Seconds, changed
 from deploy.standin.names import Names
 from deploy.standin.stats import Stats
 
 ENDLESS_RATE_PER_S: Final = 1.0
 """Rate of a dataset without end to which no rate was given."""
+
+
+class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Switches that are set for a while, and then stand again as before."""
+
+    faults: dict[str, Any]
+    for_s: Seconds
+    from_s: Seconds = 0.0
+    """How long after now, or after the start, it opens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +50,13 @@ class StandinOptions:
     seed: int = 1
     rate_per_s: float | None = None
     """Sequence numbers released per second. None: all are out at once."""
+    released_before_s: float = 0.0
+    """How long before the start the first number came out."""
     first_sequence: int = 96_000_000
     limits: bool = True
     """Whether the rate limits hold at the start (with the switch of that name in `faults`)."""
     faults: Faults = field(default_factory=Faults)
-    expire_s: float = 86_400
-    """How long an R2Z2 file stays."""
+    windows: tuple[Window, ...] = ()
     r2z2_per_s: int = 15
     r2z2_ban_s: float = 3_600
     redisq_per_s: int = 2
@@ -63,16 +76,85 @@ class StandinOptions:
         return self.rate_per_s
 
 
-@dataclass
 class Playback:
-    """What R2Z2, RedisQ and ESI have in common. `faults` is replaced, never changed."""
+    """What R2Z2, RedisQ and ESI have in common.
 
-    options: StandinOptions
-    dataset: Dataset
-    names: Names
-    faults: Faults
-    stats: Stats = field(default_factory=Stats)
+    `faults` are the switches as they stand now, windows included; replaced, never changed.
+    """
+
+    def __init__(
+        self, options: StandinOptions, dataset: Dataset, names: Names, faults: Faults
+    ) -> None:
+        self.options = options
+        self.dataset = dataset
+        self.names = names
+        self.stats = Stats()
+        self._faults = self._first_faults = faults
+        self._windows: list[_Opening] = []
+        for window in options.windows:
+            self.open_window(window)
 
     def now_s(self) -> float:
         """Read the clock."""
         return self.options.clock()
+
+    @property
+    def faults(self) -> Faults:
+        """The switches as they stand now."""
+        faults = self._faults
+        if self._windows:
+            now_s = self.now_s()
+            self._windows = [window for window in self._windows if now_s < window.until_s]
+            for window in self._windows:
+                if now_s >= window.from_s:
+                    faults = msgspec.structs.replace(faults, **window.values)
+        return faults
+
+    @faults.setter
+    def faults(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def switch(self, changes: Any) -> None:
+        """Set some switches for good; lay out anew what follows if they ask for it.
+
+        Raises:
+            Misconfigured: what `changed` refuses.
+        """
+        self._switch_to(changed(self._faults, changes))
+
+    def reset(self) -> None:
+        """Set all switches as at the start, and close all windows."""
+        self._windows = []
+        self._switch_to(self._first_faults)
+
+    def open_window(self, window: Window) -> None:
+        """Set some switches for a while. Of two open windows the later one's switches hold.
+
+        Raises:
+            Misconfigured: what `changed` refuses, or a switch that can't be set for a while.
+        """
+        lasting = sorted(window.faults.keys() & {*LAYOUT_FAULTS, *COUNTDOWNS})
+        if lasting:
+            raise Misconfigured(f"{', '.join(lasting)} can't be set for a while, only for good")
+        validated = changed(Faults(), window.faults)
+        values = {name: getattr(validated, name) for name in window.faults}
+        from_s = self.now_s() + window.from_s
+        self._windows.append(_Opening(from_s, from_s + window.for_s, values))
+
+    def count_down(self, switch: str) -> bool:
+        """Use up one of a switch that counts down; say whether there was one."""
+        left: int = getattr(self._faults, switch)
+        if left:
+            self._faults = msgspec.structs.replace(self._faults, **{switch: left - 1})
+        return left > 0
+
+    def _switch_to(self, faults: Faults) -> None:
+        before, self._faults = self._faults, faults
+        if any(getattr(before, name) != getattr(faults, name) for name in LAYOUT_FAULTS):
+            self.dataset.relayout(faults, self.now_s())
+
+
+class _Opening(NamedTuple):
+    from_s: float
+    until_s: float
+    values: dict[str, Any]

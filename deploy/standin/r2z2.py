@@ -99,29 +99,40 @@ class R2z2:
 
     def _sequence(self) -> web.Response:
         playback = self._playback
-        dataset = playback.dataset
+        dataset, faults = playback.dataset, playback.faults
+        if playback.count_down("sequence_zero_next"):
+            playback.stats.faults["sequence_zero"] += 1
+            return _json(b'{"sequence":0}')
+        if faults.sequence_number is not None:
+            playback.stats.faults["sequence_number"] += 1
+            return _json(b'{"sequence":%d}' % faults.sequence_number)
         behind = 0
-        if dataset.requested_until or not playback.faults.r2z2_from_start:
+        if dataset.requested_until or not faults.r2z2_from_start:
             newest = dataset.released(playback.now_s()) - 1
-            behind = max(0, newest // REFRESH_EVERY * REFRESH_EVERY)
+            behind = max(0, newest // REFRESH_EVERY * REFRESH_EVERY - faults.sequence_behind)
         return _json(b'{"sequence":%d}' % (dataset.first_sequence + behind))
 
     def _file(self, name: str) -> web.Response:
         playback = self._playback
-        dataset = playback.dataset
+        dataset, faults = playback.dataset, playback.faults
         now_s = playback.now_s()
         if not (name.isascii() and name.isdigit()):
             return _not_found()
         position = int(name) - dataset.first_sequence
         if not 0 <= position < dataset.released(now_s):
             return _not_found()
-        if now_s - dataset.released_at_s(position) > playback.options.expire_s:
+        available_at_s = dataset.available_at_s(position, faults)
+        if now_s < available_at_s:
+            playback.stats.faults["late"] += 1
+            return _not_found()
+        if now_s - available_at_s > faults.r2z2_expire_s:
+            playback.stats.faults["expired"] += 1
             return _not_found()
         dataset.mark_requested(position)
-        if playback.faults.html_rate and self._gives_html(position):
+        if faults.html_rate and self._gives_html(position):
             playback.stats.faults["html"] += 1
             return web.Response(body=_HTML, content_type="text/html")
-        document = dataset.document(position)
+        document = dataset.document(position, faults)
         self._count_faults(position)
         return _not_found() if document is None else _json(document)
 
@@ -133,10 +144,13 @@ class R2z2:
         return roll < self._playback.faults.html_rate
 
     def _count_faults(self, position: int) -> None:
-        slot = self._playback.dataset.slot(position)
+        dataset = self._playback.dataset
+        slot = dataset.slot(position)
         faults = self._playback.stats.faults
         if slot.kind != "killmail":
             faults[slot.kind] += 1
+        else:
+            faults.update(dataset.parts(position, self._playback.faults).applied)
         if slot.duplicate:
             faults["duplicate"] += 1
         if slot.updates is not None:

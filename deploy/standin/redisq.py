@@ -7,12 +7,13 @@ mirrors still speak its protocol.
 import asyncio
 from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from aiohttp import web
 
-from deploy.standin.killmails import UpstreamKillmail
+from deploy.standin.evekill import evekill_body
+from deploy.standin.faults import WrongObject
 from deploy.standin.limits import RequestLimit
 from deploy.standin.playback import Playback
 from deploy.standin.redisq_filter import Filter, Unparsable, parse_filter
@@ -46,15 +47,17 @@ class Queue:
     polled: bool = False
 
 
-class Object(NamedTuple):
-    """A package on its way: which position it shows, and until when."""
+@dataclass
+class Object:
+    """A package behind a redirect: which position it shows, until when, how often it was asked."""
 
     position: int
     expires_at_s: float
+    requests: int = 0
 
 
 class Redisq:
-    """Serves `/listen.php` and `/object.php`."""
+    """Serves `/listen.php`, also as `/redisq`, and `/object.php`."""
 
     def __init__(self, playback: Playback) -> None:
         self._playback = playback
@@ -65,7 +68,11 @@ class Redisq:
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served."""
-        return [web.get("/listen.php", self.listen), web.get("/object.php", self.object)]
+        return [
+            web.get("/listen.php", self.listen),
+            web.get("/redisq", self.listen),
+            web.get("/object.php", self.object),
+        ]
 
     async def listen(self, request: web.Request) -> web.Response:
         """Wait for the queue's next package and redirect to it."""
@@ -110,9 +117,11 @@ class Redisq:
             return web.Response(status=403, body=_SUNSET, headers=_JSON)
         position = await self._next(queue, filter_, ttw_s)
         if position is None:
-            return _redirect("null")
+            return _answer(_EMPTY_PACKAGE) if faults.redisq_evekill else _redirect("null")
         if faults.redisq_delay:
             await asyncio.sleep(self._random.uniform(0.5, 1.5))
+        if faults.redisq_evekill:
+            return _answer(self._package(position))
         object_id = f"{self._random.getrandbits(128):032x}"
         self._objects[object_id] = Object(position, self._playback.now_s() + OBJECT_TTL_S)
         self._drop_expired_objects()
@@ -144,18 +153,33 @@ class Redisq:
         if filter_ is None:
             return True
         played = self._playback.dataset.killmails[slot.index]
-        return filter_.matches(msgspec.json.decode(_package(played, embedded=True)))
+        package = _package(played.killmail_id, played.body, played.zkb)
+        return filter_.matches(msgspec.json.decode(package))
 
     def _object(self, object_id: str) -> web.Response:
         if object_id == "null":
-            return web.Response(body=_EMPTY_PACKAGE, headers=_JSON | _CORS)
+            return _answer(_EMPTY_PACKAGE)
         found = self._objects.get(object_id)
         if found is None or self._playback.now_s() >= found.expires_at_s:
             return web.Response(status=404)
-        dataset = self._playback.dataset
-        played = dataset.killmails[dataset.slot(found.position).index]
-        body = _package(played, embedded=self._playback.faults.redisq_embedded)
-        return web.Response(body=body, headers=_JSON | _CORS)
+        found.requests += 1
+        faults = self._playback.faults
+        package = self._package(found.position)
+        if faults.redisq_object_wrong and found.requests <= faults.redisq_object_wrong_first:
+            self._playback.stats.faults["redisq_object_wrong"] += 1
+            return _wrong_object(self._random.choice(faults.redisq_object_wrong), package)
+        return _answer(package)
+
+    def _package(self, position: int) -> bytes:
+        playback = self._playback
+        dataset, faults = playback.dataset, playback.faults
+        killmail = dataset.killmails[dataset.slot(position).index]
+        parts = dataset.parts(position, faults)
+        playback.stats.faults.update(parts.applied)
+        if faults.redisq_evekill:
+            return _package(killmail.killmail_id, evekill_body(killmail.body), parts.zkb)
+        body = parts.body if faults.redisq_embedded else None
+        return _package(killmail.killmail_id, body, parts.zkb)
 
     def _drop_expired_objects(self) -> None:
         now_s = self._playback.now_s()
@@ -196,9 +220,22 @@ class Redisq:
         return web.Response(status=429, body=b"2 requests per second are allowed")
 
 
-def _package(played: UpstreamKillmail, *, embedded: bool) -> bytes:
-    killmail = b',"killmail":%b' % played.body if embedded else b""
-    return b'{"package":{"killID":%d%b,"zkb":%b}}' % (played.killmail_id, killmail, played.zkb)
+def _package(killmail_id: int, body: bytes | None, zkb: bytes) -> bytes:
+    killmail = b"" if body is None else b',"killmail":%b' % body
+    return b'{"package":{"killID":%d%b,"zkb":%b}}' % (killmail_id, killmail, zkb)
+
+
+def _wrong_object(kind: WrongObject, package: bytes) -> web.Response:
+    half = len(package) // 2
+    if kind == "cut":
+        return _answer(package[:half])
+    if kind == "utf8":
+        return _answer(package[:half] + b"\xff\xfe" + package[half:])
+    return web.Response(status=int(kind), body=b"try again")
+
+
+def _answer(body: bytes) -> web.Response:
+    return web.Response(body=body, headers=_JSON | _CORS)
 
 
 def _redirect(object_id: str) -> web.Response:

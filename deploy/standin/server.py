@@ -52,7 +52,7 @@ def load_dataset(options: StandinOptions) -> Dataset:
         faults=options.faults,
         first_sequence=options.first_sequence,
         rate_per_s=options.effective_rate_per_s,
-        started_at_s=options.clock(),
+        started_at_s=options.clock() - options.released_before_s,
     )
 
 

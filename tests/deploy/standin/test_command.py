@@ -44,6 +44,9 @@ def test_command_says_where_it_serves_and_ends_with_its_counts(ending: signal.Si
         (["--hole-rate", "7"], "hole_rate"),
         (["--synthetic", "--killmails", "x"], "choose one"),
         (["--begin", "soon"], "--begin"),
+        (["--absent", "[1"], "absent"),
+        (["--esi-wrong", '["strange"]'], "esi_wrong"),
+        (["--window", '{"faults": {}}'], "for_s"),
     ],
 )
 def test_wrong_options_end_the_command_with_the_reason(arguments: list[str], said: str) -> None:
@@ -51,6 +54,25 @@ def test_wrong_options_end_the_command_with_the_reason(arguments: list[str], sai
         _, errors = process.communicate()
     assert process.returncode == 2
     assert said in errors
+
+
+def test_faults_and_windows_are_taken_from_options() -> None:
+    with run(
+        *("--count", "5", "--r2z2-status", "503", "--no-redisq-from-start"),
+        *("--absent", '[{"first": 7, "count": 2, "late_s": 3}]', "--renamed", '{"7": "New"}'),
+        *("--window", '{"faults": {"names_refused": true}, "for_s": 900}'),
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().split()[2].removesuffix(":")
+        with urlopen(f"{url}/standin/faults") as answer:
+            faults = msgspec.json.decode(answer.read())
+        process.terminate()
+        process.communicate()
+    assert faults["r2z2_status"] == 503
+    assert not faults["redisq_from_start"]
+    assert faults["absent"] == [{"first": 7, "count": 2, "late_s": 3.0}]
+    assert faults["renamed"] == {"7": "New"}
+    assert faults["names_refused"]
 
 
 def test_file_is_played_at_a_rate(killmails_file: Path) -> None:

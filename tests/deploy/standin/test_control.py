@@ -6,7 +6,8 @@ import pytest
 
 from deploy.standin.command import standin
 from deploy.standin.faults import Faults
-from tests.deploy.standin.conftest import Start
+from deploy.standin.playback import Window
+from tests.deploy.standin.conftest import NOON, Clock, Start
 
 FIRST = 96_000_000
 
@@ -21,6 +22,9 @@ FIRST = 96_000_000
         ({"limits": 1}, "limits"),
         ({"r2z2_status": 200}, "r2z2_status"),
         ({"unknown_ids": ["a"]}, "unknown_ids"),
+        ({"absent": [{"first": 1, "count": 0}]}, "absent"),
+        ({"esi_killmail_status": {"1": 200}}, "esi_killmail_status"),
+        ({"esi_wrong": ["strange"]}, "esi_wrong"),
         ([], "object"),
     ],
 )
@@ -81,9 +85,57 @@ async def test_latency_holds_back_one_upstream_only(start: Start, switch: str, p
 
 
 def test_command_has_an_option_for_each_switch() -> None:
-    options = set(inspect.signature(standin).parameters)
-    assert options >= set(Faults.__struct_fields__) - {"unknown_ids"}
-    assert "unknown_id" in options
+    assert set(inspect.signature(standin).parameters) >= set(Faults.__struct_fields__)
+
+
+async def test_switches_set_for_a_while_stand_as_before_afterwards(
+    start: Start, clock: Clock
+) -> None:
+    client = await start(faults={"esi_latency_ms": 5})
+    changes = {"r2z2_status": 503, "esi_latency_ms": 9}
+    answer = await client.ask("PUT", "/standin/faults?from_s=10&for_s=20", json=changes)
+    assert answer.status == 200
+    seen = []
+    for moved_s in (0, 9, 10, 29, 30):
+        clock.now_s = NOON + moved_s
+        faults = await client.json("/standin/faults")
+        seen.append((faults["r2z2_status"], faults["esi_latency_ms"]))
+    assert seen == [(None, 5), (None, 5), (503, 9), (503, 9), (None, 5)]
+
+
+async def test_reset_closes_windows(start: Start) -> None:
+    client = await start(windows=(Window({"r2z2_status": 503}, for_s=20),))
+    assert (await client.json("/standin/faults"))["r2z2_status"] == 503
+    await client.ask("DELETE", "/standin/faults")
+    assert (await client.json("/standin/faults"))["r2z2_status"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "changes", "said"),
+    [
+        ("for_s=x", {}, "for_s"),
+        ("for_s=1&until_s=3", {}, "until_s"),
+        ("for_s=1", {"hole_rate": 0.1}, "hole_rate"),
+        ("for_s=1", {"esi_fail_next": 1}, "esi_fail_next"),
+        ("for_s=1", {"esi_wrong": ["strange"]}, "esi_wrong"),
+    ],
+)
+async def test_wrong_window_is_refused(
+    start: Start, query: str, changes: dict[str, Any], said: str
+) -> None:
+    client = await start()
+    answer = await client.ask("PUT", f"/standin/faults?{query}", json=changes)
+    assert answer.status == 400
+    assert said in answer.json()["error"]
+
+
+async def test_tables_and_lists_stay_when_another_switch_is_set(start: Start) -> None:
+    client = await start()
+    await client.switch(esi_killmail_status={"5": 403}, absent=[{"first": 3, "count": 2}])
+    await client.switch(esi_latency_ms=1)
+    faults = await client.json("/standin/faults")
+    assert faults["esi_killmail_status"] == {"5": 403}
+    assert faults["absent"] == [{"first": 3, "count": 2, "late_s": None}]
 
 
 async def test_stats_count_by_upstream_endpoint_and_status(start: Start) -> None:

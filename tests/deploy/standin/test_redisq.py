@@ -1,6 +1,9 @@
 import asyncio
 from typing import Any
 
+import msgspec
+import pytest
+
 from tests.deploy.standin.conftest import NOON, Client, Clock, Start
 
 
@@ -137,3 +140,51 @@ async def test_sunset_and_outage_answer_as_the_retired_service_did(start: Start)
 async def test_holes_and_placeholders_never_reach_a_queue(start: Start) -> None:
     client = await start(faults={"hole_rate": 0.3, "null_rate": 0.3, "shuffle": 5})
     assert await drain(client) == await client.json("/standin/killmails")
+
+
+@pytest.mark.parametrize(("kind", "status"), [("429", 429), ("503", 503), ("cut", 200)])
+async def test_object_fails_so_often_and_then_never_again(
+    start: Start, kind: str, status: int
+) -> None:
+    faults = {"redisq_object_wrong": (kind,), "redisq_object_wrong_first": 2}
+    client = await start(faults=faults)
+    location = (await client.get("/listen.php?queueID=q")).headers["Location"]
+    for _ in range(2):
+        answer = await client.get(location)
+        assert answer.status == status
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(answer.body)
+    assert (await client.json(location))["package"]["killID"]
+
+
+async def test_object_with_bytes_that_are_no_text(start: Start) -> None:
+    client = await start(faults={"redisq_object_wrong": ("utf8",)})
+    location = (await client.get("/listen.php?queueID=q")).headers["Location"]
+    with pytest.raises(UnicodeDecodeError):
+        (await client.get(location)).body.decode()
+    assert (await client.json(location))["package"]["killID"]
+
+
+async def test_queue_is_served_under_redisq_too(start: Start) -> None:
+    client = await start()
+    redirect = await client.get("/redisq?queueID=q")
+    first = await client.json(redirect.headers["Location"])
+    assert first["package"]["killID"] == (await client.json("/standin/killmails"))[0]
+    second = await poll(client)
+    assert second["killID"] == (await client.json("/standin/killmails"))[1]
+
+
+async def test_evekill_answers_at_once_with_a_body_of_its_own(start: Start) -> None:
+    client = await start(synthetic=1, faults={"redisq_evekill": True})
+    package = (await client.json("/redisq?queueID=q&ttw=1"))["package"]
+    played = client.standin.dataset.killmails[0]
+    right, given = msgspec.json.decode(played.body), package["killmail"]
+    assert given["killmail_time"] == right["killmail_time"].replace("Z", ".000Z")
+    assert "items" not in given["victim"]
+    assert given["victim"]["faction_id"] == right["victim"].get("faction_id", 0)
+    assert len(given["attackers"]) == len(right["attackers"])
+    for ours, theirs in zip(right["attackers"], given["attackers"], strict=True):
+        assert theirs["weapon_type_id"] == ours.get("weapon_type_id", 0)
+        assert theirs["character_id"] == ours.get("character_id", 0)
+    assert package["zkb"]["hash"] == played.killmail_hash
+    assert await client.json("/redisq?queueID=q&ttw=1") == {"package": None}

@@ -1,0 +1,71 @@
+"""What files and packages hold when their maker errs: hash, body and zkb, each wrong in its way."""
+
+import hashlib
+from random import Random
+from typing import Final, NamedTuple
+
+import msgspec
+
+from deploy.standin.faults import Faults, Fraction, WrongHash
+from deploy.standin.killmails import UpstreamKillmail
+
+_BODIES: Final[dict[str, bytes | None]] = {
+    "null": b"null",
+    "list": b"[]",
+    "object": b"{}",
+    "text": b'""',
+    "absent": None,
+}
+
+
+class Parts(NamedTuple):
+    """The parts of a file or package, each as JSON; `applied` names the faults in them."""
+
+    hash: bytes
+    body: bytes | None
+    """None leaves the key out."""
+    zkb: bytes
+    applied: tuple[str, ...]
+
+
+def parts_of(killmail: UpstreamKillmail, zkb: bytes, faults: Faults, seed: str) -> Parts:
+    """Give the parts of one number's file under these faults; the same seed gives the same.
+
+    Args:
+        killmail: what the number holds.
+        zkb: its block as of now.
+        faults: the switches.
+        seed: names the run and the number.
+    """
+    hash_ = b'"%b"' % killmail.killmail_hash.encode()
+    body: bytes | None = killmail.body
+    applied = []
+    if faults.hash_wrong and occurs("hash_wrong", faults.hash_wrong_rate, seed):
+        wrong = _wrong_hash(Random(f"hash {seed}").choice(faults.hash_wrong), killmail)
+        zkb = zkb.replace(b'"hash":' + hash_, b'"hash":' + wrong, 1)
+        hash_ = wrong
+        applied.append("hash_wrong")
+    if faults.body_wrong and occurs("body_wrong", faults.body_wrong_rate, seed):
+        body = _BODIES[Random(f"body {seed}").choice(faults.body_wrong)]
+        applied.append("body_wrong")
+    if occurs("zkb_list", faults.zkb_list_rate, seed):
+        zkb = b"[]"
+        applied.append("zkb_list")
+    return Parts(hash_, body, zkb, tuple(applied))
+
+
+def occurs(fault: str, rate: Fraction, seed: str) -> bool:
+    """Decide whether a fault hits; the same seed decides the same, and a higher rate adds hits."""
+    return rate > 0 and Random(f"{fault} {seed}").random() < rate
+
+
+def _wrong_hash(kind: WrongHash, killmail: UpstreamKillmail) -> bytes:
+    right = killmail.killmail_hash
+    wrong = {
+        "space": right + " ",
+        "upper": right.upper(),
+        "empty": "",
+        "null": None,
+        "wrong": hashlib.sha1(right.encode(), usedforsecurity=False).hexdigest(),
+    }
+    return msgspec.json.encode(wrong[kind])
