@@ -18,9 +18,10 @@ CREATE TABLE killmails (
     attacker_count         BIGINT NOT NULL,
     zkb                    JSONB,            -- labels, values, points; absent when ESI was the source
     body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame
-    as_of                  TIMESTAMPTZ NOT NULL -- the upstream's time of this version; a later one wins
+    body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
+    zkb_as_of              TIMESTAMPTZ       -- the same of zkb
 );
-CREATE INDEX killmails_newest ON killmails (killmail_time DESC, killmail_id DESC);
+CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
 
 -- One attacker of one killmail, in ESI's order.
 CREATE TABLE attackers (
@@ -38,20 +39,24 @@ CREATE TABLE attackers (
     PRIMARY KEY (killmail_id, ordinal)
 );
 
--- One place in the feed: gapless, in commit order, the cursor of every door.
+-- One entry of the feed: gapless, in commit order, never changed; the cursor of every client.
 CREATE TABLE feed (
     sequence     BIGINT PRIMARY KEY,
     killmail_id  BIGINT NOT NULL,
     kind         TEXT NOT NULL,              -- added | updated
-    stored_at    TIMESTAMPTZ NOT NULL,
-    told_at      TIMESTAMPTZ                 -- null: the sweep still has to tell it
+    stored_at    TIMESTAMPTZ NOT NULL
 );
-CREATE INDEX feed_untold ON feed (sequence) WHERE told_at IS NULL;
+
+-- Entries of the feed that topic and channel may not have yet: publishing deletes the row.
+CREATE TABLE unpublished (
+    sequence  BIGINT PRIMARY KEY
+);
 
 -- The one row that numbers the feed: lock and counter in one, updated last before a commit.
 CREATE TABLE feed_counter (
     "only"         BIGINT PRIMARY KEY,
-    last_sequence  BIGINT NOT NULL
+    last_sequence  BIGINT NOT NULL,
+    feed_id        TEXT NOT NULL             -- random, made with the database: tells two feeds apart
 );
 
 -- Names by id, as ESI gave them; a null name is an id that ESI doesn't know.
@@ -64,25 +69,44 @@ CREATE TABLE names (
 
 -- How far each source was read; committed together with the ledger.
 CREATE TABLE cursors (
-    source      TEXT PRIMARY KEY,            -- kind and host: r2z2:HOST, redisq:HOST/QUEUE
-    position    BIGINT NOT NULL,
-    updated_at  TIMESTAMPTZ NOT NULL
+    source         TEXT PRIMARY KEY,         -- kind and host: r2z2:HOST, redisq:HOST/QUEUE
+    position       BIGINT,                   -- null: nothing was read yet
+    updated_at     TIMESTAMPTZ NOT NULL,     -- when `position` changed last
+    tip            BIGINT,                   -- the newest position that the upstream is known to have
+    checked_at     TIMESTAMPTZ,              -- when the upstream answered last
+    fencing_token  BIGINT NOT NULL DEFAULT 0 -- of the process that polls: writes with an older one are refused
 );
 
--- Places of a source that were read and aren't durable yet. Storing a killmail deletes its row in
--- the same transaction; what stays too long is read again (or sent again, where the row holds it).
+-- Positions of a source that were read, or should have been, and aren't durable yet. Storing or
+-- rejecting a killmail deletes its row in the same transaction; what stays is tried again.
 CREATE TABLE ledger (
-    source       TEXT NOT NULL,
-    position     BIGINT NOT NULL,
-    reference    BYTEA,                      -- kept where the upstream gives it only once
-    received_at  TIMESTAMPTZ NOT NULL,
+    source         TEXT NOT NULL,
+    position       BIGINT NOT NULL,
+    reference      BYTEA,                    -- kept where the upstream gives it only once
+    received_at    TIMESTAMPTZ NOT NULL,
+    kind           TEXT NOT NULL,            -- received | hole | object
+    killmail_id    BIGINT,                   -- known of what was received
+    killmail_hash  TEXT,
+    object_id      TEXT,                     -- RedisQ's object that is still to be fetched
+    tries          BIGINT NOT NULL DEFAULT 0,
+    next_try_at    TIMESTAMPTZ NOT NULL,     -- when it is read or sent again
     PRIMARY KEY (source, position)
+);
+
+-- Positions that were passed over for good, for an import of history to fill.
+CREATE TABLE gaps (
+    source          TEXT NOT NULL,
+    first_position  BIGINT NOT NULL,
+    last_position   BIGINT NOT NULL,
+    reason          TEXT NOT NULL,           -- absent | expired
+    recorded_at     TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (source, first_position)
 );
 
 -- What was refused, whole, with the reason.
 CREATE TABLE rejected (
-    digest       TEXT PRIMARY KEY,           -- SHA-256 of reason and letter: the same refusal once
+    digest       TEXT PRIMARY KEY,           -- SHA-256 of reason and rejection: the same refusal once
     reason       TEXT NOT NULL,
-    letter       BYTEA NOT NULL,
+    rejection    BYTEA NOT NULL,
     rejected_at  TIMESTAMPTZ NOT NULL
 );

@@ -30,7 +30,7 @@ from dramatiq.worker import Worker
 
 from actors.resources import open_resources
 from actors.shared.counts import counts
-from actors.shared.errors import Invalid, NotYet
+from actors.shared.errors import Invalid, RetryLater
 from actors.shared.metrics import ERRORS
 from actors.shared.settings import Settings, settings
 
@@ -106,7 +106,7 @@ class CountErrors(Middleware):
         exception: BaseException | None = None,
     ) -> None:
         """Count what is neither done nor put off."""
-        if exception is not None and not isinstance(exception, NotYet):
+        if exception is not None and not isinstance(exception, RetryLater):
             ERRORS.inc()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
@@ -120,12 +120,12 @@ def _on_actors_loop(coroutine: Any) -> None:
     thread.run_coroutine(coroutine)
 
 
-def again(tries: int, error: BaseException) -> bool:
+def unless_exhausted(tries: int, error: BaseException) -> bool:
     """Decide on a retry: always when the world wasn't ready, a bounded number when work broke."""
-    return isinstance(error, NotYet) or tries < MAX_TRIES
+    return isinstance(error, RetryLater) or tries < MAX_TRIES
 
 
-def never(tries: int, error: BaseException) -> bool:
+def no_retry(tries: int, error: BaseException) -> bool:
     """Decide against a retry: for work that a schedule asks for again."""
     return False
 
@@ -137,7 +137,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         HoldResources(settings),
         CountErrors(),
         ShutdownNotifications(),
-        Retries(retry_when=again, min_backoff=1_000, max_backoff=600_000),
+        Retries(retry_when=unless_exhausted, min_backoff=1_000, max_backoff=600_000),
     ]
     if settings.rabbitmq_url:
         return RabbitmqBroker(
@@ -155,7 +155,7 @@ dramatiq.set_broker(broker)
 
 
 def actor(**options: Any) -> Callable[[Callable[..., Any]], dramatiq.Actor[..., Any]]:
-    """Declare a unit of work. `Invalid` ends it for good, `NotYet` puts it off."""
+    """Declare a unit of work. `Invalid` ends it for good, `RetryLater` puts it off."""
     return dramatiq.actor(broker=broker, throws=Invalid, **options)
 
 

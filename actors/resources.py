@@ -11,9 +11,9 @@ from broadcaster import Broadcast
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.budget import open_budget
-from actors.esi import Esi
-from actors.namebook import NameBook
+from actors.esi.budget import open_budget
+from actors.esi.client import Esi
+from actors.names.cache import NameCache
 from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
@@ -35,7 +35,7 @@ class Resources:
     redis: Redis | None
     """None when there is no Redis: what it would share stays in this process."""
     esi: Esi
-    names: NameBook = field(default_factory=NameBook)
+    names: NameCache = field(default_factory=NameCache)
     """Names met so far."""
 
 

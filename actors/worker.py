@@ -1,10 +1,10 @@
 """All units of work, in the order a killmail meets them. `killstream actors` runs this module."""
 
 from actors.broker import broker
-from actors.fetch import fetch
-from actors.keep import keep
-from actors.names import resolve_names
-from actors.reject import reject
-from actors.tell import sweep
+from actors.killmails.fetch import fetch
+from actors.killmails.persist import persist
+from actors.killmails.publish import sweep
+from actors.killmails.reject import reject
+from actors.names.resolve import resolve_names
 
-__all__ = ["broker", "fetch", "keep", "reject", "resolve_names", "sweep"]
+__all__ = ["broker", "fetch", "persist", "reject", "resolve_names", "sweep"]

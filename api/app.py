@@ -14,7 +14,7 @@ from starlette.routing import Route, WebSocketRoute
 from actors.shared.errors import NotFound
 from actors.shared.settings import Settings
 from api.graphql import graphql_app
-from api.reads import DATABASE_AWAY
+from api.reads import DATABASE_UNAVAILABLE
 from api.rest import ROUTER
 from api.state import open_state
 
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> FastAPI:
     graphql = graphql_app()
     # Not mounted: a mount would answer POST /graphql with a redirect.
     app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
-    for error in (NotFound, RequestValidationError, HTTPException, *DATABASE_AWAY):
+    for error in (NotFound, RequestValidationError, HTTPException, *DATABASE_UNAVAILABLE):
         app.add_exception_handler(error, _answer)
     return app
 

@@ -1,11 +1,11 @@
-"""What a client is told when something goes wrong: a message, a code, nothing of our insides."""
+"""What a client gets when something goes wrong: a message, a code, nothing of our insides."""
 
 from typing import Any
 
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from api.reads import DATABASE_AWAY
+from api.reads import DATABASE_UNAVAILABLE
 from api.tail import TooSlow
 
 _log = structlog.get_logger()
@@ -38,7 +38,7 @@ def _code(error: GraphQLError) -> str:
         return str(error.extensions["code"])
     if isinstance(cause, TooSlow):
         return "TOO_SLOW"
-    if isinstance(cause, DATABASE_AWAY):
+    if isinstance(cause, DATABASE_UNAVAILABLE):
         return "UNAVAILABLE"
     if error.path is None:
         return "GRAPHQL_VALIDATION_FAILED"

@@ -7,19 +7,19 @@ from typing import Any
 from sqlalchemy import select
 
 from actors.shared.tables import FEED
-from api.reads import DATABASE_AWAY
+from api.reads import DATABASE_UNAVAILABLE
 from api.state import State
 
 
 async def health_of(state: State) -> dict[str, dict[str, Any]]:
     """Ask every part; each answers within some seconds."""
-    feed, reach = await asyncio.gather(_feed(state), state.events.reach())
+    feed, connectivity = await asyncio.gather(_feed(state), state.events.connectivity())
     return {
         "database": {"up": feed is not None},
         "events": {
-            "up": reach.publish and reach.subscribe,
-            "publish": reach.publish,
-            "subscribe": reach.subscribe,
+            "up": connectivity.publish and connectivity.subscribe,
+            "publish": connectivity.publish,
+            "subscribe": connectivity.subscribe,
         },
         "feed": {"up": state.tail.alive, "sentUpTo": state.tail.last, **(feed or {})},
     }
@@ -30,7 +30,7 @@ async def _feed(state: State) -> dict[str, Any] | None:
     try:
         async with asyncio.timeout(3):
             row = await state.database.fetch_one(newest)
-    except (*DATABASE_AWAY, TimeoutError):
+    except (*DATABASE_UNAVAILABLE, TimeoutError):
         return None
     if row is None:
         return {"lastSequence": 0, "ageSeconds": None}

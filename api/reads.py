@@ -16,10 +16,10 @@ from actors.shared.errors import Misconfigured
 from actors.shared.feed import Entry, entries_after, entry_of, names_of
 from actors.shared.killmail import entity_ids
 from actors.shared.settings import Settings, masked
-from actors.shared.tables import FEED, KILLMAILS, Utc
+from actors.shared.tables import FEED, KILLMAILS, UNPUBLISHED, Utc
 from api.view import View
 
-DATABASE_AWAY: Final = (
+DATABASE_UNAVAILABLE: Final = (
     OSError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -48,7 +48,7 @@ async def open_reads(settings: Settings) -> AsyncIterator[Database]:
     database = Database(settings.database_dsn, **options)
     try:
         await database.connect()
-    except DATABASE_AWAY as error:
+    except DATABASE_UNAVAILABLE as error:
         raise Misconfigured(f"no database at {masked(settings.database_dsn)}: {error}") from None
     try:
         yield database
@@ -56,11 +56,11 @@ async def open_reads(settings: Settings) -> AsyncIterator[Database]:
         await database.disconnect()
 
 
-class Place(NamedTuple):
-    """A place in the feed, without its killmail."""
+class FeedPosition(NamedTuple):
+    """A sequence of the feed, without its killmail."""
 
     sequence: int
-    told: bool
+    published: bool
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,17 @@ async def last_sequence(database: Database) -> int:
     return await database.fetch_val(select(func.max(FEED.c.sequence))) or 0
 
 
-async def places(database: Database, after: int, limit: int) -> list[Place]:
-    """Read which places follow a sequence, in order, and whether they were told."""
+async def positions(database: Database, after: int, limit: int) -> list[FeedPosition]:
+    """Read which places follow a sequence, in order, and whether they were published."""
     query = (
-        select(FEED.c.sequence, FEED.c.told_at)
+        select(FEED.c.sequence, UNPUBLISHED.c.sequence.label("unpublished"))
+        .outerjoin(UNPUBLISHED, UNPUBLISHED.c.sequence == FEED.c.sequence)
         .where(FEED.c.sequence > after)
         .order_by(FEED.c.sequence)
         .limit(limit)
     )
     rows = await database.fetch_all(query)
-    return [Place(row["sequence"], row["told_at"] is not None) for row in rows]
+    return [FeedPosition(row["sequence"], row["unpublished"] is None) for row in rows]
 
 
 async def feed_page(

@@ -55,12 +55,12 @@ async def health_redis(request: Request) -> dict[str, Any]:
     """The push channel's two ends."""
     state = _state(request)
     url = state.settings.redis_url
-    reach = await state.events.reach()
+    connectivity = await state.events.connectivity()
     return {
         "enabled": bool(url),
-        "publishClient": bool(url) and reach.publish,
-        "subscribeClient": bool(url) and reach.subscribe,
-        "connected": bool(url) and reach.publish and reach.subscribe,
+        "publishClient": bool(url) and connectivity.publish,
+        "subscribeClient": bool(url) and connectivity.subscribe,
+        "connected": bool(url) and connectivity.publish and connectivity.subscribe,
         "url": masked(url) if url else None,
         "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }

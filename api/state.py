@@ -11,7 +11,7 @@ from actors.shared.settings import Settings
 from api.reads import open_reads
 from api.tail import Tail, open_tail
 
-TELLING_S = 0.5
+PUBLISHING_S = 0.5
 """What telling takes at most beside the names' deadline."""
 
 
@@ -32,7 +32,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     Raises:
         Misconfigured: the database can't be reached.
     """
-    patience_s = settings.names_deadline_ms / 1000 + TELLING_S
+    patience_s = settings.names_deadline_ms / 1000 + PUBLISHING_S
     async with (
         open_reads(settings) as database,
         open_events(settings) as events,

@@ -58,17 +58,17 @@ class TooSlow(KillstreamError):
 
 @asynccontextmanager
 async def open_tail(
-    database: Database, events: Broadcast, untold_patience_s: float
+    database: Database, events: Broadcast, unpublished_patience_s: float
 ) -> AsyncIterator["Tail"]:
     """Follow the feed from its end on, for the length of the block.
 
     Args:
         database: Where the feed table is.
         events: Where the channel is.
-        untold_patience_s: How long an entry that is stored but not told yet may wait for its
-            names; then it is passed on with those that are known.
+        unpublished_patience_s: How long a stored entry may wait to be published with its names;
+            then it is passed on with the names that are known.
     """
-    tail = Tail(database, untold_patience_s, await reads.last_sequence(database))
+    tail = Tail(database, unpublished_patience_s, await reads.last_sequence(database))
     tail.start(events)
     try:
         yield tail
@@ -79,10 +79,10 @@ async def open_tail(
 class Tail:
     """The recent end of the feed: `last` is the highest sequence with nothing missing below."""
 
-    def __init__(self, database: Database, untold_patience_s: float, last: int) -> None:
+    def __init__(self, database: Database, unpublished_patience_s: float, last: int) -> None:
         self.last = last
         self._database = database
-        self._untold_patience_s = untold_patience_s
+        self._unpublished_patience_s = unpublished_patience_s
         self._ring: dict[int, View | None] = {}
         """By sequence, without gaps, up to `last`; None where the table has a hole."""
         self._ring_bytes = 0
@@ -92,8 +92,8 @@ class Tail:
         """The latest pages read, by the sequence behind which they start; all full."""
         self._paging = asyncio.Lock()
         self._messages = 0
-        self._untold_sequence = 0
-        self._untold_since_s = 0.0
+        self._unpublished_sequence = 0
+        self._unpublished_since_s = 0.0
         self._look = asyncio.Event()
         """Set when the table should be asked."""
         self._grown = asyncio.Event()
@@ -168,7 +168,7 @@ class Tail:
         while True:
             try:
                 return await reads.feed_page(self._database, after, PAGE, upto=upto)
-            except reads.DATABASE_AWAY as error:
+            except reads.DATABASE_UNAVAILABLE as error:
                 _log.warning("tail: the database is away", error=str(error))
                 await asyncio.sleep(QUIET_S)
 
@@ -189,7 +189,7 @@ class Tail:
                 continue
             try:
                 await self._fill()
-            except reads.DATABASE_AWAY as error:
+            except reads.DATABASE_UNAVAILABLE as error:
                 _log.warning("tail: the database is away", error=str(error))
                 await asyncio.sleep(QUIET_S)
             if self._early:
@@ -267,19 +267,19 @@ class Tail:
     async def _ready(self) -> int:
         """Find up to which sequence the table's entries may be taken.
 
-        Those that were told may: their message was lost, or is late. The others are on their way
-        and get their names just now, so they have a while; that also covers a teller that died.
+        Published ones may: their message was lost, or is late. The others are on their way and
+        get their names just now, so they have a while; that also covers a process that died.
         """
         limit = min(PAGE, min(self._early) - self.last - 1) if self._early else PAGE
-        behind = await reads.places(self._database, self.last, limit)
-        told = list(takewhile(lambda place: place.told, behind))
-        if told or not behind:
-            return told[-1].sequence if told else self.last
+        behind = await reads.positions(self._database, self.last, limit)
+        published = list(takewhile(lambda row: row.published, behind))
+        if published or not behind:
+            return published[-1].sequence if published else self.last
         now_s = asyncio.get_running_loop().time()
         first = behind[0].sequence
-        if self._untold_sequence != first:
-            self._untold_sequence, self._untold_since_s = first, now_s
-        patient = now_s - self._untold_since_s < self._untold_patience_s
+        if self._unpublished_sequence != first:
+            self._unpublished_sequence, self._unpublished_since_s = first, now_s
+        patient = now_s - self._unpublished_since_s < self._unpublished_patience_s
         return self.last if patient else first
 
     def _jump(self, sequence: int) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import func, select
 from actors.shared.counts import counts
 from actors.shared.database import open_database
 from actors.shared.settings import PREFIX, Settings
-from actors.shared.tables import FEED
+from actors.shared.tables import FEED, UNPUBLISHED
 from deploy.cli.process import console, run
 from deploy.cli.tail import Tail, gateway_url
 from deploy.embedded import run_embedded
@@ -40,7 +40,7 @@ class Verdict:
 
     received: int
     stored: int
-    told: int
+    published: int
     delivered: int
     lost: int
     doubled: int
@@ -128,16 +128,19 @@ async def _show(standin: Standin, seen: Counter[int]) -> None:
 async def _judge(
     configured: Settings, standin: Standin, seen: Counter[int], seconds: float
 ) -> Verdict:
-    stored = select(func.count(FEED.c.sequence), func.count(FEED.c.told_at)).where(
-        FEED.c.kind == "added"
+    stored = (
+        select(func.count(), func.count(UNPUBLISHED.c.sequence))
+        .select_from(FEED)
+        .outerjoin(UNPUBLISHED, UNPUBLISHED.c.sequence == FEED.c.sequence)
+        .where(FEED.c.kind == "added")
     )
     async with open_database(configured) as database, database.connect() as connection:
-        entered, told = (await connection.execute(stored)).one()
+        entered, unpublished = (await connection.execute(stored)).one()
     played = _played(standin)
     return Verdict(
         received=int(counts()["received"]),
         stored=entered,
-        told=told,
+        published=entered - unpublished,
         delivered=len(seen),
         lost=len(played - seen.keys()),
         doubled=seen.total() - len(seen),

@@ -32,7 +32,7 @@ async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
         from deploy.gateway import run_gateway
         from streams.worker import run_streams
 
-        await stack.enter_async_context(actors_inside())
+        await stack.enter_async_context(embedded_actors())
         async with asyncio.TaskGroup() as group:
             group.create_task(run_streams(configured, stop))
             group.create_task(run_gateway(configured, stop))
@@ -60,7 +60,7 @@ async def _raise_when_ended(event_log: Process | None) -> None:
 
 
 @asynccontextmanager
-async def actors_inside() -> AsyncIterator[None]:
+async def embedded_actors() -> AsyncIterator[None]:
     """Run the actors in threads of this process; they have an event loop of their own."""
     from dramatiq import Worker
     from dramatiq.middleware import MiddlewareError

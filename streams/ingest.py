@@ -1,8 +1,8 @@
 """Check references and hand them to the actors, a batch a message.
 
-Step 2 of a killmail's way. Takes `killmails.received`; gives `keep` (the body is there) or `fetch`
-(it isn't); what is no reference goes to `reject`. The offset moves on only when RabbitMQ has the
-batch, so nothing is lost on the way; after a crash some come twice, which the actors fold.
+Step 2 of a killmail's way. Takes `killmails.received`; gives `persist` (the body is there) or
+`fetch` (it isn't); what is no reference goes to `reject`. The offset moves on only when RabbitMQ
+has the batch, so nothing is lost on the way; after a crash some come twice, which the actors fold.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from faust.streams import Stream
 from faust.types import ChannelT, EventT, StreamT
 
 from actors.broker import MAX_PRIORITY, enqueue
-from actors.fetch import fetch
-from actors.keep import keep
-from actors.reject import reject
+from actors.killmails.fetch import fetch
+from actors.killmails.persist import persist
+from actors.killmails.reject import reject
 from actors.shared import topics
 from actors.shared.errors import Invalid, KillstreamError
-from actors.shared.letter import letter
 from actors.shared.reference import decode_reference
+from actors.shared.rejection import encode_rejection
 from streams.app import app
 
 BATCH_REFERENCES: Final = 200
@@ -73,21 +73,21 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
     """
     with_body: list[bytes] = []
     without_body: list[bytes] = []
-    letters: list[bytes] = []
+    rejections: list[bytes] = []
     for value in values:
         try:
             reference = decode_reference(value)
         except Invalid as error:
-            letters.append(letter(str(error), value))
+            rejections.append(encode_rejection(str(error), value))
         else:
             (with_body if reference.body else without_body).append(value)
-    if letters:
-        await enqueue(reject, letters)
+    if rejections:
+        await enqueue(reject, rejections)
     if with_body:
-        await enqueue(keep, with_body, priority=MAX_PRIORITY)
+        await enqueue(persist, with_body, priority=MAX_PRIORITY)
     if without_body:
         await enqueue(fetch, without_body, priority=MAX_PRIORITY)
-    return len(letters), len(values) - len(letters)
+    return len(rejections), len(values) - len(rejections)
 
 
 async def _batch(stream: StreamT[bytes], first: EventT[bytes]) -> list[EventT[bytes]]:

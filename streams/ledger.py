@@ -13,13 +13,13 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.shared.ack import ack
 from actors.shared.rows import insert_missing
-from actors.shared.settle import settle
 from actors.shared.tables import CURSORS, LEDGER
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LedgerEntry:
     """A place that isn't durable; `reference` where the upstream gives it only once."""
 
     position: int
@@ -35,17 +35,18 @@ async def read_cursor(database: AsyncEngine, source: str) -> int | None:
         return position
 
 
-async def note(
+async def record(
     database: AsyncEngine,
     source: str,
     cursor: int,
     places: Mapping[int, bytes | None],
-    settled: Iterable[int] = (),
+    acked: Iterable[int] = (),
 ) -> None:
     """Write down what was read and how far, in one transaction. Idempotent.
 
     A place that is noted already stays as it is.
     """
+    now = datetime.now(UTC)
     async with database.begin() as connection:
         if places:
             positions = sorted(places)
@@ -56,16 +57,18 @@ async def note(
                     "source": [source] * len(positions),
                     "position": positions,
                     "reference": [places[position] for position in positions],
-                    "received_at": [datetime.now(UTC)] * len(positions),
+                    "kind": ["received"] * len(positions),
+                    "received_at": [now] * len(positions),
+                    "next_try_at": [now] * len(positions),
                 },
             )
-        await settle(connection, [(source, position) for position in settled])
+        await ack(connection, [(source, position) for position in acked])
         await _set_cursor(connection, source, cursor)
 
 
-async def pending(
+async def overdue(
     database: AsyncEngine, source: str, *, before: datetime, after: int, limit: int
-) -> list[Place]:
+) -> list[LedgerEntry]:
     """List places that were received before a time and aren't durable yet.
 
     By position, from behind `after`, at most `limit`.
@@ -77,7 +80,7 @@ async def pending(
         .limit(limit)
     )
     async with database.connect() as connection:
-        return [Place(*row) for row in await connection.execute(query)]
+        return [LedgerEntry(*row) for row in await connection.execute(query)]
 
 
 async def low_water(database: AsyncEngine, source: str) -> int | None:

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
 from redis.exceptions import LockError, RedisError
 
-from streams.ending import end
+from streams.cancellation import cancel_and_wait
 
 log: Final = structlog.get_logger()
 
@@ -76,7 +76,7 @@ async def _work_while_renewing(
     try:
         await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        await end(working, renewing)
+        await cancel_and_wait(working, renewing)
     if not working.cancelled():
         working.result()
         return

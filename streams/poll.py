@@ -24,8 +24,8 @@ from actors.shared.errors import Invalid
 from actors.shared.metrics import RECEIVED
 from actors.shared.reference import Reference, decode_reference, encode_reference
 from actors.shared.settings import Settings
-from streams.ending import end
-from streams.ledger import Place, note, pending, read_cursor
+from streams.cancellation import cancel_and_wait
+from streams.ledger import LedgerEntry, overdue, read_cursor, record
 from streams.lock import Lease, LockLost, run_alone
 from streams.sources.r2z2 import open_r2z2, r2z2_name
 from streams.sources.redisq import open_redisq, redisq_name
@@ -194,7 +194,7 @@ class _Poller:
             await self._drain(reading, passing)
         finally:
             self._counts.polling = False
-            await end(*tasks)
+            await cancel_and_wait(*tasks)
         for task in tasks:
             if not task.cancelled() and (error := task.exception()):
                 raise error
@@ -212,7 +212,7 @@ class _Poller:
             log.warning("poll.left_in_ledger", source=self._source.name)
 
     async def _read(self, stop: asyncio.Event) -> None:
-        cursor = await insist(
+        cursor = await retry_until_available(
             "the database", lambda: read_cursor(self._database, self._source.name)
         )
         log.info("poll.reads", source=self._source.name, cursor=cursor)
@@ -235,7 +235,7 @@ class _Poller:
                 batch.append(self._fetched.get_nowait())
             ended = None in batch
             steps = [step for step in batch if step is not None]
-            await self._note(steps)
+            await self._record(steps)
             for _ in batch:
                 self._fetched.task_done()
             await self._send_all(
@@ -244,26 +244,28 @@ class _Poller:
             )
             self._counts.passed.update(step.passed for step in steps if step.passed)
 
-    async def _note(self, steps: Sequence[Step]) -> None:
+    async def _record(self, steps: Sequence[Step]) -> None:
         if not steps:
             return
         places: dict[int, bytes | None] = {}
         for step in steps:
-            places.update(dict.fromkeys(step.owed))
+            places.update(dict.fromkeys(step.pending))
             for reference in step.references:
                 whole = encode_reference(reference) if self._source.gives_once else None
                 places[reference.position] = whole
             for refused in step.refused:
                 places[refused.position] = refused.value if self._source.gives_once else None
-        settled = [position for step in steps for position in step.settled]
+        acked = [position for step in steps for position in step.acked]
         name, cursor = self._source.name, steps[-1].cursor
-        await insist("the database", lambda: note(self._database, name, cursor, places, settled))
+        await retry_until_available(
+            "the database", lambda: record(self._database, name, cursor, places, acked)
+        )
 
     async def _send_all(self, references: list[Reference], refused: list[Refused]) -> None:
         if references:
-            await insist("the event log", lambda: self._send(references))
+            await retry_until_available("the event log", lambda: self._send(references))
         if refused:
-            await insist("the event log", lambda: self._refuse(refused))
+            await retry_until_available("the event log", lambda: self._refuse(refused))
         RECEIVED.labels(source=self._source.name).inc(len(references))
         self._counts.received += len(references)
         self._counts.refused += len(refused)
@@ -286,14 +288,14 @@ class _Poller:
             after = places[-1].position
             recalled += len(places)
             self._counts.recalled += len(places)
-            await self._send_all(*self._kept_of(places))
+            await self._send_all(*self._recorded_of(places))
             await self._source.recall(p.position for p in places if p.reference is None)
         return recalled
 
-    async def _overdue(self, before: datetime, after: int) -> list[Place]:
-        return await insist(
+    async def _overdue(self, before: datetime, after: int) -> list[LedgerEntry]:
+        return await retry_until_available(
             "the database",
-            lambda: pending(
+            lambda: overdue(
                 self._database,
                 self._source.name,
                 before=before,
@@ -302,7 +304,7 @@ class _Poller:
             ),
         )
 
-    def _kept_of(self, places: Sequence[Place]) -> tuple[list[Reference], list[Refused]]:
+    def _recorded_of(self, places: Sequence[LedgerEntry]) -> tuple[list[Reference], list[Refused]]:
         """Take out what the ledger holds whole."""
         references, refused = [], []
         for place in places:
@@ -317,7 +319,7 @@ class _Poller:
         return references, refused
 
 
-async def insist(what: str, act: Callable[[], Awaitable[T]]) -> T:
+async def retry_until_available(what: str, act: Callable[[], Awaitable[T]]) -> T:
     """Do something until it works; say once what is waited for, and when it is back."""
     delay_s, waiting = 0.2, False
     while True:

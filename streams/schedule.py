@@ -1,11 +1,11 @@
 """What has to happen from time to time, once for all processes: by the group's leader."""
 
 from actors.broker import enqueue
-from actors.tell import sweep
+from actors.killmails.publish import sweep
 from streams.app import app
 
 
 @app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
-async def sweep_untold() -> None:
-    """Have the entries told that a crash left untold."""
+async def sweep_unpublished() -> None:
+    """Have the entries published that a crash left unpublished."""
     await enqueue(sweep)

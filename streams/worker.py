@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import streams.schedule  # the timers register themselves
 from actors.broker import enqueue
-from actors.reject import reject
+from actors.killmails.reject import reject
 from actors.shared.database import check_schema, open_database
-from actors.shared.letter import letter
 from actors.shared.reference import Reference, encode_reference
+from actors.shared.rejection import encode_rejection
 from actors.shared.settings import Settings
 from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
@@ -46,10 +46,11 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.gather(*sent)
 
         async def refuse(refused: Sequence[Refused]) -> None:
-            letters = [
-                letter(r.reason, r.value, source=r.source, position=r.position) for r in refused
+            rejections = [
+                encode_rejection(r.reason, r.value, source=r.source, position=r.position)
+                for r in refused
             ]
-            await enqueue(reject, letters)
+            await enqueue(reject, rejections)
 
         async with asyncio.TaskGroup() as group:
             group.create_task(poll(settings, database, send, refuse, stop))

@@ -11,12 +11,12 @@ import typer
 
 from actors.broker import DATABASE_QUEUE, ESI_QUEUE
 from actors.shared.feed import Entry
-from actors.shared.letter import Letter
 from actors.shared.reference import Reference
+from actors.shared.rejection import Rejection
 from actors.shared.settings import NOT_SETTINGS, PREFIX, Settings
 from actors.shared.topics import DAY_MS, TOPICS
 from deploy.cli import app
-from deploy.cli.look import GROUP
+from deploy.cli.inspect import GROUP
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
@@ -100,7 +100,7 @@ def test_topics_are_listed_with_partitions_and_retention() -> None:
 def test_shapes_are_those_of_the_messages() -> None:
     shapes = [msgspec.json.decode(block) for block in blocks(ENGINEERS, "json")]
     assert [set(shape) for shape in shapes] == [
-        set(struct.__struct_fields__) for struct in (Entry, Reference, Letter)
+        set(struct.__struct_fields__) for struct in (Entry, Reference, Rejection)
     ]
     assert {shape["v"] for shape in shapes} == {1}
 

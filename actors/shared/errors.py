@@ -11,7 +11,7 @@ class Invalid(KillstreamError):
     """The data is wrong and will stay wrong: never retry."""
 
 
-class NotYet(KillstreamError, Retry):
+class RetryLater(KillstreamError, Retry):
     """The world isn't ready: try again after `delay_ms`. Not an error in the logs."""
 
     def __init__(self, message: str, *, delay_ms: int) -> None:

@@ -21,9 +21,9 @@ REJECTED: Final = Counter(
     "killstream_killmails_rejected",
     "Killmails refused and kept aside. Rises: an upstream changed its format; read the reasons.",
 )
-TOLD: Final = Counter(
-    "killstream_killmails_told",
-    "Feed entries told to topic and channel. Falls behind stored: Kafka or Redis is away.",
+PUBLISHED: Final = Counter(
+    "killstream_killmails_published",
+    "Feed entries published to topic and channel. Falls behind stored: Kafka or Redis is away.",
 )
 DELIVERIES: Final = Counter(
     "killstream_deliveries",

@@ -25,7 +25,7 @@ class Reference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     source: Source
     """Which feed, with its host: the name under which the position is kept."""
     position: Int64
-    """Place in that feed; what the ledger is settled by."""
+    """Place in that feed; what the ledger is acked by."""
     as_of: UnixSeconds
     """Unix seconds of this version of the data; a later one wins."""
     killmail_id: Id

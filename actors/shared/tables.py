@@ -4,7 +4,7 @@ A test keeps this file, `schema.sql` and the migrations equal.
 """
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -42,13 +42,14 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 """JSONB on PostgreSQL, JSON text on SQLite."""
 
 
+_DEFAULT_0: Final = {"server_default": text("0")}
+
+
 class KillmailRow(SQLModel, table=True):
     """One killmail: what it is found by, zKillboard's block, and ESI's body exactly as it came."""
 
     __tablename__ = "killmails"
-    __table_args__ = (
-        Index("killmails_newest", text("killmail_time DESC"), text("killmail_id DESC")),
-    )
+    __table_args__ = (Index("killmails_newest", "killmail_time", "killmail_id"),)
 
     killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
     killmail_hash: str = Field(sa_type=Text)
@@ -65,7 +66,8 @@ class KillmailRow(SQLModel, table=True):
     attacker_count: int = Field(sa_type=BigInteger)
     zkb: dict[str, Any] | None = Field(default=None, sa_type=Json)
     body: bytes = Field(sa_type=LargeBinary)
-    as_of: datetime = Field(sa_type=Utc)
+    body_as_of: datetime = Field(sa_type=Utc)
+    zkb_as_of: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class AttackerRow(SQLModel, table=True):
@@ -90,20 +92,19 @@ class FeedRow(SQLModel, table=True):
     """One place in the feed: gapless, in commit order, the cursor of every door."""
 
     __tablename__ = "feed"
-    __table_args__ = (
-        Index(
-            "feed_untold",
-            "sequence",
-            postgresql_where=text("told_at IS NULL"),
-            sqlite_where=text("told_at IS NULL"),
-        ),
-    )
 
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
     killmail_id: int = Field(sa_type=BigInteger)
     kind: str = Field(sa_type=Text)
     stored_at: datetime = Field(sa_type=Utc)
-    told_at: datetime | None = Field(default=None, sa_type=Utc)
+
+
+class UnpublishedRow(SQLModel, table=True):
+    """An entry of the feed that topic and channel may not have yet."""
+
+    __tablename__ = "unpublished"
+
+    sequence: int = Field(primary_key=True, sa_type=BigInteger)
 
 
 class FeedCounterRow(SQLModel, table=True):
@@ -113,6 +114,7 @@ class FeedCounterRow(SQLModel, table=True):
 
     only: int = Field(default=1, primary_key=True, sa_type=BigInteger)
     last_sequence: int = Field(sa_type=BigInteger)
+    feed_id: str = Field(sa_type=Text)
 
 
 class NameRow(SQLModel, table=True):
@@ -127,17 +129,20 @@ class NameRow(SQLModel, table=True):
 
 
 class CursorRow(SQLModel, table=True):
-    """How far a source was read."""
+    """How far a source was read, and what is known of its newest position."""
 
     __tablename__ = "cursors"
 
     source: str = Field(primary_key=True, sa_type=Text)
-    position: int = Field(sa_type=BigInteger)
+    position: int | None = Field(default=None, sa_type=BigInteger)
     updated_at: datetime = Field(sa_type=Utc)
+    tip: int | None = Field(default=None, sa_type=BigInteger)
+    checked_at: datetime | None = Field(default=None, sa_type=Utc)
+    fencing_token: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
 
 
 class LedgerRow(SQLModel, table=True):
-    """A place of a source that was read and isn't durable yet."""
+    """A position of a source that was read, or should have been, and isn't durable yet."""
 
     __tablename__ = "ledger"
 
@@ -145,6 +150,24 @@ class LedgerRow(SQLModel, table=True):
     position: int = Field(primary_key=True, sa_type=BigInteger)
     reference: bytes | None = Field(default=None, sa_type=LargeBinary)
     received_at: datetime = Field(sa_type=Utc)
+    kind: str = Field(sa_type=Text)
+    killmail_id: int | None = Field(default=None, sa_type=BigInteger)
+    killmail_hash: str | None = Field(default=None, sa_type=Text)
+    object_id: str | None = Field(default=None, sa_type=Text)
+    tries: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
+    next_try_at: datetime = Field(sa_type=Utc)
+
+
+class GapRow(SQLModel, table=True):
+    """Positions of a source that were passed over for good, for an import of history to fill."""
+
+    __tablename__ = "gaps"
+
+    source: str = Field(primary_key=True, sa_type=Text)
+    first_position: int = Field(primary_key=True, sa_type=BigInteger)
+    last_position: int = Field(sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+    recorded_at: datetime = Field(sa_type=Utc)
 
 
 class RejectedRow(SQLModel, table=True):
@@ -154,7 +177,7 @@ class RejectedRow(SQLModel, table=True):
 
     digest: str = Field(primary_key=True, sa_type=Text)
     reason: str = Field(sa_type=Text)
-    letter: bytes = Field(sa_type=LargeBinary)
+    rejection: bytes = Field(sa_type=LargeBinary)
     rejected_at: datetime = Field(sa_type=Utc)
 
 
@@ -162,8 +185,10 @@ METADATA = SQLModel.metadata
 KILLMAILS = METADATA.tables["killmails"]
 ATTACKERS = METADATA.tables["attackers"]
 FEED = METADATA.tables["feed"]
+UNPUBLISHED = METADATA.tables["unpublished"]
 FEED_COUNTER = METADATA.tables["feed_counter"]
 NAMES = METADATA.tables["names"]
 CURSORS = METADATA.tables["cursors"]
 LEDGER = METADATA.tables["ledger"]
+GAPS = METADATA.tables["gaps"]
 REJECTED = METADATA.tables["rejected"]

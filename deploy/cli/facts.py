@@ -5,13 +5,13 @@ from datetime import datetime
 import msgspec
 
 
-class Away(msgspec.Struct, frozen=True, tag_field="state", tag="away"):
+class Unreachable(msgspec.Struct, frozen=True, tag_field="state", tag="unreachable"):
     """A server that the settings name and that can't be used."""
 
     reason: str
 
 
-class Inside(msgspec.Struct, frozen=True, tag_field="state", tag="inside"):
+class Embedded(msgspec.Struct, frozen=True, tag_field="state", tag="embedded"):
     """No server is named."""
 
 
@@ -36,7 +36,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     killmails: int
     last_sequence: int
     last_stored_age_s: float | None
-    untold: int
+    unpublished: int
     rejected: int
     latest_rejected: list[Refusal]
     sources: list[Source]
@@ -85,7 +85,7 @@ class Facts(msgspec.Struct, frozen=True):
 
     ok: bool
     at: datetime
-    database: DatabaseFacts | Away
-    rabbitmq: RabbitmqFacts | Away | Inside
-    kafka: KafkaFacts | Away | Inside
-    redis: RedisFacts | Away | Inside
+    database: DatabaseFacts | Unreachable
+    rabbitmq: RabbitmqFacts | Unreachable | Embedded
+    kafka: KafkaFacts | Unreachable | Embedded
+    redis: RedisFacts | Unreachable | Embedded

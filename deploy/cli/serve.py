@@ -1,4 +1,4 @@
-"""The commands that run something until they are told to stop."""
+"""The commands that run something until they are asked to stop."""
 
 import asyncio
 import os

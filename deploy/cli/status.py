@@ -13,24 +13,24 @@ from rich.text import Text
 
 from actors.shared.settings import Settings
 from deploy.cli.facts import (
-    Away,
     DatabaseFacts,
+    Embedded,
     Facts,
-    Inside,
     KafkaFacts,
     QueueFacts,
     RabbitmqFacts,
     RedisFacts,
     TopicFacts,
+    Unreachable,
 )
 from deploy.cli.process import configure, servers
 
-Part = DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Away | Inside
+Part = DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | Embedded
 Row = tuple[str, str]
 
 PARTS: Final = ("database", "rabbitmq", "kafka", "redis")
-INSIDE: Final = "in the process of `killstream up`, not seen from here"
-_STYLES: Final = {"answers": "green", "away": "bold red", "inside": "dim"}
+EMBEDDED: Final = "in the process of `killstream up`, not seen from here"
+_STYLES: Final = {"answers": "green", "unreachable": "bold red", "embedded": "dim"}
 
 
 def status(
@@ -39,17 +39,17 @@ def status(
     """Show what is stored, what waits where, and which server is away.
 
     Asks the servers that the settings name: how many killmails are stored, how old the feed's last
-    entry is, what is untold or was rejected, how far each source is read, what waits in the queues
-    and on the topics. The exit code is 1 when a server is away.
+    entry is, what is unpublished or was rejected, how far each source is read, what waits in the
+    queues and on the topics. The exit code is 1 when a server is away.
 
     Example: killstream status --json | jq .database.last_stored_age_s
     """
-    from deploy.cli.look import look
+    from deploy.cli.inspect import inspect
 
     configured = configure()
     for library in ("aiokafka", "pika"):  # what they would log is in the answer
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
-    facts = asyncio.run(look(configured))
+    facts = asyncio.run(inspect(configured))
     if as_json:
         typer.echo(msgspec.json.encode(facts))
     else:
@@ -69,7 +69,7 @@ def table(facts: Facts, settings: Settings) -> Table:
         drawn.add_row(
             Text(name),
             Text(state, _STYLES[state]),
-            Text(INSIDE if isinstance(part, Inside) else places[name]),
+            Text(EMBEDDED if isinstance(part, Embedded) else places[name]),
         )
         for what, value in _rows(part):
             drawn.add_row("", Text(what), Text(value))
@@ -79,7 +79,7 @@ def table(facts: Facts, settings: Settings) -> Table:
 
 def _rows(part: Part) -> Iterator[Row]:
     match part:
-        case Away(reason):
+        case Unreachable(reason):
             yield "reason", reason
         case DatabaseFacts():
             yield from _database_rows(part)
@@ -96,7 +96,7 @@ def _rows(part: Part) -> Iterator[Row]:
 def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
     yield "killmails", _number(facts.killmails)
     yield "feed", f"sequence {facts.last_sequence}, stored {ago(facts.last_stored_age_s)}"
-    yield "untold", _number(facts.untold)
+    yield "unpublished", _number(facts.unpublished)
     yield "rejected", _number(facts.rejected)
     for refusal in facts.latest_rejected:
         yield "", f"{ago(refusal.age_s)}: {refusal.reason}"

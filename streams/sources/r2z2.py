@@ -2,7 +2,7 @@
 
 The walk asks for number after number. A 404 behind the newest known number is a hole: passed at
 once, looked at again later. A 404 at the tip means "not yet": the same number again, and now and
-then a look whether the feed went on without it. Places without a readable answer are owed: the
+then a look whether the feed went on without it. Places without a readable answer are pending: the
 ledger holds them until they were read again.
 
 Source: zKillboard's API reference and `cron/9.queueSequences.php` (read 2026-11-21).
@@ -28,7 +28,7 @@ from streams.sources.decode import (
     decode_document,
     decode_sequence,
 )
-from streams.sources.step import KEPT_BYTES, Refused, Step
+from streams.sources.step import MAX_REJECTED_BYTES, Refused, Step
 from streams.sources.upstream import Answer, Judge, Trouble, Upstream, open_upstream
 from streams.sources.waits import Waits
 
@@ -59,7 +59,7 @@ class Look:
     due_s: float
     number: int
     tries: int = field(default=0, compare=False)
-    owed: bool = field(default=False, compare=False)
+    pending: bool = field(default=False, compare=False)
     """The ledger holds it."""
     walk: bool = field(default=False, compare=False)
     """The next number of the walk; else one behind the cursor."""
@@ -141,7 +141,7 @@ class R2z2:
         wanted = set(positions)
         self._recalled |= wanted
         for number in wanted:
-            heappush(self._later, Look(0.0, number, owed=True))
+            heappush(self._later, Look(0.0, number, pending=True))
         self._woken.set()
         while not self._recalled.isdisjoint(wanted):
             self._all_recalled.clear()
@@ -220,11 +220,11 @@ class R2z2:
         match outcome:
             case Found():
                 reference = outcome.reference(self.name, number, time.time())
-                owed = self._rewritten(number, outcome.updated)
-                return Step(self._cursor, references=(reference,), owed=owed)
+                pending = self._rewritten(number, outcome.updated)
+                return Step(self._cursor, references=(reference,), pending=pending)
             case Nothing():
-                settled = (number,) if look.owed else ()
-                return Step(self._cursor, settled=settled, passed="placeholder")
+                acked = (number,) if look.pending else ()
+                return Step(self._cursor, acked=acked, passed="placeholder")
             case Garbage(reason):
                 return self._refuse(number, reason, value)
 
@@ -240,10 +240,10 @@ class R2z2:
                     return None
                 self._next = look.number + 1
             self._advance(look)
-        return self._put_off(look) or self._refuse(look.number, garbage.reason, value)
+        return self._defer(look) or self._refuse(look.number, garbage.reason, value)
 
     def _refuse(self, number: int, reason: str, value: bytes) -> Step:
-        refused = Refused(self.name, number, reason, value[:KEPT_BYTES])
+        refused = Refused(self.name, number, reason, value[:MAX_REJECTED_BYTES])
         return Step(self._cursor, refused=(refused,))
 
     def _walk_again_from(self, number: int, delay_s: float) -> None:
@@ -255,7 +255,7 @@ class R2z2:
         """Have an older file read again that was rewritten since."""
         if updated is None or updated >= number:
             return ()
-        heappush(self._later, Look(0.0, updated, owed=True))
+        heappush(self._later, Look(0.0, updated, pending=True))
         return (updated,)
 
     def _advance(self, look: Look) -> None:
@@ -267,32 +267,32 @@ class R2z2:
             self._newest = look.number
             self._read_past_newest += 1
 
-    def _put_off(self, look: Look) -> Step | None:
+    def _defer(self, look: Look) -> Step | None:
         """Owe a place, to be read again later; None when it had its chances."""
         if look.tries >= len(self._waits.again_s):
             return None
         # While nothing is readable a try says nothing about the place.
         tries = look.tries + (self._unreadable_in_a_row < DOUBTED_AFTER)
-        self._look_later(look.number, self._waits.again_s[look.tries], tries, owed=True)
-        return Step(self._cursor, owed=() if look.owed else (look.number,), passed="put off")
+        self._look_later(look.number, self._waits.again_s[look.tries], tries, pending=True)
+        return Step(self._cursor, pending=() if look.pending else (look.number,), passed="put off")
 
-    def _look_later(self, number: int, delay_s: float, tries: int, *, owed: bool) -> None:
+    def _look_later(self, number: int, delay_s: float, tries: int, *, pending: bool) -> None:
         due_s = asyncio.get_running_loop().time() + delay_s
-        heappush(self._later, Look(due_s, number, tries, owed=owed))
+        heappush(self._later, Look(due_s, number, tries, pending=pending))
 
     async def _absent(self, look: Look) -> Step | None:
         number = look.number
         if look.walk:
             return await (self._not_yet if number > self._newest else self._hole)(look)
-        if look.owed:
-            return self._put_off(look) or self._given_up(number)
+        if look.pending:
+            return self._defer(look) or self._given_up(number)
         if look.tries < len(self._waits.late_s):
-            self._look_later(number, self._waits.late_s[look.tries], look.tries + 1, owed=False)
+            self._look_later(number, self._waits.late_s[look.tries], look.tries + 1, pending=False)
         return None
 
     def _given_up(self, number: int) -> Step:
         log.warning("r2z2.gone", source=self.name, position=number)
-        return Step(self._cursor, settled=(number,), passed="gone")
+        return Step(self._cursor, acked=(number,), passed="gone")
 
     async def _hole(self, look: Look) -> Step:
         self._cursor = look.number
@@ -300,7 +300,7 @@ class R2z2:
         if self._holes >= EXPIRED_AFTER:
             await self._jump()
             return Step(self._cursor, passed="expired")
-        self._look_later(look.number, self._waits.late_s[0], 1, owed=False)
+        self._look_later(look.number, self._waits.late_s[0], 1, pending=False)
         log.debug("r2z2.hole", source=self.name, position=look.number)
         return Step(self._cursor, passed="hole")
 
@@ -337,7 +337,7 @@ class R2z2:
             else:
                 low = middle + 1
         log.warning("r2z2.expired", source=self.name, first=first_missing, last=low - 1)
-        self._later = [look for look in self._later if look.owed or look.number < first_missing]
+        self._later = [look for look in self._later if look.pending or look.number < first_missing]
         heapify(self._later)
         self._start_at(low)
 

@@ -17,7 +17,7 @@ import structlog
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
 from streams.sources.decode import Found, Garbage, Nothing, decode_package
-from streams.sources.step import KEPT_BYTES, Refused, Step, UpstreamRetired
+from streams.sources.step import MAX_REJECTED_BYTES, Refused, Step, UpstreamRetired
 from streams.sources.upstream import Answer, Judge, Trouble, Upstream, open_upstream
 from streams.sources.waits import Waits
 
@@ -90,7 +90,7 @@ class Redisq:
                 reference = found.reference(self.name, position, time.time())
                 return Step(position, references=(reference,))
             case Garbage(reason):
-                refused = Refused(self.name, position, reason, value[:KEPT_BYTES])
+                refused = Refused(self.name, position, reason, value[:MAX_REJECTED_BYTES])
                 return Step(position, refused=(refused,))
             case Nothing():
                 return Step(cursor)

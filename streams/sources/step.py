@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from actors.shared.errors import KillstreamError
 from actors.shared.reference import Reference
 
-KEPT_BYTES: Final = 1024 * 1024
+MAX_REJECTED_BYTES: Final = 1024 * 1024
 """Most of a refused value that is kept; only what was refused for its size is longer."""
 
 
@@ -36,9 +36,9 @@ class Step:
     """The last place that was passed; reading goes on behind it."""
     references: tuple[Reference, ...] = ()
     refused: tuple[Refused, ...] = ()
-    owed: tuple[int, ...] = ()
+    pending: tuple[int, ...] = ()
     """Places the source will read again by itself; the ledger holds them meanwhile."""
-    settled: tuple[int, ...] = ()
+    acked: tuple[int, ...] = ()
     """Owed places that turned out to hold nothing."""
     passed: str = ""
     """Why a place gave nothing: hole, placeholder, expired, …"""
@@ -46,7 +46,7 @@ class Step:
     @property
     def quiet(self) -> bool:
         """Tell whether nothing happened; such steps let the reader stop in between."""
-        return not (self.references or self.refused or self.owed or self.settled or self.passed)
+        return not (self.references or self.refused or self.pending or self.acked or self.passed)
 
 
 class Source(Protocol):

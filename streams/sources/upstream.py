@@ -140,8 +140,8 @@ class Upstream:
 
     def _worked(self, began_s: float) -> None:
         if self._failures and began_s >= self._failed_s:
-            away_s = asyncio.get_running_loop().time() - self._since_s
-            log.info("upstream.back", url=self._base_url, away_s=round(away_s, 1))
+            down_s = asyncio.get_running_loop().time() - self._since_s
+            log.info("upstream.back", url=self._base_url, down_s=round(down_s, 1))
             self._failures = 0
 
 

@@ -1,4 +1,4 @@
-"""How units of work travel and end: done, never, not yet, or a dead letter."""
+"""How units of work travel and end: done, no_retry, not yet, or a dead letter."""
 
 import asyncio
 import queue
@@ -24,12 +24,12 @@ from actors.broker import (
     MessagePack,
     enqueue,
     make_broker,
-    never,
+    no_retry,
     pause_s,
 )
-from actors.shared.errors import Invalid, NotYet
+from actors.killmails.publish import sweep
+from actors.shared.errors import Invalid, RetryLater
 from actors.shared.settings import Settings
-from actors.tell import sweep
 from deploy.local import control
 from tests.support.processes import start_killstream
 from tests.support.servers import empty_servers, fresh_database
@@ -59,8 +59,8 @@ def test_the_pause_while_rabbitmq_is_away_stays_short_for_ever() -> None:
 
 
 def test_a_sweep_that_breaks_is_left_to_the_schedule() -> None:
-    assert sweep.options["retry_when"] is never
-    assert not never(0, RuntimeError())
+    assert sweep.options["retry_when"] is no_retry
+    assert not no_retry(0, RuntimeError())
 
 
 class Rig:
@@ -137,8 +137,8 @@ async def test_work_that_keeps_breaking_is_retried_and_then_a_dead_letter(
     before = errors()
     with rig.working():
         assert [await rig.next() for _ in range(3)] == [b"\xff\x00 body"] * 3
-        letter = await rig.dead_letter()
-    assert (letter.actor_name, letter.args) == ("breaks", (b"\xff\x00 body",))
+        rejection = await rig.dead_letter()
+    assert (rejection.actor_name, rejection.args) == ("breaks", (b"\xff\x00 body",))
     assert errors() - before == 3
     assert rig.done.empty()
 
@@ -151,8 +151,8 @@ async def test_invalid_data_is_a_dead_letter_at_once(rig: Rig) -> None:
 
     await enqueue(rig.actor(refuses), 1)
     with rig.working():
-        letter = await rig.dead_letter()
-    assert letter.args == (1,)
+        rejection = await rig.dead_letter()
+    assert rejection.args == (1,)
     assert [rig.done.get_nowait()] == [1]
     assert rig.done.empty()
 
@@ -168,7 +168,7 @@ async def test_what_has_to_wait_comes_again_and_is_no_error(
         number = next(tries)
         rig.done.put(number)
         if number < 2:
-            raise NotYet("the world isn't ready", delay_ms=10)
+            raise RetryLater("the world isn't ready", delay_ms=10)
 
     before = errors()
     await enqueue(rig.actor(waits))

@@ -11,14 +11,14 @@ import aiohttp
 import msgspec
 import uvicorn
 from broadcaster import Broadcast
-from sqlalchemy import update
+from sqlalchemy import delete
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import pack
 from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED, KILLMAILS, METADATA, NAMES
+from actors.shared.tables import FEED, KILLMAILS, METADATA, NAMES, UNPUBLISHED
 from api.app import create_app
 
 NAMES_KNOWN = {1: "Ann", 2: "Capsule", 3: "Jita", 4: "Bob", 5: "Stabber", 6: "Gun"}
@@ -81,26 +81,25 @@ class Writer:
                         stored_at=datetime.fromtimestamp(entry.stored_at, UTC),
                     )
                 )
+                await connection.execute(UNPUBLISHED.insert().values(sequence=entry.sequence))
         return entries
 
-    async def tell(self, *entries: Entry) -> None:
-        """Publish entries in one message and mark them told."""
+    async def publish(self, *entries: Entry) -> None:
+        """Publish entries in one message and mark them published."""
         await self.events.publish(CHANNEL, join_entries(encode_entry(e) for e in entries))
         await self.mark(*entries)
 
     async def mark(self, *entries: Entry) -> None:
-        """Mark entries told."""
+        """Mark entries published."""
         async with self.database.begin() as connection:
             await connection.execute(
-                update(FEED)
-                .where(FEED.c.sequence.in_([e.sequence for e in entries]))
-                .values(told_at=datetime.now(UTC))
+                delete(UNPUBLISHED).where(UNPUBLISHED.c.sequence.in_([e.sequence for e in entries]))
             )
 
     async def add(self, *killmail_ids: int, kind: str = "added") -> list[Entry]:
         """Store and tell."""
         entries = await self.store(*map(a_killmail, killmail_ids), kind=kind)
-        await self.tell(*entries)
+        await self.publish(*entries)
         return entries
 
     def _entry(self, body: bytes, kind: str, zkb: Any) -> Entry:
@@ -130,7 +129,7 @@ def _row(body: bytes, zkb: Any) -> dict[str, Any]:
         "attacker_count": len(killmail.attackers),
         "zkb": zkb,
         "body": pack(body),
-        "as_of": datetime.now(UTC),
+        "body_as_of": datetime.now(UTC),
     }
 
 

@@ -185,7 +185,7 @@ async def test_client_that_does_not_read_is_given_up(
         assert response.transport
         response.transport.pause_reading()
         for killmail_id in range(1, 21):
-            await writer.tell(*await writer.store(a_killmail(killmail_id), zkb=zkb))
+            await writer.publish(*await writer.store(a_killmail(killmail_id), zkb=zkb))
         while "killstream_subscribers 0.0" not in (metrics := await text(client, "/metrics")):
             pass
         assert 'killstream_subscribers_closed_total{reason="blocked"}' in metrics

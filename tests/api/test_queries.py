@@ -66,7 +66,7 @@ async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
 
 
 async def test_killmail_has_every_field(client: aiohttp.ClientSession, writer: Writer) -> None:
-    await writer.tell(*await writer.store(a_killmail(132_467_594), zkb=ZKB))
+    await writer.publish(*await writer.store(a_killmail(132_467_594), zkb=ZKB))
     answer = await query(client, WHOLE, id=132_467_594)
     assert answer == {
         "data": {

@@ -42,9 +42,9 @@ async def test_subscriber_sees_every_killmail_once_across_a_restart_of_redis(
         await writer.add(1)
         assert await sequences(1) == [1]
         redis_server.kill()
-        untold = await writer.store(a_killmail(2), a_killmail(3))
+        unpublished = await writer.store(a_killmail(2), a_killmail(3))
         assert await sequences(2) == [2, 3], "the table is read while Redis is away"
-        telling = asyncio.create_task(writer.tell(*untold))
+        telling = asyncio.create_task(writer.publish(*unpublished))
         await asyncio.to_thread(redis_server.start)
         await telling
         await writer.add(4)

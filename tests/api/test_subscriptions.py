@@ -88,19 +88,19 @@ async def test_messages_out_of_order_and_doubled_come_in_order_and_once(
         await connection.subscribe(ADDED)
         entries = await writer.store(*map(a_killmail, range(1, 31)))
         for entry in reversed(entries):
-            await writer.tell(entry, entries[-1])
+            await writer.publish(entry, entries[-1])
         await writer.add(31)
         assert await sequences(connection, 31) == list(range(1, 32))
 
 
-async def test_untold_entry_is_waited_for_and_comes_with_its_names(
+async def test_unpublished_entry_is_waited_for_and_comes_with_its_names(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
         await connection.subscribe(ON_NEW_KILLMAIL)
         (late,) = await writer.store(a_killmail(1, victim={"damage_taken": 0, "ship_type_id": 99}))
         await writer.add(2)
-        await writer.tell(msgspec.structs.replace(late, names={99: "Told in time"}))
+        await writer.publish(msgspec.structs.replace(late, names={99: "Told in time"}))
         first = (await connection.next())["killmailAdded"]
         assert first["victim"]["shipTypeName"] == "Told in time"
         assert (await connection.next())["killmailAdded"]["killmailId"] == 2

@@ -26,7 +26,7 @@ async def database(settings: Settings, writer: Writer) -> AsyncIterator[Database
 @pytest.fixture
 async def tail(database: Database, writer: Writer) -> AsyncIterator[Tail]:
     async with (
-        open_tail(database, writer.events, untold_patience_s=0.1) as opened,
+        open_tail(database, writer.events, unpublished_patience_s=0.1) as opened,
         writer.events.subscribe(CHANNEL),  # then the tail's subscription stands, too
     ):
         yield opened
@@ -109,8 +109,8 @@ async def test_flood_out_of_order_is_bounded_and_healed(
     monkeypatch.setattr(tail_module, "EARLY_ENTRIES", 10)
     reader = tail.follow()
     first, *others = await writer.store(*map(a_killmail, range(1, 101)))
-    await writer.tell(*others)
-    await writer.tell(first)
+    await writer.publish(*others)
+    await writer.publish(first)
     assert await take(reader, 100) == list(range(1, 101))
     assert len(tail._early) <= 10
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.keep import read, store
+from actors.killmails.persist import read, store
 from actors.shared.database import check_schema, open_database
 from actors.shared.errors import Misconfigured
 from actors.shared.reference import encode_reference
@@ -26,7 +26,7 @@ def settings_of(database: AsyncEngine, tmp_path: Path) -> Settings:
 async def test_a_second_run_changes_nothing(database: AsyncEngine, tmp_path: Path) -> None:
     await store(database, *read([encode_reference(a_reference(a_body(1)))]))
     before = await rows(database, KILLMAILS)
-    assert await migrate(settings_of(database, tmp_path)) == "0001"
+    assert await migrate(settings_of(database, tmp_path)) == "0002"
     assert await rows(database, KILLMAILS) == before
     (place,) = await store(database, *read([encode_reference(a_reference(a_body(2)))]))
     assert place.entry.sequence == 2

@@ -52,8 +52,8 @@ async def read_topic(settings: Settings) -> list[Entry]:
         await consumer.stop()
 
 
-def assert_told(entries: list[Entry], bodies: dict[int, bytes], last_sequence: int) -> None:
-    """What was told, folded by sequence, is the whole feed with the exact bodies."""
+def assert_published(entries: list[Entry], bodies: dict[int, bytes], last_sequence: int) -> None:
+    """What was published, folded by sequence, is the whole feed with the exact bodies."""
     folded = {entry.sequence: entry for entry in entries}
     assert sorted(folded) == list(range(1, last_sequence + 1))
     assert {entry.killmail_id for entry in folded.values()} == bodies.keys()

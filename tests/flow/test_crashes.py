@@ -32,12 +32,12 @@ class Run:
     played: dict[int, bytes]
 
     async def passes(self, share: float) -> None:
-        """Wait until this share of all killmails is told."""
-        await self.pipe.until(lambda told: told >= share * len(self.played))
+        """Wait until this share of all killmails is published."""
+        await self.pipe.until(lambda published: published >= share * len(self.played))
 
     async def recovers(self) -> None:
         """Everything played is stored, in a feed without gaps, and came to the client once."""
-        await self.pipe.until(lambda told: told >= len(self.played))
+        await self.pipe.until(lambda published: published >= len(self.played))
         await self.subscriber.until(len(self.played), timeout_s=120)
         await assert_stored(self.pipe.database, self.played)
         assert self.subscriber.seen.keys() == self.played.keys()

@@ -11,7 +11,7 @@ from actors.shared.feed import CHANNEL, Entry, decode_entry
 from actors.shared.settings import Settings
 from deploy.standin.faults import Faults
 from deploy.standin.server import load_dataset, start_standin
-from tests.flow.checks import assert_stored, assert_told, read_topic
+from tests.flow.checks import assert_published, assert_stored, read_topic
 from tests.support.killmails import bodies, standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
@@ -40,7 +40,7 @@ async def test_all_killmails_arrive_everywhere_through_r2z2(
             await asyncio.gather(*(subscriber.ready.wait() for subscriber in subscribers))
             await pipe.start("streams")
             await asyncio.gather(*(s.until(len(everything)) for s in subscribers))
-            await pipe.until(lambda told: told >= len(everything))
+            await pipe.until(lambda published: published >= len(everything))
             heard = await listening
             for task in running:
                 task.cancel()
@@ -50,8 +50,8 @@ async def test_all_killmails_arrive_everywhere_through_r2z2(
             await assert_stored(pipe.database, everything)
     finally:
         await standin.stop()
-    assert_told(heard, everything, len(everything))
-    assert_told(await read_topic(servers), everything, len(everything))
+    assert_published(heard, everything, len(everything))
+    assert_published(await read_topic(servers), everything, len(everything))
     for subscriber in subscribers:
         assert subscriber.seen.keys() == everything.keys()
         assert subscriber.seen.total() == len(everything)
@@ -74,11 +74,11 @@ async def test_killmails_arrive_through_redisq_and_an_esi_that_fails(
             esi_url=standin.url,
             esi_killmail_tokens=0,
         ) as pipe:
-            await pipe.until(lambda told: told >= len(played))
+            await pipe.until(lambda published: published >= len(played))
             await assert_stored(pipe.database, played)
     finally:
         await standin.stop()
-    assert_told(await read_topic(servers), played, len(played))
+    assert_published(await read_topic(servers), played, len(played))
 
 
 async def test_nothing_is_lost_or_doubled_whatever_the_upstreams_do(
@@ -106,7 +106,7 @@ async def test_nothing_is_lost_or_doubled_whatever_the_upstreams_do(
             subscriber = Subscriber(pipe.url, after=0)
             running = asyncio.create_task(subscriber.run())
             await subscriber.until(len(played))
-            await pipe.until(lambda told: told >= len(played))
+            await pipe.until(lambda published: published >= len(played))
             running.cancel()
             await assert_stored(pipe.database, played)
             assert subscriber.seen.keys() == played.keys()

@@ -11,9 +11,9 @@ from aiohttp import web
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.ack import ack
 from actors.shared.reference import Reference
 from actors.shared.settings import Settings
-from actors.shared.settle import settle
 from actors.shared.tables import LEDGER
 from deploy.standin.dataset import Dataset
 from deploy.standin.faults import Faults
@@ -47,8 +47,8 @@ class Log:
     """Plays the event log and all behind it: what it takes may become durable, or be lost."""
 
     database: AsyncEngine
-    keeps: bool = True
-    """Whether what is taken becomes durable, which settles its place."""
+    persists: bool = True
+    """Whether what is taken becomes durable, which acks its ledger entry."""
     taken: list[Reference] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     durable: set[int] = field(default_factory=set)
@@ -60,22 +60,22 @@ class Log:
         if self.before:
             await self.before()
         self.taken += references
-        if self.keeps:
-            await self._keep((r.source, r.position) for r in references)
+        if self.persists:
+            await self._persist((r.source, r.position) for r in references)
             self.durable |= {r.killmail_id for r in references}
 
     async def refuse(self, refused: list[Refused]) -> None:
         self.refused += refused
-        if self.keeps:
-            await self._keep((r.source, r.position) for r in refused)
+        if self.persists:
+            await self._persist((r.source, r.position) for r in refused)
 
-    async def _keep(self, places: Any) -> None:
+    async def _persist(self, places: Any) -> None:
         # Whole, whatever crashes: SQLite's lock would stay with a transaction that is cut off.
-        await asyncio.shield(asyncio.ensure_future(self._settle(list(places))))
+        await asyncio.shield(asyncio.ensure_future(self._ack(list(places))))
 
-    async def _settle(self, places: list[tuple[str, int]]) -> None:
+    async def _ack(self, places: list[tuple[str, int]]) -> None:
         async with self.database.begin() as connection:
-            await settle(connection, places)
+            await ack(connection, places)
 
 
 async def poll_until(
@@ -84,19 +84,19 @@ async def poll_until(
     log: Log,
     options: PollOptions = QUICK,
     *,
-    settled: bool = False,
+    acked: bool = False,
 ) -> Counts:
     """Poll until what is wanted has come about, then end gracefully.
 
-    With `settled` also until the ledger is empty.
+    With `acked` also until the ledger is empty.
     """
-    async with stopped_when(wanted, log, settled=settled) as stop, asyncio.timeout(TIMEOUT_S):
+    async with stopped_when(wanted, log, acked=acked) as stop, asyncio.timeout(TIMEOUT_S):
         return await poll(settings, log.database, log.send, log.refuse, stop, options=options)
 
 
 @asynccontextmanager
 async def stopped_when(
-    wanted: Callable[[], bool], log: Log, *, settled: bool
+    wanted: Callable[[], bool], log: Log, *, acked: bool
 ) -> AsyncIterator[asyncio.Event]:
     """Give an event that is set once what is wanted has come about."""
     stop = asyncio.Event()
@@ -104,7 +104,7 @@ async def stopped_when(
     async def watch() -> None:
         while not stop.is_set():
             await asyncio.sleep(0.01)
-            if wanted() and not (settled and await ledger_positions(log.database)):
+            if wanted() and not (acked and await ledger_positions(log.database)):
                 stop.set()
 
     watching = asyncio.create_task(watch())
@@ -123,7 +123,7 @@ async def ledger_positions(database: AsyncEngine) -> list[int]:
 
 @asynccontextmanager
 async def standin(faults: dict[str, Any] | None = None, **options: Any) -> AsyncIterator[Standin]:
-    """Serve made-up killmails; limits off and all out at once unless told otherwise."""
+    """Serve made-up killmails; limits off and all out at once unless published otherwise."""
     given: dict[str, Any] = {"synthetic": 60, "limits": False}
     served = await start_standin(
         StandinOptions(**(given | options), faults=Faults(**(faults or {})))

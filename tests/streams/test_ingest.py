@@ -14,8 +14,8 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from actors.shared import topics
 from actors.shared.killmail import MAX_BODY_BYTES
-from actors.shared.letter import read_letter
 from actors.shared.reference import NO_JSON, encode_reference
+from actors.shared.rejection import decode_rejection
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics
 from deploy.local import control
@@ -53,19 +53,19 @@ async def test_each_reference_goes_where_it_is_needed() -> None:
     assert await hand_over(values) == (3, 3)
     rejected, kept = sorted(sent("database"), key=lambda m: m.actor_name, reverse=True)
     (fetched,) = sent("esi")
-    assert (kept.actor_name, kept.args) == ("keep", (whole,))
+    assert (kept.actor_name, kept.args) == ("persist", (whole,))
     assert (fetched.actor_name, fetched.args) == ("fetch", (bare,))
     assert rejected.actor_name == "reject"
-    letters = [read_letter(letter) for letter in rejected.args[0]]
-    assert [letter.value for letter in letters] == ["", "\\xff", '{"v":1}']
-    assert all(letter.reason.startswith("not a reference: ") for letter in letters)
+    rejections = [decode_rejection(rejection) for rejection in rejected.args[0]]
+    assert [rejection.value for rejection in rejections] == ["", "\\xff", '{"v":1}']
+    assert all(rejection.reason.startswith("not a reference: ") for rejection in rejections)
 
 
 @pytest.mark.usefixtures("_empty_queues")
 async def test_nothing_is_sent_for_what_is_not_there() -> None:
     assert await hand_over([]) == (0, 0)
     assert await hand_over([reference_of(1)]) == (0, 1)
-    assert [message.actor_name for message in sent("database")] == ["keep"]
+    assert [message.actor_name for message in sent("database")] == ["persist"]
     assert sent("esi") == []
 
 
@@ -89,7 +89,7 @@ class Rig:
 
     async def take(self, references: int, *names: str) -> list[dramatiq.Message[Any]]:
         """Take messages of these actors until they hold so many references."""
-        return await asyncio.to_thread(self._take, references, names or ("keep",))
+        return await asyncio.to_thread(self._take, references, names or ("persist",))
 
     def _take(self, references: int, names: tuple[str, ...]) -> list[dramatiq.Message[Any]]:
         taken: list[dramatiq.Message[Any]] = []
@@ -178,8 +178,8 @@ async def test_large_references_come_in_smaller_batches(rig: Rig) -> None:
 async def test_a_message_without_a_value_is_refused_and_the_next_goes_on(rig: Rig) -> None:
     await rig.pipe.start("streams")
     await rig.produce([None, reference_of(1)])
-    messages = await rig.take(2, "reject", "keep")
-    assert {message.actor_name for message in messages} == {"reject", "keep"}
+    messages = await rig.take(2, "reject", "persist")
+    assert {message.actor_name for message in messages} == {"reject", "persist"}
 
 
 @pytest.mark.service
@@ -190,8 +190,8 @@ async def test_nothing_but_refusals_stops_the_process_loudly(rig: Rig) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         assert await streams.process.wait() == 2
     assert f"refusals in a row on {topics.RECEIVED.name}" in streams.log.read_text()
-    letters = await rig.take(REJECTS_IN_A_ROW, "reject")
-    assert read_letter(letters[0].args[0][0]).value == "garbage 0"
+    rejections = await rig.take(REJECTS_IN_A_ROW, "reject")
+    assert decode_rejection(rejections[0].args[0][0]).value == "garbage 0"
 
 
 @pytest.mark.service
@@ -200,7 +200,7 @@ async def test_many_refusals_with_a_good_one_between_do_not_stop_it(rig: Rig) ->
     await rig.pipe.start("streams")
     for killmail_id in range(2):
         await rig.produce([*bad, reference_of(killmail_id)])
-        await rig.take(REJECTS_IN_A_ROW, "reject", "keep")
+        await rig.take(REJECTS_IN_A_ROW, "reject", "persist")
     await rig.produce([reference_of(3)])
     assert len(await rig.take(1)) == 1
 

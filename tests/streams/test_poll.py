@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.settings import Settings
-from streams.ledger import low_water, note, read_cursor
+from streams.ledger import low_water, read_cursor, record
 from streams.poll import Counts, PollOptions, poll
 from streams.sources.r2z2 import r2z2_name
 from tests.streams.rig import (
@@ -37,22 +37,22 @@ async def test_without_a_source_nothing_happens(log: Log) -> None:
 
 
 async def test_places_are_noted_before_they_are_sent(database: AsyncEngine) -> None:
-    log = Log(database, keeps=False)
+    log = Log(database, persists=False)
     async with standin(synthetic=200) as served:
         settings = settings_for(served.url)
 
-        async def look() -> None:
-            noted.append((await ledger_positions(database), await read_cursor(database, name)))
+        async def inspect() -> None:
+            recorded.append((await ledger_positions(database), await read_cursor(database, name)))
 
         name = r2z2_name(settings)
-        noted: list[tuple[list[int], int | None]] = []
-        log.before = look
+        recorded: list[tuple[list[int], int | None]] = []
+        log.before = inspect
         await poll_until(lambda: len(log.taken) == 200, settings, log)
     sent = [reference.position for reference in log.taken]
     assert await ledger_positions(database) == sent
-    for places, cursor in noted:
+    for places, cursor in recorded:
         assert cursor == places[-1]
-    assert [len(places) for places, _ in noted] == sorted(len(places) for places, _ in noted)
+    assert [len(places) for places, _ in recorded] == sorted(len(places) for places, _ in recorded)
     assert await low_water(database, name) == served.dataset.first_sequence - 1
 
 
@@ -100,7 +100,7 @@ async def crashing(settings: Settings, log: Log, wanted: set[int]) -> None:
 
     try:
         async with (
-            stopped_when(lambda: log.durable >= wanted, log, settled=True) as stop,
+            stopped_when(lambda: log.durable >= wanted, log, acked=True) as stop,
             asyncio.timeout(TIMEOUT_S),
         ):
             await poll(settings, log.database, send, log.refuse, stop, options=QUICK)
@@ -116,12 +116,12 @@ async def test_what_the_event_log_forgot_is_sent_again(log: Log) -> None:
 
         def broker_comes_back() -> bool:
             if len(log.taken) >= 50:
-                log.keeps = True
+                log.persists = True
             return log.durable >= wanted
 
-        log.keeps = False
+        log.persists = False
         counts = await poll_until(
-            broker_comes_back, settings_for(served.url), log, options, settled=True
+            broker_comes_back, settings_for(served.url), log, options, acked=True
         )
     assert counts.recalled >= 50
 
@@ -147,12 +147,12 @@ async def test_outages_of_the_database_are_waited_out(log: Log) -> None:
         wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         async with log.database.begin() as connection:
-            await connection.execute(text("ALTER TABLE cursors RENAME TO cursors_away"))
+            await connection.execute(text("ALTER TABLE cursors RENAME TO cursors_behind"))
 
         async def come_back() -> None:
             await asyncio.sleep(0.5)
             async with log.database.begin() as connection:
-                await connection.execute(text("ALTER TABLE cursors_away RENAME TO cursors"))
+                await connection.execute(text("ALTER TABLE cursors_behind RENAME TO cursors"))
 
         coming = asyncio.create_task(come_back())
         await poll_until(lambda: log.durable >= wanted, settings, log)
@@ -173,9 +173,9 @@ async def test_a_place_that_is_gone_is_forgotten(log: Log) -> None:
     async with standin(synthetic=5) as served:
         settings = settings_for(served.url)
         first, name = served.dataset.first_sequence, r2z2_name(settings)
-        await note(log.database, name, first - 1, {first - 10: None, first - 9: None})
+        await record(log.database, name, first - 1, {first - 10: None, first - 9: None})
         wanted = dataset_ids(served.dataset)
-        counts = await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
+        counts = await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
     assert counts.passed["gone"] == 2
 
 
@@ -188,17 +188,17 @@ async def test_a_stop_while_the_event_log_is_away_leaves_all_in_the_ledger(log: 
         wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
         options = replace(QUICK, drain_s=0.1)
-        noted = asyncio.Event()
+        recorded = asyncio.Event()
 
-        async def look() -> None:
-            noted.set()
+        async def inspect() -> None:
+            recorded.set()
             await fail()
 
-        log.before = look
-        await poll_until(noted.is_set, settings, log, options)
+        log.before = inspect
+        await poll_until(recorded.is_set, settings, log, options)
         assert await ledger_positions(log.database)
         log.before = None
-        await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
+        await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
 
 
 class Two:

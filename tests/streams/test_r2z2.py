@@ -10,7 +10,7 @@ from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
 from deploy.standin.dataset import Dataset
 from deploy.standin.server import Standin
-from streams.ledger import low_water, note, read_cursor
+from streams.ledger import low_water, read_cursor, record
 from streams.poll import Counts
 from streams.sources.r2z2 import r2z2_name
 from tests.streams.rig import Log, dataset_ids, poll_until, standin, upstream
@@ -26,7 +26,7 @@ def settings_for(url: str, per_s: float = 5000) -> Settings:
 async def poll_all(served: Standin, log: Log, per_s: float = 5000) -> Counts:
     wanted = dataset_ids(served.dataset)
     settings = settings_for(served.url, per_s)
-    return await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
+    return await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
 
 
 def places(dataset: Dataset, kind: str) -> set[int]:
@@ -139,7 +139,7 @@ async def test_it_goes_on_behind_its_cursor(log: Log) -> None:
     files = Files({FIRST + n: killmail(n) for n in range(10)})
     async with files.served() as url:
         settings = settings_for(url)
-        await note(log.database, r2z2_name(settings), FIRST + 4, {})
+        await record(log.database, r2z2_name(settings), FIRST + 4, {})
         await poll_until(lambda: 9 in log.durable, settings, log)
     assert log.durable == {5, 6, 7, 8, 9}
 
@@ -155,7 +155,7 @@ async def test_a_cursor_of_another_feed_is_left(log: Log) -> None:
     files = Files({FIRST + n: killmail(n) for n in range(5)}, newest=FIRST + 3)
     async with files.served() as url:
         settings = settings_for(url)
-        await note(log.database, r2z2_name(settings), 96_000_000, {})
+        await record(log.database, r2z2_name(settings), 96_000_000, {})
         await poll_until(lambda: 4 in log.durable, settings, log)
         assert await read_cursor(log.database, r2z2_name(settings)) == FIRST + 4
 
@@ -174,7 +174,7 @@ async def test_expired_files_are_jumped_over_and_no_more(log: Log, gone: int) ->
     files = Files({n: killmail(n) for n in left}, newest=FIRST + gone + 39)
     async with files.served() as url:
         settings = settings_for(url)
-        await note(log.database, r2z2_name(settings), FIRST - 1, {})
+        await record(log.database, r2z2_name(settings), FIRST - 1, {})
         await poll_until(lambda: left[-1] in log.durable, settings, log)
     assert log.durable == set(left)
     assert files.asked < 40 + 200
@@ -201,7 +201,7 @@ HTML = b"<!DOCTYPE html><h1>One moment, please</h1>"
 async def test_a_file_that_stays_unreadable_is_kept_aside(log: Log) -> None:
     files = Files({FIRST: killmail(1), FIRST + 1: HTML, FIRST + 2: killmail(3)})
     async with files.served() as url:
-        await poll_until(lambda: bool(log.refused), settings_for(url), log, settled=True)
+        await poll_until(lambda: bool(log.refused), settings_for(url), log, acked=True)
     assert log.durable == {1, 3}
     (refused,) = log.refused
     assert (refused.position, refused.value) == (FIRST + 1, HTML)
@@ -226,7 +226,7 @@ async def test_html_everywhere_moves_nothing(log: Log) -> None:
     files = Files(dict(real), newest=FIRST + 11)
     async with files.served() as url:
         settings = settings_for(url)
-        await note(log.database, r2z2_name(settings), FIRST - 1, {})
+        await record(log.database, r2z2_name(settings), FIRST - 1, {})
         files.always = HTML
         asked_for: list[int] = []
 

@@ -33,7 +33,7 @@ async def test_every_killmail_arrives(log: Log, embedded: bool) -> None:
     async with standin({"redisq_embedded": embedded, "shuffle": 10}) as served:
         wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
-        await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
+        await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
         cursor = await read_cursor(log.database, redisq_name(settings))
     assert [reference.position for reference in log.taken] == list(range(1, len(wanted) + 1))
     assert cursor == len(wanted)
@@ -58,11 +58,11 @@ async def test_what_a_crash_cut_off_is_sent_again(log: Log) -> None:
     async with standin(synthetic=20) as served:
         wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
-        log.keeps = False
+        log.persists = False
         await poll_until(lambda: len(log.taken) >= 5, settings, log)
         cut_off = await ledger_positions(log.database)
-        log.keeps = True
-        counts = await poll_until(lambda: log.durable >= wanted, settings, log, settled=True)
+        log.persists = True
+        counts = await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
     assert len(cut_off) >= 5
     assert counts.recalled == len(cut_off)
 
@@ -75,7 +75,7 @@ async def test_each_package_is_in_the_ledger_before_the_next_poll(log: Log) -> N
         killmail_id = len(held)
         return web.json_response({"package": {"killID": killmail_id, "zkb": {"hash": HASH}}})
 
-    log.keeps = False
+    log.persists = False
     async with upstream({"/listen.php": listen}) as url:
         await poll_until(lambda: len(held) >= 10, settings_for(url), log)
     assert held == list(range(len(held)))
@@ -178,7 +178,7 @@ async def test_a_malformed_package_is_kept_aside(log: Log) -> None:
         return web.json_response({"package": {"killID": polls, "zkb": zkb}})
 
     async with upstream({"/listen.php": listen}) as url:
-        await poll_until(lambda: 3 in log.durable, settings_for(url), log, settled=True)
+        await poll_until(lambda: 3 in log.durable, settings_for(url), log, acked=True)
     assert 2 not in log.durable
     assert log.refused[0].position == 2
     assert b'"killID": 2' in log.refused[0].value

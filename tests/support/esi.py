@@ -10,8 +10,8 @@ import dramatiq
 from dramatiq.brokers.stub import StubBroker
 
 from actors.broker import broker
-from actors.budget import Budget, open_budget
-from actors.esi import Esi
+from actors.esi.budget import Budget, open_budget
+from actors.esi.client import Esi
 from actors.resources import Resources, open_resources
 from actors.shared.settings import Settings
 from deploy.eventlog import open_event_log

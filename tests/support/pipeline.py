@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED
 from deploy.ports import free_port
 from tests.support.processes import Killstream, start_killstream
+from tests.support.tables import PUBLISHED_COUNT
 
 PARTS = ("api", "actors", "streams")
 
@@ -56,18 +55,18 @@ class Pipeline:
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.1)
 
-    async def told(self) -> int:
-        """Count the entries that were told."""
+    async def published(self) -> int:
+        """Count the entries that were published."""
         async with self.database.connect() as connection:
-            count: int = (await connection.execute(select(func.count(FEED.c.told_at)))).scalar_one()
+            count: int = (await connection.execute(PUBLISHED_COUNT)).scalar_one()
             return count
 
     async def until(self, reached: Callable[[int], bool], timeout_s: float = 300) -> None:
-        """Wait until the number of told entries satisfies `reached`; the database may go away."""
+        """Wait until the number of published entries satisfies `reached`; survives outages."""
         async with asyncio.timeout(timeout_s):
             while True:
                 with suppress(DBAPIError, OSError):
-                    if reached(await self.told()):
+                    if reached(await self.published()):
                         return
                 await asyncio.sleep(0.2)
 

@@ -1,11 +1,20 @@
 """What stands in the tables."""
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.shared.tables import FEED
+from actors.shared.tables import FEED, LEDGER, UNPUBLISHED
+
+PUBLISHED_COUNT: Final = (
+    select(func.count())
+    .select_from(FEED)
+    .where(FEED.c.sequence.not_in(select(UNPUBLISHED.c.sequence)))
+)
+"""How many entries were published."""
 
 
 async def rows(database: AsyncEngine, table: Table) -> list[dict[str, Any]]:
@@ -13,6 +22,14 @@ async def rows(database: AsyncEngine, table: Table) -> list[dict[str, Any]]:
     async with database.connect() as connection:
         found = await connection.execute(select(table).order_by(*table.primary_key))
         return [dict(row._mapping) for row in found]
+
+
+async def receive(database: AsyncEngine, source: str, positions: Iterable[int]) -> None:
+    """Record positions in the ledger as a source does."""
+    now = datetime.now(UTC)
+    row = {"source": source, "kind": "received", "received_at": now, "next_try_at": now}
+    async with database.begin() as connection:
+        await connection.execute(insert(LEDGER), [row | {"position": p} for p in positions])
 
 
 async def feed_of(database: AsyncEngine) -> list[tuple[int, int, str]]:

@@ -20,13 +20,13 @@ from contextlib import asynccontextmanager
 from broadcaster import Broadcast
 from broadcaster._base import Subscriber
 
-from actors.shared.events.backlog import Backlog
+from actors.shared.events.bounded_queue import BoundedQueue
+from actors.shared.events.connectivity import Connectivity
 from actors.shared.events.memory import MemoryBackend
-from actors.shared.events.reach import Reach
 from actors.shared.events.redis import NotPublished, RedisBackend
 from actors.shared.settings import Settings
 
-__all__ = ["Events", "NotPublished", "Reach", "open_events"]
+__all__ = ["Connectivity", "Events", "NotPublished", "open_events"]
 
 
 @asynccontextmanager
@@ -58,12 +58,12 @@ class Events(Broadcast):
 
     def __init__(self, backend: RedisBackend | MemoryBackend) -> None:
         super().__init__(backend=backend)
-        self.reach = backend.reach
+        self.connectivity = backend.connectivity
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncIterator[Subscriber]:
         """Subscribe for the length of the block; waits until the subscription stands."""
-        backlog = Backlog()
+        backlog = BoundedQueue()
         readers = self._subscribers.setdefault(channel, set())
         readers.add(backlog)
         try:

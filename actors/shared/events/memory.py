@@ -7,8 +7,8 @@ from typing import Final
 
 from broadcaster import BroadcastBackend, Event
 
-from actors.shared.events.backlog import Backlog
-from actors.shared.events.reach import Reach
+from actors.shared.events.bounded_queue import BoundedQueue
+from actors.shared.events.connectivity import Connectivity
 
 _lock: Final = threading.Lock()
 _readers: Final[dict[tuple[str, str], set["MemoryBackend"]]] = defaultdict(set)
@@ -20,7 +20,7 @@ class MemoryBackend(BroadcastBackend):
 
     def __init__(self, hub: str) -> None:
         self._hub = hub
-        self._arrived = Backlog()
+        self._arrived = BoundedQueue()
 
     async def connect(self) -> None:
         """Belong to the running loop."""
@@ -49,9 +49,9 @@ class MemoryBackend(BroadcastBackend):
             for reader in _readers[self._hub, channel]:
                 reader._loop.call_soon_threadsafe(reader._arrived.put_nowait, event)
 
-    async def reach(self) -> Reach:
+    async def connectivity(self) -> Connectivity:
         """Tell that all is well: there is nothing that could be away."""
-        return Reach(publish=True, subscribe=True)
+        return Connectivity(publish=True, subscribe=True)
 
     async def next_published(self) -> Event:
         """Wait for the next message of the channels that this end hears."""

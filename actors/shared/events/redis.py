@@ -15,8 +15,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from actors.shared.errors import KillstreamError
-from actors.shared.events.backlog import Backlog
-from actors.shared.events.reach import Reach
+from actors.shared.events.bounded_queue import BoundedQueue
+from actors.shared.events.connectivity import Connectivity
 from actors.shared.metrics import EVENTS_SUBSCRIBED
 
 PATIENCE_S: Final = 5
@@ -24,7 +24,7 @@ PATIENCE_S: Final = 5
 QUIET_S: Final = 5
 """After so much silence a PING goes out; after as much again the connection counts as lost."""
 
-_AWAY: Final = (RedisError, OSError)
+_UNAVAILABLE: Final = (RedisError, OSError)
 _log: Final = structlog.get_logger()
 
 
@@ -40,7 +40,7 @@ class RedisBackend(BroadcastBackend):
         timeouts = {"socket_timeout": QUIET_S, "socket_connect_timeout": QUIET_S}
         self._pool = ConnectionPool.from_url(url, retry=once, **timeouts)
         self._publisher = Redis(connection_pool=self._pool)
-        self._arrived = Backlog()
+        self._arrived = BoundedQueue()
         self._stands: dict[str, asyncio.Event] = {}
         """Channels asked for; set while Redis has confirmed them."""
         self._connection: AbstractConnection | None = None
@@ -61,7 +61,7 @@ class RedisBackend(BroadcastBackend):
         """Hear a channel; comes back when Redis has confirmed it, however long it is away."""
         if channel not in self._stands:
             self._stands[channel] = asyncio.Event()
-            with suppress(*_AWAY):  # then the reader asks when it is back
+            with suppress(*_UNAVAILABLE):  # then the reader asks when it is back
                 await self._ask_for(channel)
         await self._stands[channel].wait()
 
@@ -79,22 +79,22 @@ class RedisBackend(BroadcastBackend):
         for pause_s in _pauses_s():
             try:
                 await self._publisher.publish(channel, message)
-            except _AWAY as error:
+            except _UNAVAILABLE as error:
                 if loop.time() + pause_s > deadline:
                     raise NotPublished(f"Redis is away: {error}") from error
                 await asyncio.sleep(pause_s)
             else:
                 return
 
-    async def reach(self) -> Reach:
+    async def connectivity(self) -> Connectivity:
         """Ask Redis, for a second at most."""
         try:
             async with asyncio.timeout(1):
                 publish = bool(await self._publisher.execute_command("PING"))
-        except (*_AWAY, TimeoutError):
+        except (*_UNAVAILABLE, TimeoutError):
             publish = False
         stand = self._connection is not None and all(s.is_set() for s in self._stands.values())
-        return Reach(publish, stand)
+        return Connectivity(publish, stand)
 
     async def next_published(self) -> Event:
         """Wait for the next message, or the empty one that says that some may be missing."""
@@ -110,7 +110,7 @@ class RedisBackend(BroadcastBackend):
         while True:
             try:
                 await self._read()
-            except _AWAY as error:
+            except _UNAVAILABLE as error:
                 pause_s = next(self._pauses_s)
                 _log.warning("events: Redis is away", error=str(error), again_in_s=pause_s)
                 await asyncio.sleep(pause_s)

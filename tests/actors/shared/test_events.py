@@ -11,7 +11,7 @@ import pytest
 from broadcaster import Broadcast, Event
 from broadcaster._base import Subscriber, Unsubscribed
 
-from actors.shared.events import NotPublished, backlog, open_events, redis
+from actors.shared.events import NotPublished, bounded_queue, open_events, redis
 from actors.shared.settings import Settings
 from tests.support.redis_server import RedisServer
 
@@ -109,7 +109,7 @@ async def test_who_left_and_came_back_hears_again(events: Broadcast) -> None:
 async def test_slow_reader_loses_the_oldest_and_keeps_the_newest(
     events: Broadcast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog, "MAX_CHARS", 20)
+    monkeypatch.setattr(bounded_queue, "MAX_CHARS", 20)
     async with events.subscribe("a") as slow:
         for n in range(10):
             await events.publish("a", f"message {n}")
@@ -119,9 +119,9 @@ async def test_slow_reader_loses_the_oldest_and_keeps_the_newest(
         assert [await read(slow), await read(slow)] == ["message 8", "message 9"]
 
 
-def test_backlog_keeps_one_message_of_any_size() -> None:
-    queue = backlog.Backlog()
-    for size in (1, backlog.MAX_CHARS + 1):
+def test_bounded_queue_keeps_one_message_of_any_size() -> None:
+    queue = bounded_queue.BoundedQueue()
+    for size in (1, bounded_queue.MAX_CHARS + 1):
         queue.put_nowait(Event("a", "x" * size))
     assert queue.qsize() == 1
 

@@ -1,4 +1,4 @@
-"""References, letters and entries: what is written is read, and nothing else is taken."""
+"""References, rejections and entries: what is written is read, and nothing else is taken."""
 
 from contextlib import suppress
 from typing import Any
@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry, decode_entry, encode_entry, join_entries
-from actors.shared.letter import letter, read_letter
 from actors.shared.reference import decode_reference, encode_reference
+from actors.shared.rejection import decode_rejection, encode_rejection
 from tests.support.made import a_body, a_reference
 
 GOOD = encode_reference(a_reference(a_body(), zkb=msgspec.Raw(b'{"points":1}')))
@@ -84,14 +84,16 @@ def test_a_reference_with_any_bytes_inside_gives_a_reference_or_a_reason(
         encode_reference(decode_reference(value)).decode()
 
 
-def test_a_letter_holds_all_of_what_was_refused() -> None:
-    written = read_letter(letter("why", b"caf\xc3\xa9 \xff\x00", source="r2z2:x", position=4))
+def test_a_rejection_holds_all_of_what_was_refused() -> None:
+    written = decode_rejection(
+        encode_rejection("why", b"caf\xc3\xa9 \xff\x00", source="r2z2:x", position=4)
+    )
     assert (written.reason, written.source, written.position) == ("why", "r2z2:x", 4)
     assert written.value == "café \\xff\0"
 
 
-def test_a_letter_about_a_reference_names_its_place_and_killmail() -> None:
-    written = read_letter(letter("why", GOOD, decode_reference(GOOD)))
+def test_a_rejection_about_a_reference_names_its_place_and_killmail() -> None:
+    written = decode_rejection(encode_rejection("why", GOOD, decode_reference(GOOD)))
     assert (written.source, written.position, written.killmail_id) == ("r2z2:test", 0, 1)
     assert written.value.encode() == GOOD
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from websockets.asyncio.client import connect
 
-from actors.keep import read, store
+from actors.killmails.persist import read, store
 from actors.shared.database import open_database
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.settings import Settings
@@ -30,12 +30,12 @@ async def embedded(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def keep(embedded: Settings) -> AsyncIterator[Store]:
+async def persist(embedded: Settings) -> AsyncIterator[Store]:
     """Store so many killmails more, without telling of them."""
     made_up = iter(load_dataset(StandinOptions(synthetic=50, seed=1)).killmails)
     async with open_database(embedded) as database:
 
-        async def keep(count: int) -> None:
+        async def persist(count: int) -> None:
             references = [
                 encode_reference(
                     Reference(
@@ -54,7 +54,7 @@ async def keep(embedded: Settings) -> AsyncIterator[Store]:
             assert not refused
             await store(database, arrivals)
 
-        yield keep
+        yield persist
 
 
 @pytest.fixture

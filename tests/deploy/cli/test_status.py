@@ -14,26 +14,26 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError
 from rich.console import Console
 
-from actors.reject import put_aside
+from actors.killmails.reject import record_rejections
 from actors.shared.database import open_database
-from actors.shared.letter import letter
+from actors.shared.rejection import encode_rejection
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.topics import RECEIVED, STORED, create_topics
 from deploy.cli.facts import (
-    Away,
     DatabaseFacts,
-    Inside,
+    Embedded,
     KafkaFacts,
     QueueFacts,
     RabbitmqFacts,
     RedisFacts,
     TopicFacts,
+    Unreachable,
 )
-from deploy.cli.look import GROUP, look
+from deploy.cli.inspect import GROUP, inspect
 from deploy.cli.status import ago, table
 from deploy.ports import free_port
 from streams.app import make_app
-from streams.ledger import note
+from streams.ledger import record
 from tests.deploy.cli.conftest import Store
 from tests.support.servers import empty_servers
 
@@ -47,22 +47,22 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-async def test_embedded_killstream_shows_its_file(embedded: Settings, keep: Store) -> None:
-    await keep(3)
+async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: Store) -> None:
+    await persist(3)
     async with open_database(embedded) as database:
-        await note(database, "r2z2:test", 96_000_007, {96_000_007: None})
+        await record(database, "r2z2:test", 96_000_007, {96_000_007: None})
         async with database.begin() as connection:
-            await put_aside(connection, [letter("[not] a killmail", b"x")])
-    facts = await look(embedded)
+            await record_rejections(connection, [encode_rejection("[not] a killmail", b"x")])
+    facts = await inspect(embedded)
     database_facts = facts.database
     assert isinstance(database_facts, DatabaseFacts)
     assert (database_facts.killmails, database_facts.last_sequence) == (3, 3)
-    assert (database_facts.untold, database_facts.ledger, database_facts.names) == (3, 1, 0)
+    assert (database_facts.unpublished, database_facts.ledger, database_facts.names) == (3, 1, 0)
     assert [source.position for source in database_facts.sources] == [96_000_007]
     assert [refusal.reason for refusal in database_facts.latest_rejected] == ["[not] a killmail"]
     assert database_facts.last_stored_age_s is not None
     assert timedelta(0) <= datetime.now(UTC) - facts.at < timedelta(minutes=1)
-    assert (facts.rabbitmq, facts.kafka, facts.redis) == (Inside(), Inside(), Inside())
+    assert (facts.rabbitmq, facts.kafka, facts.redis) == (Embedded(), Embedded(), Embedded())
     assert facts.ok
 
     console = Console(record=True, width=100)
@@ -73,16 +73,16 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, keep: Stor
 
 
 async def test_looking_makes_no_database(tmp_path: Path) -> None:
-    facts = await look(Settings(data_dir=tmp_path / "new"))
-    assert isinstance(facts.database, Away)
+    facts = await inspect(Settings(data_dir=tmp_path / "new"))
+    assert isinstance(facts.database, Unreachable)
     assert "killstream up" in facts.database.reason
     assert not (tmp_path / "new").exists()
 
 
 async def test_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "killstream.db").touch()
-    facts = await look(Settings(data_dir=tmp_path))
-    assert isinstance(facts.database, Away)
+    facts = await inspect(Settings(data_dir=tmp_path))
+    assert isinstance(facts.database, Unreachable)
     assert "killstream migrate" in facts.database.reason
 
 
@@ -99,14 +99,14 @@ def test_servers_that_are_away_are_named_with_the_reason() -> None:
     assert done.returncode == 1
     assert facts["ok"] is False
     for name in ("database", "rabbitmq", "kafka", "redis"):
-        assert facts[name]["state"] == "away"
+        assert facts[name]["state"] == "unreachable"
         assert facts[name]["reason"]
     assert done.stderr == ""
     assert "secret" not in done.stdout
 
 
-async def test_command_shows_a_table(embedded: Settings, keep: Store) -> None:
-    await keep(1)
+async def test_command_shows_a_table(embedded: Settings, persist: Store) -> None:
+    await persist(1)
     done = await asyncio.to_thread(run, data_dir=str(embedded.data_dir))
     assert (done.returncode, done.stderr) == (0, "")
     assert "sequence 1" in done.stdout
@@ -115,7 +115,7 @@ async def test_command_shows_a_table(embedded: Settings, keep: Store) -> None:
 @pytest.mark.service
 async def test_real_servers_are_counted() -> None:
     async with empty_servers() as settings:
-        fresh = await look(settings)
+        fresh = await inspect(settings)
         assert isinstance(fresh.rabbitmq, RabbitmqFacts)
         assert fresh.rabbitmq.queues["database"] == QueueFacts(None, None, None)
         assert isinstance(fresh.kafka, KafkaFacts)
@@ -124,7 +124,7 @@ async def test_real_servers_are_counted() -> None:
         await create_topics(settings)
         await asyncio.to_thread(fill_queues, settings)
         await fill_topics(settings)
-        facts = await look(settings)
+        facts = await inspect(settings)
     assert facts.ok
     assert isinstance(facts.database, DatabaseFacts)
     assert facts.database.last_stored_age_s is None

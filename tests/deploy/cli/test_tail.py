@@ -34,32 +34,32 @@ async def take(killmails: AsyncIterator[Killmail], count: int) -> list[int]:
 
 
 async def test_goes_on_where_it_was_when_the_gateway_was_away(
-    embedded: Settings, keep: Store, gateway: Gateway
+    embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
     tailing = Tail(gateway_url(embedded), after=0)
-    await keep(3)
+    await persist(3)
     async with aclosing(tailing.killmails()) as killmails:
         async with gateway():
             assert await take(killmails, 3) == [1, 2, 3]
-        await keep(2)
+        await persist(2)
         async with gateway():
             assert await take(killmails, 2) == [4, 5]
-            await keep(1)
+            await persist(1)
             assert await take(killmails, 1) == [6]
     assert (tailing.after, tailing.seen) == (6, 6)
 
 
 async def test_begins_with_what_comes_next_and_loses_nothing_before_the_first(
-    embedded: Settings, keep: Store, gateway: Gateway
+    embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
     tailing = Tail(gateway_url(embedded))
-    await keep(3)
+    await persist(3)
     async with aclosing(tailing.killmails()) as killmails:
         first = asyncio.ensure_future(take(killmails, 2))
         async with gateway():
             while tailing.after is None:
                 await asyncio.sleep(0.01)
-        await keep(2)
+        await persist(2)
         async with gateway():
             assert await first == [4, 5]
 
@@ -115,9 +115,9 @@ async def start(settings: Settings, *arguments: str) -> asyncio.subprocess.Proce
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 async def test_command_prints_lines_and_ends_with_its_count(
-    ending: signal.Signals, embedded: Settings, keep: Store, gateway: Gateway
+    ending: signal.Signals, embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
-    await keep(3)
+    await persist(3)
     async with gateway():
         process = await start(embedded, "--json", "--after", "1")
         assert process.stdout
@@ -130,9 +130,9 @@ async def test_command_prints_lines_and_ends_with_its_count(
 
 
 async def test_command_ends_quietly_when_nobody_reads_any_more(
-    embedded: Settings, keep: Store, gateway: Gateway
+    embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
-    await keep(1)
+    await persist(1)
     async with gateway():
         reading, writing = os.pipe()
         process = await asyncio.create_subprocess_exec(

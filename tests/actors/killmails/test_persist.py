@@ -1,10 +1,9 @@
-"""Storing: one transaction, one place each, later versions told as such, nothing twice."""
+"""Storing: one transaction, one place each, later versions published as such, nothing twice."""
 
 import asyncio
 import itertools
 import random
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -12,12 +11,13 @@ from sqlalchemy import Table, func, insert, select, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.keep import read, store
+from actors.killmails.persist import read, store
+from actors.killmails.publish import Unpublished
 from actors.shared.body import unpack
 from actors.shared.feed import entries_after, entry_of
 from actors.shared.killmail import MAX_BODY_BYTES
-from actors.shared.letter import letter, read_letter
 from actors.shared.reference import Reference, encode_reference
+from actors.shared.rejection import decode_rejection, encode_rejection
 from actors.shared.tables import (
     ATTACKERS,
     FEED,
@@ -26,7 +26,6 @@ from actors.shared.tables import (
     LEDGER,
     REJECTED,
 )
-from actors.tell import Untold
 from tests.support.killmails import references
 from tests.support.made import (
     LATER,
@@ -37,23 +36,20 @@ from tests.support.made import (
     many_attackers,
     many_items,
 )
-from tests.support.tables import feed_of, rows
+from tests.support.tables import feed_of, receive, rows
 
 
-async def kept(database: AsyncEngine, values: Iterable[Reference | bytes]) -> list[Untold]:
-    """Read and store a batch as `keep` does."""
+async def persisted(
+    database: AsyncEngine, values: Iterable[Reference | bytes]
+) -> list[Unpublished]:
+    """Read and store a batch as `persist` does."""
     batch = [encode_reference(v) if isinstance(v, Reference) else v for v in values]
     return await store(database, *read(batch))
 
 
 async def received(database: AsyncEngine, positions: Iterable[int], source: str = SOURCE) -> None:
-    """Note places in the ledger as a source does."""
-    now = datetime.now(UTC)
-    async with database.begin() as connection:
-        await connection.execute(
-            insert(LEDGER),
-            [{"source": source, "position": p, "received_at": now} for p in positions],
-        )
+    """Record positions in the ledger as a source does."""
+    await receive(database, source, positions)
 
 
 async def slow_down(database: AsyncEngine, table: Table, event: str, each: str) -> None:
@@ -76,30 +72,30 @@ async def ledger_of(database: AsyncEngine) -> list[int]:
 
 async def test_what_comes_twice_changes_nothing(database: AsyncEngine) -> None:
     batch = list(itertools.islice(references(), 50))
-    assert len(await kept(database, batch)) == 50
+    assert len(await persisted(database, batch)) == 50
     before = [await rows(database, table) for table in (KILLMAILS, ATTACKERS, FEED)]
-    assert await kept(database, batch) == []
+    assert await persisted(database, batch) == []
     assert [await rows(database, table) for table in (KILLMAILS, ATTACKERS, FEED)] == before
 
 
 async def test_a_killmail_that_is_twice_in_one_batch_has_one_place(database: AsyncEngine) -> None:
     reference = a_reference(a_body(1))
-    untold = await kept(database, [reference, reference])
-    assert [place.entry.sequence for place in untold] == [1]
+    unpublished = await persisted(database, [reference, reference])
+    assert [place.entry.sequence for place in unpublished] == [1]
     assert await feed_of(database) == [(1, 1, "added")]
 
 
 async def test_of_two_versions_in_one_batch_the_later_is_stored(database: AsyncEngine) -> None:
     early = a_reference(a_body(1, war_id=1))
     late = a_reference(a_body(1, war_id=2), as_of=LATER)
-    await kept(database, [late, early])
+    await persisted(database, [late, early])
     assert [row["war_id"] for row in await rows(database, KILLMAILS)] == [2]
 
 
 async def test_the_same_batch_at_the_same_time_is_stored_once(database: AsyncEngine) -> None:
     batch = list(itertools.islice(references(), 40))
-    told = await asyncio.gather(*(kept(database, batch) for _ in range(6)))
-    assert sum(map(len, told)) == 40
+    published = await asyncio.gather(*(persisted(database, batch) for _ in range(6)))
+    assert sum(map(len, published)) == 40
     assert [sequence for sequence, _, _ in await feed_of(database)] == list(range(1, 41))
 
 
@@ -115,15 +111,15 @@ async def test_overlapping_batches_in_any_order_neither_deadlock_nor_double(
         encode_reference(msgspec.structs.replace(a.reference, as_of=LATER, zkb=msgspec.Raw(b"{}")))
         for a in read(batch)[0]
     ]
-    told: list[Untold] = []
+    published: list[Unpublished] = []
     async with asyncio.timeout(120):
         for values in (batch, batch + newer, newer):
             shuffled = [order.sample(values, len(values)) for _ in range(6)]
-            for places in await asyncio.gather(*(kept(database, some) for some in shuffled)):
-                told += places
+            for places in await asyncio.gather(*(persisted(database, some) for some in shuffled)):
+                published += places
     feed = await feed_of(database)
     assert [sequence for sequence, _, _ in feed] == list(range(1, 81))
-    assert sorted(place.entry.sequence for place in told) == list(range(1, 81))
+    assert sorted(place.entry.sequence for place in published) == list(range(1, 81))
     for kind in ("added", "updated"):
         assert len({killmail_id for _, killmail_id, this in feed if this == kind}) == 40
     assert {row["zkb"] for row in await rows(database, KILLMAILS)} == {"{}"}
@@ -138,37 +134,39 @@ async def test_a_rolled_back_batch_leaves_nothing_and_burns_no_number(
     async with database.begin() as connection:
         await connection.execute(FEED_COUNTER.delete())
     with pytest.raises(NoResultFound):
-        await store(database, good, [letter("why", b"bad")])
+        await store(database, good, [encode_rejection("why", b"bad")])
     async with database.begin() as connection:
-        await connection.execute(insert(FEED_COUNTER), {"only": 1, "last_sequence": 0})
+        await connection.execute(
+            insert(FEED_COUNTER), {"only": 1, "last_sequence": 0, "feed_id": "test"}
+        )
     for table in (KILLMAILS, ATTACKERS, FEED, REJECTED):
         assert await rows(database, table) == []
     assert await ledger_of(database) == [5]
     assert [place.entry.sequence for place in await store(database, good)] == [1]
 
 
-async def test_places_are_settled_with_the_rows(database: AsyncEngine) -> None:
+async def test_ledger_entries_are_acked_with_the_rows(database: AsyncEngine) -> None:
     await received(database, range(5))
-    await kept(database, [a_reference(a_body(i), i) for i in (1, 3)])
+    await persisted(database, [a_reference(a_body(i), i) for i in (1, 3)])
     assert await ledger_of(database) == [0, 2, 4]
 
 
-async def test_a_known_killmail_settles_its_place_too(database: AsyncEngine) -> None:
-    await kept(database, [a_reference(a_body(1), 1)])
+async def test_a_known_killmail_acks_its_ledger_entry_too(database: AsyncEngine) -> None:
+    await persisted(database, [a_reference(a_body(1), 1)])
     await received(database, [2])
-    await kept(database, [a_reference(a_body(1), 2)])
+    await persisted(database, [a_reference(a_body(1), 2)])
     assert await ledger_of(database) == []
 
 
 async def test_later_zkb_is_an_updated_entry(database: AsyncEngine) -> None:
-    await kept(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
+    await persisted(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
     newer = a_reference(a_body(1), as_of=LATER, zkb=msgspec.Raw(b'{"points":2}'))
-    (place,) = await kept(database, [newer])
+    (place,) = await persisted(database, [newer])
     assert (place.entry.sequence, place.entry.kind) == (2, "updated")
     assert await feed_of(database) == [(1, 1, "added"), (2, 1, "updated")]
     (row,) = await rows(database, KILLMAILS)
     assert msgspec.json.decode(row["zkb"]) == {"points": 2}
-    assert row["as_of"].timestamp() == LATER
+    assert row["body_as_of"].timestamp() == LATER
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.0])
@@ -176,24 +174,24 @@ async def test_an_older_or_equal_version_changes_nothing(
     database: AsyncEngine, seconds: float
 ) -> None:
     first = a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))
-    await kept(database, [first])
+    await persisted(database, [first])
     before = await rows(database, KILLMAILS)
     other = a_reference(
         a_body(1, war_id=9), as_of=first.as_of + seconds, zkb=msgspec.Raw(b'{"points":2}')
     )
-    assert await kept(database, [other]) == []
+    assert await persisted(database, [other]) == []
     assert await rows(database, KILLMAILS) == before
 
 
 async def test_a_later_version_that_says_the_same_is_no_entry(database: AsyncEngine) -> None:
-    await kept(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"a":1,"b":2}'))])
+    await persisted(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"a":1,"b":2}'))])
     same = a_reference(a_body(1), as_of=LATER, zkb=msgspec.Raw(b'{ "b": 2, "a": 1 }'))
-    assert await kept(database, [same]) == []
+    assert await persisted(database, [same]) == []
 
 
 async def test_a_later_version_without_zkb_leaves_the_known_one(database: AsyncEngine) -> None:
-    await kept(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
-    await kept(database, [a_reference(a_body(1, war_id=2), as_of=LATER)])
+    await persisted(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
+    await persisted(database, [a_reference(a_body(1, war_id=2), as_of=LATER)])
     (row,) = await rows(database, KILLMAILS)
     assert (row["war_id"], msgspec.json.decode(row["zkb"])) == (2, {"points": 1})
 
@@ -201,15 +199,15 @@ async def test_a_later_version_without_zkb_leaves_the_known_one(database: AsyncE
 async def test_the_entry_of_a_changed_body_has_the_zkb_that_is_known(
     database: AsyncEngine,
 ) -> None:
-    await kept(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
-    (place,) = await kept(database, [a_reference(a_body(1, war_id=2), as_of=LATER)])
+    await persisted(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
+    (place,) = await persisted(database, [a_reference(a_body(1, war_id=2), as_of=LATER)])
     assert msgspec.json.decode(place.entry.zkb) == {"points": 1}
 
 
 async def test_a_changed_body_rewrites_body_columns_and_attackers(database: AsyncEngine) -> None:
-    await kept(database, [a_reference(a_body(1, attackers=many_attackers(5)))])
+    await persisted(database, [a_reference(a_body(1, attackers=many_attackers(5)))])
     body = a_body(1, solar_system_id=30_000_142, attackers=[an_attacker(character_id=3)])
-    (place,) = await kept(database, [a_reference(body, as_of=LATER)])
+    (place,) = await persisted(database, [a_reference(body, as_of=LATER)])
     assert (place.entry.kind, bytes(place.entry.killmail)) == ("updated", body)
     (row,) = await rows(database, KILLMAILS)
     assert (row["solar_system_id"], row["attacker_count"], unpack(row["body"])) == (
@@ -222,14 +220,14 @@ async def test_numbers_beyond_floats_in_unknown_fields_do_not_stop_an_update(
     database: AsyncEngine,
 ) -> None:
     body = a_body(1, new_field=0).replace(b'"new_field":0', b'"new_field":1e999')
-    await kept(database, [a_reference(body)])
-    assert await kept(database, [a_reference(body, as_of=LATER)]) == []
+    await persisted(database, [a_reference(body)])
+    assert await persisted(database, [a_reference(body, as_of=LATER)]) == []
     changed = body.replace(b"1e999", b"2e999")
-    (place,) = await kept(database, [a_reference(changed, as_of=LATER)])
+    (place,) = await persisted(database, [a_reference(changed, as_of=LATER)])
     assert place.entry.kind == "updated"
 
 
-async def test_the_bad_are_kept_aside_while_the_good_are_stored(database: AsyncEngine) -> None:
+async def test_the_bad_are_rejected_while_the_good_are_stored(database: AsyncEngine) -> None:
     await received(database, range(4))
     values = [
         encode_reference(a_reference(a_body(1), 0)),
@@ -238,25 +236,25 @@ async def test_the_bad_are_kept_aside_while_the_good_are_stored(database: AsyncE
         encode_reference(a_reference(a_body(4), 2, killmail_id=5)),
         encode_reference(a_reference(a_body(7), 3)),
     ]
-    untold = await kept(database, values)
-    assert [place.entry.killmail_id for place in untold] == [1, 7]
-    refused = [read_letter(row["letter"]).value for row in await rows(database, REJECTED)]
+    unpublished = await persisted(database, values)
+    assert [place.entry.killmail_id for place in unpublished] == [1, 7]
+    refused = [decode_rejection(row["rejection"]).value for row in await rows(database, REJECTED)]
     assert set(refused) == {"\\xff no reference", values[2].decode(), values[3].decode()}
     assert await ledger_of(database) == []
 
 
-async def test_a_batch_of_nothing_but_bad_ones_is_kept_aside(database: AsyncEngine) -> None:
-    assert await kept(database, [b"1", b"2", b"2"]) == []
+async def test_a_batch_of_nothing_but_bad_ones_is_rejected(database: AsyncEngine) -> None:
+    assert await persisted(database, [b"1", b"2", b"2"]) == []
     assert len(await rows(database, REJECTED)) == 2
     assert await rows(database, KILLMAILS) == []
 
 
 async def test_an_empty_batch_does_nothing(database: AsyncEngine) -> None:
-    assert await kept(database, []) == []
+    assert await persisted(database, []) == []
 
 
 async def test_a_killmail_without_attackers_is_stored(database: AsyncEngine) -> None:
-    await kept(database, [a_reference(a_body(1, attackers=[]))])
+    await persisted(database, [a_reference(a_body(1, attackers=[]))])
     (row,) = await rows(database, KILLMAILS)
     assert row["attacker_count"] == 0
 
@@ -264,31 +262,31 @@ async def test_a_killmail_without_attackers_is_stored(database: AsyncEngine) -> 
 async def test_a_body_of_two_megabytes_passes_the_store(database: AsyncEngine) -> None:
     body = a_body(1, victim={"damage_taken": 1, "ship_type_id": 2, "items": many_items(40_000)})
     assert len(body) > 2 * 1024 * 1024
-    (place,) = await kept(database, [a_reference(body)])
+    (place,) = await persisted(database, [a_reference(body)])
     (row,) = await rows(database, KILLMAILS)
     assert unpack(row["body"]) == bytes(place.entry.killmail) == body
 
 
 async def test_five_thousand_attackers_pass_the_store(database: AsyncEngine) -> None:
     body = a_body(1, attackers=many_attackers(5_000))
-    await kept(database, [a_reference(body)])
+    await persisted(database, [a_reference(body)])
     attackers = await rows(database, ATTACKERS)
     assert [a["character_id"] for a in attackers] == [90_000_000 + i for i in range(5_000)]
     assert [a["final_blow"] for a in attackers] == [False] * 4_999 + [True]
 
 
-async def test_a_body_over_the_limit_is_kept_aside(database: AsyncEngine) -> None:
+async def test_a_body_over_the_limit_is_rejected(database: AsyncEngine) -> None:
     reference = a_reference(a_body(1))
     body = a_body(1, padding="x" * MAX_BODY_BYTES)
-    await kept(database, [msgspec.structs.replace(reference, body=msgspec.Raw(body))])
+    await persisted(database, [msgspec.structs.replace(reference, body=msgspec.Raw(body))])
     (row,) = await rows(database, REJECTED)
     assert "over the limit" in row["reason"]
-    assert body.decode() in read_letter(row["letter"]).value
+    assert body.decode() in decode_rejection(row["rejection"]).value
 
 
 async def test_fields_that_esi_adds_one_day_survive(database: AsyncEngine) -> None:
     body = b'{"new": [1.50, {"b":\t"\\u0000 \xc3\xa9"}],\n' + a_body(1)[1:]
-    await kept(database, [a_reference(body)])
+    await persisted(database, [a_reference(body)])
     async with database.connect() as connection:
         row = (await connection.execute(entries_after(0, 10))).one()
     assert bytes(entry_of(row._mapping, {}).killmail) == body
@@ -298,11 +296,11 @@ async def test_fields_that_esi_adds_one_day_survive(database: AsyncEngine) -> No
 async def test_a_counter_behind_the_feed_stops_the_store_loudly(
     database: AsyncEngine, stands_at: int
 ) -> None:
-    await kept(database, [a_reference(a_body(i)) for i in (1, 2)])
+    await persisted(database, [a_reference(a_body(i)) for i in (1, 2)])
     async with database.begin() as connection:
         await connection.execute(update(FEED_COUNTER).values(last_sequence=stands_at))
     with pytest.raises(RuntimeError, match="feed_counter"):
-        await kept(database, [a_reference(a_body(3))])
+        await persisted(database, [a_reference(a_body(3))])
     assert len(await rows(database, KILLMAILS)) == 2
 
 
@@ -310,7 +308,7 @@ async def test_a_missing_counter_stops_the_store_loudly(database: AsyncEngine) -
     async with database.begin() as connection:
         await connection.execute(FEED_COUNTER.delete())
     with pytest.raises(NoResultFound):
-        await kept(database, [a_reference(a_body(1))])
+        await persisted(database, [a_reference(a_body(1))])
     assert await rows(database, KILLMAILS) == []
 
 
@@ -325,10 +323,10 @@ async def test_a_reader_never_sees_a_hole_below_the_newest_number(postgresql: As
     async def write(part: list[bytes]) -> None:
         while part:
             size = order.randint(1, 25)
-            await kept(postgresql, part[:size])
+            await persisted(postgresql, part[:size])
             part = part[size:]
 
-    async def look() -> int:
+    async def inspect() -> int:
         looks = 0
         while writing:
             async with postgresql.connect() as connection:
@@ -339,10 +337,10 @@ async def test_a_reader_never_sees_a_hole_below_the_newest_number(postgresql: As
         return looks
 
     async with asyncio.TaskGroup() as group:
-        looking = [group.create_task(look()) for _ in range(2)]
+        inspecting = [group.create_task(inspect()) for _ in range(2)]
         async with asyncio.TaskGroup() as writers:
             for i in range(8):
                 writers.create_task(write(values[i::8]))
         writing = False
-    assert all(task.result() > 10 for task in looking)
+    assert all(task.result() > 10 for task in inspecting)
     assert [sequence for sequence, _, _ in await feed_of(postgresql)] == list(range(1, 1_601))

@@ -11,17 +11,17 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
 
-from actors import tell as tell_module
-from actors.keep import keep, read, store
+from actors.killmails import publish as publish_module
+from actors.killmails.persist import persist, read, store
+from actors.killmails.publish import sweep
 from actors.resources import Resources, open_resources
 from actors.shared.events import NotPublished
 from actors.shared.feed import CHANNEL, decode_entry
 from actors.shared.killmail import entity_ids, parse_killmail
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED, KILLMAILS
+from actors.shared.tables import KILLMAILS, UNPUBLISHED
 from actors.shared.topics import STORED
-from actors.tell import sweep
 from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
 from tests.support.made import LATER, a_body, a_reference
@@ -64,7 +64,7 @@ async def topic(opened: Resources) -> AsyncIterator[AIOKafkaConsumer]:
 
 @pytest.fixture
 def _sweeps_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tell_module, "SWEEP_AFTER", timedelta(0))
+    monkeypatch.setattr(publish_module, "SWEEP_AFTER", timedelta(0))
 
 
 def played(upstream: Standin) -> list[bytes]:
@@ -75,15 +75,15 @@ def played(upstream: Standin) -> list[bytes]:
     ]
 
 
-async def untold(opened: Resources) -> list[int]:
-    return [row["sequence"] for row in await rows(opened.database, FEED) if not row["told_at"]]
+async def unpublished(opened: Resources) -> list[int]:
+    return [row["sequence"] for row in await rows(opened.database, UNPUBLISHED)]
 
 
 @pytest.mark.service
 async def test_the_topic_gets_each_entry_whole_under_its_key(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer
 ) -> None:
-    await run(keep, played(upstream))
+    await run(persist, played(upstream))
     messages = await take(topic, 50)
     feed = {sequence: (id_, kind) for sequence, id_, kind in await feed_of(opened.database)}
     by_id = {one.killmail_id: one for one in upstream.dataset.killmails}
@@ -107,7 +107,7 @@ async def test_the_channel_gets_the_same_entries_as_the_topic(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer
 ) -> None:
     async with opened.events.subscribe(CHANNEL) as subscriber:
-        await run(keep, played(upstream))
+        await run(persist, played(upstream))
         message = ""  # an empty one says that the connection is new
         async with asyncio.timeout(10):
             while not message:
@@ -118,8 +118,8 @@ async def test_the_channel_gets_the_same_entries_as_the_topic(
 
 @pytest.mark.service
 async def test_what_was_told_is_marked(opened: Resources, upstream: Standin) -> None:
-    await run(keep, played(upstream))
-    assert await untold(opened) == []
+    await run(persist, played(upstream))
+    assert await unpublished(opened) == []
 
 
 @pytest.mark.service
@@ -127,8 +127,8 @@ async def test_what_came_twice_is_told_once(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer
 ) -> None:
     for _ in range(2):
-        await run(keep, played(upstream))
-    await run(keep, [encode_reference(a_reference(a_body(1)))])
+        await run(persist, played(upstream))
+    await run(persist, [encode_reference(a_reference(a_body(1)))])
     sequences = [decode_entry(m.value).sequence for m in await take(topic, 51)]
     assert sorted(sequences) == list(range(1, 52))
 
@@ -137,7 +137,7 @@ async def test_what_came_twice_is_told_once(
 async def test_a_killmail_without_zkb_is_told_without_zkb(
     opened: Resources, topic: AIOKafkaConsumer
 ) -> None:
-    await run(keep, [encode_reference(a_reference(a_body(1)))])
+    await run(persist, [encode_reference(a_reference(a_body(1)))])
     (message,) = await take(topic, 1)
     assert "zkb" not in msgspec.json.decode(message.value)
 
@@ -146,7 +146,7 @@ async def test_a_killmail_without_zkb_is_told_without_zkb(
 async def test_an_update_is_told_as_such(opened: Resources, topic: AIOKafkaConsumer) -> None:
     for as_of, zkb in ((1.0, b'{"points":1}'), (LATER, b'{"points":2}')):
         await run(
-            keep, [encode_reference(a_reference(a_body(1), as_of=as_of, zkb=msgspec.Raw(zkb)))]
+            persist, [encode_reference(a_reference(a_body(1), as_of=as_of, zkb=msgspec.Raw(zkb)))]
         )
     entries = [decode_entry(message.value) for message in await take(topic, 2)]
     assert [(e.sequence, e.kind, bytes(e.zkb)) for e in entries] == [
@@ -159,7 +159,7 @@ async def test_an_update_is_told_as_such(opened: Resources, topic: AIOKafkaConsu
 async def test_names_come_along(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer
 ) -> None:
-    await run(keep, played(upstream))
+    await run(persist, played(upstream))
     for message in await take(topic, 50):
         entry = decode_entry(message.value)
         assert set(entry.names) == entity_ids(parse_killmail(entry.killmail))
@@ -173,8 +173,8 @@ async def test_without_esi_in_time_it_is_told_without_names(upstream: Standin) -
         opened_on_servers(upstream, names_deadline_ms=50) as opened,
         consumer_of(STORED, opened.settings) as topic,
     ):
-        await run(keep, played(upstream))
-        assert await untold(opened) == []
+        await run(persist, played(upstream))
+        assert await unpublished(opened) == []
         entries = [decode_entry(message.value) for message in await take(topic, 50)]
         assert [entry.names for entry in entries] == [{}] * 50
         (later,) = sent("esi")
@@ -184,20 +184,20 @@ async def test_without_esi_in_time_it_is_told_without_names(upstream: Standin) -
 
 @pytest.mark.service
 @pytest.mark.usefixtures("_sweeps_at_once")
-async def test_what_a_crash_left_untold_is_told_by_the_sweep(
+async def test_what_a_crash_left_unpublished_is_told_by_the_sweep(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tell_module, "SWEEP_ENTRIES", 20)
+    monkeypatch.setattr(publish_module, "SWEEP_ENTRIES", 20)
     values = played(upstream)
-    await run(keep, values[:5])
+    await run(persist, values[:5])
     places = await store(opened.database, *read(values[5:]))
-    assert await untold(opened) == list(range(6, 51))
+    assert await unpublished(opened) == list(range(6, 51))
     await run(sweep)
-    assert await untold(opened) == []
-    told = {e.sequence: e for e in (decode_entry(m.value) for m in await take(topic, 50))}
-    assert sorted(told) == list(range(1, 51))
+    assert await unpublished(opened) == []
+    published = {e.sequence: e for e in (decode_entry(m.value) for m in await take(topic, 50))}
+    assert sorted(published) == list(range(1, 51))
     for place in places:
-        entry, wanted = told[place.entry.sequence], place.entry
+        entry, wanted = published[place.entry.sequence], place.entry
         assert (entry.killmail_id, entry.kind, entry.hash, bytes(entry.killmail)) == (
             wanted.killmail_id, wanted.kind, wanted.hash, bytes(wanted.killmail),
         )  # fmt: skip
@@ -212,20 +212,20 @@ async def test_the_sweep_leaves_alone_what_is_being_told(
 ) -> None:
     await store(opened.database, *read(played(upstream)))
     await run(sweep)
-    assert len(await untold(opened)) == 50
+    assert len(await unpublished(opened)) == 50
 
 
 @pytest.mark.usefixtures("_sweeps_at_once")
-async def test_what_could_not_be_pushed_stays_stored_and_untold(
+async def test_what_could_not_be_pushed_stays_stored_and_unpublished(
     upstream: Standin, tmp_path: Path
 ) -> None:
     nobody = "redis://127.0.0.1:1"
     settings = Settings(data_dir=tmp_path, esi_url=upstream.url, names_deadline_ms=0)
     async with opened_resources(settings.model_copy(update={"redis_url": nobody})) as opened:
         with pytest.raises(NotPublished):
-            await run(keep, played(upstream))
+            await run(persist, played(upstream))
         assert len(await rows(opened.database, KILLMAILS)) == 50
-        assert len(await untold(opened)) == 50
+        assert len(await unpublished(opened)) == 50
     async with opened_resources(settings) as opened:
         await run(sweep)
-        assert await untold(opened) == []
+        assert await unpublished(opened) == []

@@ -1,4 +1,4 @@
-"""Fetching: each reference ends at `keep`, at `reject`, or comes again; none is lost."""
+"""Fetching: each reference ends at `persist`, at `reject`, or comes again; none is lost."""
 
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors import esi as esi_module
-from actors import fetch as fetch_module
-from actors.fetch import fetch
-from actors.keep import read, store
+from actors.esi import client as esi_module
+from actors.killmails import fetch as fetch_module
+from actors.killmails.fetch import fetch
+from actors.killmails.persist import read, store
 from actors.resources import Resources
-from actors.shared.letter import read_letter
 from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.rejection import decode_rejection
 from actors.shared.settings import Settings
 from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.server import Standin
@@ -62,9 +62,9 @@ def encoded(references: Iterable[Reference]) -> list[bytes]:
 
 
 def kept() -> list[Reference]:
-    """Take the references that were sent to `keep`."""
+    """Take the references that were sent to `persist`."""
     messages = sent("database")
-    assert {message.actor_name for message in messages} <= {"keep"}
+    assert {message.actor_name for message in messages} <= {"persist"}
     return [decode_reference(value) for message in messages for value in message.args[0]]
 
 
@@ -125,14 +125,14 @@ async def test_a_refused_one_comes_once_more_alone_and_is_rejected_then(
     assert sent("esi") == []
     (rejected,) = sent("database")
     assert rejected.actor_name == "reject"
-    (letter,) = map(read_letter, rejected.args[0])
-    assert "Invalid killmail_id and/or killmail_hash" in letter.reason
-    assert (letter.source, letter.position, letter.killmail_id) == (
+    (rejection,) = map(decode_rejection, rejected.args[0])
+    assert "Invalid killmail_id and/or killmail_hash" in rejection.reason
+    assert (rejection.source, rejection.position, rejection.killmail_id) == (
         "redisq:test/queue",
         8,
         bad.killmail_id,
     )
-    assert letter.value.encode() == encode_reference(wrong)
+    assert rejection.value.encode() == encode_reference(wrong)
 
 
 async def test_what_is_no_reference_is_rejected_and_the_rest_goes_on(
@@ -140,9 +140,9 @@ async def test_what_is_no_reference_is_rejected_and_the_rest_goes_on(
 ) -> None:
     played = upstream.dataset.killmails[0]
     await run(fetch, [b"{}", *encoded([a_reference(played)])])
-    to_keep, to_reject = sent("database")
-    assert (to_keep.actor_name, to_reject.actor_name) == ("keep", "reject")
-    assert read_letter(to_reject.args[0][0]).value == "{}"
+    to_persist, to_reject = sent("database")
+    assert (to_persist.actor_name, to_reject.actor_name) == ("persist", "reject")
+    assert decode_rejection(to_reject.args[0][0]).value == "{}"
 
 
 async def test_an_outage_puts_off_what_failed_and_never_rejects(

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import web
 from redis.asyncio import Redis
 
-from actors import esi as esi_module
-from actors.budget import BUCKETLESS, KILLMAIL, LocalBudget, Paused, RedisBudget, Terms
-from actors.esi import Answer, Esi, Garbled, Refused, Unavailable, tokens_of
-from actors.shared.errors import NotYet
+from actors.esi import client as esi_module
+from actors.esi.budget import BUCKETLESS, KILLMAIL, LocalBudget, Paused, RedisBudget, Terms
+from actors.esi.client import Answer, Esi, Garbled, Refused, Unavailable, tokens_of
+from actors.shared.errors import RetryLater
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.settings import Settings
 from deploy.standin.killmails import UpstreamKillmail
@@ -50,11 +50,11 @@ def requests(upstream: Standin, endpoint: str) -> int:
 
 
 async def get(esi: Esi, played: UpstreamKillmail) -> bytes:
-    """Fetch a killmail, however long we are told to wait."""
+    """Fetch a killmail, however long ESI wants us to wait."""
     while True:
         try:
             return await esi.killmail(played.killmail_id, played.killmail_hash)
-        except NotYet as wait:
+        except RetryLater as wait:
             await asyncio.sleep(wait.delay_ms / 1000)
 
 
@@ -142,7 +142,7 @@ async def test_a_restart_learns_from_esi_what_was_spent_before() -> None:
                 return_exceptions=True,
             )
         assert sum(isinstance(answer, bytes) for answer in answers) == 2
-        assert sum(isinstance(answer, NotYet) for answer in answers) == 42
+        assert sum(isinstance(answer, RetryLater) for answer in answers) == 42
         assert upstream.control.counted()["esi"]["refused"] == 0
 
 
@@ -155,7 +155,7 @@ async def test_429_pauses_the_group_until_retry_after() -> None:
         return web.json_response({"error": "slow down"}, status=429, headers={"Retry-After": "77"})
 
     async with esi_that_says(say) as esi:
-        with pytest.raises(NotYet) as wait:
+        with pytest.raises(RetryLater) as wait:
             await esi.killmail(1, "0" * 40)
         assert wait.value.delay_ms == 77_000
         with pytest.raises(Paused):
@@ -168,7 +168,7 @@ async def test_420_pauses_every_route_until_the_reset() -> None:
         async with aiohttp.ClientSession() as somebody_else:
             await somebody_else.post(f"{upstream.url}/universe/names", json=[0])
         played = upstream.dataset.killmails[0]
-        with pytest.raises(NotYet, match="error budget") as wait:
+        with pytest.raises(RetryLater, match="error budget") as wait:
             await esi.killmail(played.killmail_id, played.killmail_hash)
         assert 0 < wait.value.delay_ms <= 60_000
         before = upstream.playback.stats.requests.total()
@@ -200,12 +200,12 @@ async def test_waits_while_tranquility_is_down(monkeypatch: pytest.MonkeyPatch) 
         outcomes = await asyncio.gather(
             *(esi.killmail(p.killmail_id, p.killmail_hash) for p in wanted), return_exceptions=True
         )
-        assert all(isinstance(outcome, NotYet | Unavailable) for outcome in outcomes)
+        assert all(isinstance(outcome, RetryLater | Unavailable) for outcome in outcomes)
         asked = requests(upstream, "killmail")
         with pytest.raises(Paused, match="Tranquility is down"):
             await esi.names([30000142])
         await asyncio.sleep(0.35)
-        with pytest.raises(NotYet, match="Tranquility is down"):
+        with pytest.raises(RetryLater, match="Tranquility is down"):
             await esi.killmail(wanted[0].killmail_id, wanted[0].killmail_hash)
         assert requests(upstream, "killmail") == asked  # only /status was asked meanwhile
         set_faults(upstream, tranquility_down=False)
@@ -252,7 +252,7 @@ async def test_unexpected_refusal_pauses_instead_of_asking_on() -> None:
         return web.Response(status=403, text="banned")
 
     async with esi_that_says(say) as esi:
-        with pytest.raises(NotYet, match=r"403.*banned"):
+        with pytest.raises(RetryLater, match=r"403.*banned"):
             await esi.killmail(1, "0" * 40)
         with pytest.raises(Paused):
             await esi.killmail(1, "0" * 40)
@@ -263,7 +263,7 @@ async def test_redirects_are_not_followed() -> None:
         raise web.HTTPFound("http://127.0.0.1:1/elsewhere")
 
     async with esi_that_says(say) as esi:
-        with pytest.raises(NotYet, match="302"):
+        with pytest.raises(RetryLater, match="302"):
             await esi.killmail(1, "0" * 40)
 
 
@@ -274,7 +274,7 @@ async def test_an_esi_that_cannot_be_reached_is_left_alone_for_a_while() -> None
     async with aiohttp.ClientSession() as http:
         esi = Esi(Settings(esi_url=url), http, budget)
         for _ in range(2):
-            with pytest.raises((Unavailable, NotYet)):
+            with pytest.raises((Unavailable, RetryLater)):
                 await esi.killmail(1, "0" * 40)
     with pytest.raises(Paused, match="ESI itself"):
         await budget.reserve(KILLMAIL)
@@ -328,4 +328,4 @@ def test_cost_of_an_answer(status: int, tokens: int) -> None:
 def test_headers_that_are_no_numbers_are_passed_over() -> None:
     answer = Answer(429, {"Retry-After": "Sat, 21 Nov 2026 11:00:00 GMT"}, b"")
     assert answer.number("Retry-After") is None
-    assert answer.ms("Retry-After") == esi_module.UNTOLD_MS
+    assert answer.ms("Retry-After") == esi_module.DEFAULT_PAUSE_MS

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, select, update
 
-from actors import esi as esi_module
-from actors import namebook
-from actors.namebook import NameBook
-from actors.names import known_names, resolve_names
+from actors.esi import client as esi_module
+from actors.names import cache as cache_module
+from actors.names.cache import NameCache
+from actors.names.resolve import known_names, resolve_names
 from actors.resources import Resources
-from actors.shared.errors import NotYet
+from actors.shared.errors import RetryLater
 from actors.shared.settings import Settings
 from actors.shared.tables import NAMES
 from deploy.standin.server import Standin
@@ -173,7 +173,7 @@ async def test_the_search_for_unknown_ids_spares_the_error_budget(
     left = 100 - asked(upstream, 404)
     assert left >= esi_module.LEAST_ERRORS_LEFT - esi_module.BUCKETLESS_CONCURRENCY
     assert left <= esi_module.LEAST_ERRORS_LEFT
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await run(resolve_names, list(CHARACTERS))
     assert 100 - asked(upstream, 404) == left
 
@@ -183,11 +183,11 @@ async def test_what_is_late_comes_by_itself_and_a_message_makes_sure(
 ) -> None:
     set_faults(upstream, esi_latency_ms=200)
     assert await known_names(CHARACTERS, 1) == {}
-    assert await known_names(CHARACTERS, 1) == {}  # promised already: no second message
+    assert await known_names(CHARACTERS, 1) == {}  # deferred already: no second message
     (message,) = sent("esi")
     assert message.actor_name == "resolve_names"
     assert message.args[0] == list(CHARACTERS)
-    await asyncio.gather(*set(opened.names.asked.values()))
+    await asyncio.gather(*set(opened.names.in_flight.values()))
     assert await known_names(CHARACTERS, 0) == expected(upstream, CHARACTERS)
     await run(resolve_names, *message.args)
     assert asked(upstream) == 1
@@ -202,7 +202,7 @@ async def test_outage_costs_no_more_than_the_deadline_and_the_message_resolves(
     assert await known_names(CHARACTERS, LONG_MS) == {}  # the message has them: not asked again
     assert asked(upstream, 500) == failures
     (message,) = sent("esi")
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await run(resolve_names, *message.args)
     set_faults(upstream)
     await run(resolve_names, *message.args)
@@ -213,22 +213,22 @@ async def test_nothing_is_being_asked_after_the_end(settings: Settings, upstream
     set_faults(upstream, esi_latency_ms=60_000)
     async with opened_resources(settings) as opened:
         await known_names(CHARACTERS, 1)
-        assert opened.names.asked
-    assert not opened.names.asked
+        assert opened.names.in_flight
+    assert not opened.names.in_flight
 
 
-def test_the_book_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(namebook, "MAX_KNOWN", 100)
-    book = NameBook()
+def test_the_cache_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "MAX_KNOWN", 100)
+    cache = NameCache()
     for id_ in range(1000):
-        book.learn({id_: str(id_)})
-    assert len(book.known) <= 100
-    assert book.known[999] == "999"
+        cache.learn({id_: str(id_)})
+    assert len(cache.known) <= 100
+    assert cache.known[999] == "999"
 
 
-def test_the_book_forgets_unknown_ids_after_an_hour() -> None:
-    book = NameBook()
-    book.learn({1: None, 2: "two"})
-    book.forget_unknown_at_s = 0.0
-    book.learn({3: "three"})
-    assert book.known == {2: "two", 3: "three"}
+def test_the_cache_forgets_unknown_ids_after_an_hour() -> None:
+    cache = NameCache()
+    cache.learn({1: None, 2: "two"})
+    cache.forget_unknown_at_s = 0.0
+    cache.learn({3: "three"})
+    assert cache.known == {2: "two", 3: "three"}

@@ -10,7 +10,7 @@ from actors.shared.rows import among
 from actors.shared.tables import LEDGER
 
 
-async def settle(connection: AsyncConnection, places: Iterable[tuple[str, int]]) -> None:
+async def ack(connection: AsyncConnection, places: Iterable[tuple[str, int]]) -> None:
     """Delete the ledger's rows of these places, in the caller's transaction.
 
     Rows are locked by position, so that transactions over the same places queue up.

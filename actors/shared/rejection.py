@@ -1,4 +1,4 @@
-"""A letter: something refused, whole, with the reason. The message of `killmails.rejected`.
+"""A rejection: something refused, whole, with the reason. The message of `killmails.rejected`.
 
 Shape: {"v": 1, "reason": "…", "source": "r2z2:host" | null, "position": 96088891 | null,
 "killmail_id": 132467594 | null, "value": "what came, as text"}
@@ -11,7 +11,7 @@ import msgspec
 from actors.shared.reference import Reference
 
 
-class Letter(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True):
     """What was refused and why; source and position settle the ledger."""
 
     reason: str
@@ -22,11 +22,11 @@ class Letter(msgspec.Struct, frozen=True):
     v: int = 1
 
 
-_decoder: Final = msgspec.json.Decoder(Letter)
+_decoder: Final = msgspec.json.Decoder(Rejection)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def letter(
+def encode_rejection(
     reason: str,
     value: bytes,
     reference: Reference | None = None,
@@ -34,12 +34,12 @@ def letter(
     source: str | None = None,
     position: int | None = None,
 ) -> bytes:
-    """Write a letter; bytes that aren't UTF-8 are escaped, so that nothing is lost.
+    """Write a rejection; bytes that aren't UTF-8 are escaped, so that nothing is lost.
 
     Where it came from is the reference's place, or the given one when there is no reference.
     """
     return _encoder.encode(
-        Letter(
+        Rejection(
             reason=reason,
             value=value.decode("utf-8", "backslashreplace"),
             source=reference.source if reference else source,
@@ -49,6 +49,6 @@ def letter(
     )
 
 
-def read_letter(value: bytes) -> Letter:
-    """Read what `letter` wrote; msgspec's errors pass through."""
+def decode_rejection(value: bytes) -> Rejection:
+    """Read what `rejection` wrote; msgspec's errors pass through."""
     return _decoder.decode(value)

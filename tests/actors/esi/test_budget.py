@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 from redis.asyncio import Redis
 
-from actors import budget as budgets
-from actors.budget import (
+from actors.esi import budget as budgets
+from actors.esi.budget import (
     ALL,
     BUCKETLESS,
     KILLMAIL,
@@ -23,7 +23,7 @@ from actors.budget import (
     RedisBudget,
     Terms,
 )
-from actors.shared.errors import NotYet
+from actors.shared.errors import RetryLater
 from tests.support.servers import server_urls
 
 WINDOW_MS = 300
@@ -59,7 +59,7 @@ def terms(tokens: int) -> Terms:
 
 
 async def spend(budget: Budget, tokens: int = 2, remaining: int | None = None) -> None:
-    await budget.settle(await budget.reserve(KILLMAIL), tokens, remaining)
+    await budget.charge(await budget.reserve(KILLMAIL), tokens, remaining)
 
 
 async def make_known(budget: Budget, limit: int) -> None:
@@ -72,7 +72,7 @@ async def test_refuses_what_the_window_does_not_hold(make_budget: MakeBudget) ->
     await make_known(budget, 13)
     for _ in range(5):
         await spend(budget)  # 2 each; 5 must be free
-    with pytest.raises(NotYet, match="spent") as spent:
+    with pytest.raises(RetryLater, match="spent") as spent:
         await budget.reserve(KILLMAIL)
     assert 0 < spent.value.delay_ms <= WINDOW_MS + budgets.DRIFT_MS + 1
 
@@ -81,7 +81,7 @@ async def test_tokens_come_back_after_the_delay_that_was_named(make_budget: Make
     budget = make_budget(terms(5))
     await make_known(budget, 5)
     await spend(budget)
-    with pytest.raises(NotYet) as spent:
+    with pytest.raises(RetryLater) as spent:
         await budget.reserve(KILLMAIL)
     await asyncio.sleep(spent.value.delay_ms / 1000)
     await budget.reserve(KILLMAIL)
@@ -92,19 +92,19 @@ async def test_reserves_the_most_that_each_request_may_cost(make_budget: MakeBud
     await make_known(budget, 14)
     first = await budget.reserve(KILLMAIL)
     await budget.reserve(KILLMAIL)
-    with pytest.raises(NotYet) as wait:
+    with pytest.raises(RetryLater) as wait:
         await budget.reserve(KILLMAIL)
     assert wait.value.delay_ms <= SOON_MS + 1  # an answer may free what wasn't needed
-    await budget.settle(first, 2)
+    await budget.charge(first, 2)
     await budget.reserve(KILLMAIL)
 
 
 async def test_sends_one_request_alone_until_esi_was_heard(make_budget: MakeBudget) -> None:
     budget = make_budget(terms(3600))
     alone = await budget.reserve(KILLMAIL)
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)
-    await budget.settle(alone, 2, 3598)
+    await budget.charge(alone, 2, 3598)
     await asyncio.gather(*(budget.reserve(KILLMAIL) for _ in range(50)))
 
 
@@ -113,7 +113,7 @@ async def test_adopts_what_esi_says_when_less_is_left(make_budget: MakeBudget) -
     await spend(budget, 2, remaining=7)
     await spend(budget, 2, remaining=5)
     await spend(budget, 2, remaining=3)
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)
 
 
@@ -121,7 +121,7 @@ async def test_does_not_believe_esi_when_more_is_left(make_budget: MakeBudget) -
     budget = make_budget(terms(7))
     await spend(budget, 2, remaining=3598)
     await spend(budget, 2, remaining=3596)
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)
 
 
@@ -129,12 +129,12 @@ async def test_answers_that_overtake_each_other_cost_nothing_extra(make_budget: 
     budget = make_budget(terms(30))
     await make_known(budget, 30)
     first, second, third = [await budget.reserve(KILLMAIL) for _ in range(3)]
-    await budget.settle(third, 2, 24)
-    await budget.settle(first, 2, 28)
-    await budget.settle(second, 2, 26)
+    await budget.charge(third, 2, 24)
+    await budget.charge(first, 2, 28)
+    await budget.charge(second, 2, 26)
     for _ in range(4):
         await budget.reserve(KILLMAIL)  # 6 spent, 20 reserved, 4 left
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)
 
 
@@ -144,7 +144,7 @@ async def test_reservation_of_a_dead_process_runs_out(
     monkeypatch.setattr(budgets, "ANSWER_MS", 0)
     budget = make_budget(terms(5))
     await budget.reserve(KILLMAIL)  # and dies
-    with pytest.raises(NotYet):
+    with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)
     await asyncio.sleep((WINDOW_MS + budgets.DRIFT_MS + 1) / 1000)
     await budget.reserve(KILLMAIL)
@@ -153,8 +153,8 @@ async def test_reservation_of_a_dead_process_runs_out(
 async def test_a_request_without_an_answer_counts_at_its_most(make_budget: MakeBudget) -> None:
     budget = make_budget(terms(9))
     await make_known(budget, 9)
-    await budget.settle(await budget.reserve(KILLMAIL), None)
-    with pytest.raises(NotYet):
+    await budget.charge(await budget.reserve(KILLMAIL), None)
+    with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)
 
 
@@ -216,7 +216,7 @@ async def test_processes_share_budget_and_pauses() -> None:
         await spend(one)
         await spend(other)
         for budget in (one, other):
-            with pytest.raises(NotYet, match="spent"):
+            with pytest.raises(RetryLater, match="spent"):
                 await budget.reserve(KILLMAIL)
         await one.pause(BUCKETLESS, 60_000, "few errors left")
         with pytest.raises(Paused, match="few errors left"):
@@ -228,6 +228,6 @@ async def test_without_redis_nothing_is_sent() -> None:
         closed.bind(("127.0.0.1", 0))  # bound, and nobody listens
         redis = Redis.from_url(f"redis://127.0.0.1:{closed.getsockname()[1]}/0")
         budget = RedisBudget(terms(0), redis, "away")
-        with pytest.raises(NotYet, match="Redis"):
+        with pytest.raises(RetryLater, match="Redis"):
             await budget.reserve(KILLMAIL)
         await redis.aclose()

@@ -1,7 +1,7 @@
 """The ESI client: asks within the limits, heeds what each answer says about them, tries again.
 
 A request ends in one of four ways: with its answer, as `Refused` (ESI says that we asked for the
-wrong thing), as `Unavailable` (trouble over there, already tried a few times), or as `NotYet`
+wrong thing), as `Unavailable` (trouble over there, already tried a few times), or as `RetryLater`
 (we are to wait; ESI's wish counts for all processes).
 
 Source: ESI's OpenAPI document, compatibility date 2026-08-18, and its documentation of rate limits
@@ -22,7 +22,7 @@ import structlog
 from prometheus_client import Counter
 from yarl import URL
 
-from actors.budget import (
+from actors.esi.budget import (
     ALL,
     BUCKETLESS,
     KILLMAIL,
@@ -34,7 +34,7 @@ from actors.budget import (
     Paused,
     Reservation,
 )
-from actors.shared.errors import Invalid, KillstreamError, NotYet
+from actors.shared.errors import Invalid, KillstreamError, RetryLater
 from actors.shared.killmail import MAX_BODY_BYTES, parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
@@ -55,7 +55,7 @@ OUTAGES_IN_A_ROW: Final = 5
 """So many 502, 503, 504 or no answers without a good one between them, and we ask `/status`."""
 STATUS_S: Final = 30.0
 """How long ESI keeps the answer of `/status`."""
-UNTOLD_MS: Final = 60_000
+DEFAULT_PAUSE_MS: Final = 60_000
 """Pause after an answer that asks for one without a time, or that ESI shouldn't give (403 …)."""
 SOON_S: Final = 5.0
 """How long a request waits here for others that are under way, before it is put off."""
@@ -100,7 +100,7 @@ class Answer:
     def ms(self, header: str) -> int:
         """Read a header of seconds as milliseconds; without it, what we wait by default."""
         seconds = self.number(header)
-        return UNTOLD_MS if seconds is None else seconds * 1000
+        return DEFAULT_PAUSE_MS if seconds is None else seconds * 1000
 
     @property
     def words(self) -> str:
@@ -153,7 +153,7 @@ class Esi:
         Raises:
             Refused: ESI knows no such id and hash. Under load it says so of good ones, too.
             Garbled: what came isn't this killmail.
-            Unavailable, NotYet: try again later.
+            Unavailable, RetryLater: try again later.
         """
 
         def read(answer: Answer) -> bytes:
@@ -169,7 +169,7 @@ class Esi:
 
         Raises:
             Refused: one of them is unknown; ESI doesn't say which.
-            Garbled, Unavailable, NotYet: try again later.
+            Garbled, Unavailable, RetryLater: try again later.
         """
 
         def read(answer: Answer) -> list[EsiName]:
@@ -201,7 +201,7 @@ class Esi:
             etag: the ETag of what the caller has; answers 304 come cheaper.
 
         Raises:
-            Refused, Garbled, Unavailable, NotYet: as the class says.
+            Refused, Garbled, Unavailable, RetryLater: as the class says.
         """
         for backoff_s in BACKOFF_S:
             try:
@@ -236,19 +236,19 @@ class Esi:
     async def _exchange(
         self, group: str, path: str, body: bytes | None, etag: str | None
     ) -> Answer:
-        """Send one request within the budget and book what it cost."""
+        """Send one request within the budget and charge what it cost."""
         reservation = await self._reserve(group)
         try:
             answer = await self._send(path, body, etag)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            await self._budget.settle(reservation, 0)
+            await self._budget.charge(reservation, 0)
             raise Unavailable(f"ESI can't be reached: {error}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            await self._budget.settle(reservation, None)
+            await self._budget.charge(reservation, None)
             raise Unavailable(f"no answer to {path}: {error!r}") from None
         REQUESTS.labels(group=group, status=answer.status).inc()
         remaining = answer.number("X-Ratelimit-Remaining")
-        await self._budget.settle(reservation, tokens_of(answer.status), remaining)
+        await self._budget.charge(reservation, tokens_of(answer.status), remaining)
         return answer
 
     async def _reserve(self, group: str) -> Reservation:
@@ -259,7 +259,7 @@ class Esi:
             except Paused as pause:
                 self._is_down = self._is_down or pause.scope == TRANQUILITY
                 raise
-            except NotYet as wait:
+            except RetryLater as wait:
                 if wait.delay_ms > 2 * SOON_MS or time.monotonic() > give_up_at_s:
                     raise
                 await asyncio.sleep(wait.delay_ms / 1000)
@@ -299,12 +299,12 @@ class Esi:
             await self._pause(group, answer.ms("Retry-After"), f"too many {group} requests for ESI")
         else:
             why = f"ESI answers {status} to {path}: {answer.words}"
-            await self._pause(group, UNTOLD_MS, why)
+            await self._pause(group, DEFAULT_PAUSE_MS, why)
 
     async def _heed_errors_left(self, group: str, answer: Answer) -> None:
         left = answer.number("X-ESI-Error-Limit-Remain")
         if group == BUCKETLESS and left is not None and left < LEAST_ERRORS_LEFT:
-            with suppress(NotYet):  # this answer still counts
+            with suppress(RetryLater):  # this answer still counts
                 why = f"only {left} errors are left before ESI refuses everything"
                 await self._pause(group, answer.ms("X-ESI-Error-Limit-Reset"), why)
 
@@ -317,7 +317,7 @@ class Esi:
         """Ask how the game server is, unless somebody just did; pause while it is down.
 
         Raises:
-            NotYet: it is down.
+            RetryLater: it is down.
         """
         async with self._looking:
             await self._reserve(NOTHING)  # raises while a pause goes on
@@ -342,7 +342,7 @@ class Esi:
         if await self._budget.pause(scope, duration_ms, why):
             PAUSES.labels(scope=scope).inc()
             log.warning("esi: pausing", what=scope, for_s=duration_ms / 1000, why=why)
-        raise NotYet(why, delay_ms=duration_ms)
+        raise RetryLater(why, delay_ms=duration_ms)
 
 
 def tokens_of(status: int) -> int:

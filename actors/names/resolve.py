@@ -11,9 +11,9 @@ import structlog
 from sqlalchemy import bindparam, func, select, update
 
 from actors.broker import ESI_QUEUE, actor, enqueue
-from actors.esi import EsiName, Refused, Unavailable
+from actors.esi.client import EsiName, Refused, Unavailable
 from actors.resources import Resources, resources
-from actors.shared.errors import NotYet
+from actors.shared.errors import RetryLater
 from actors.shared.rows import Columns, among, insert_missing
 from actors.shared.tables import NAMES
 
@@ -48,14 +48,14 @@ async def known_names(ids: Collection[int], deadline_ms: int) -> dict[int, str]:
     An id without a name is missing. What isn't known in time will be in the table later, whatever
     happens to this process: a message sees to it. An id that the process has met costs a look-up.
     """
-    book = resources().names
-    known = book.known
+    cache = resources().names
+    known = cache.known
     unmet = [id_ for id_ in ids if id_ not in known]
     if unmet:
         asking = _ask_for(resources(), unmet)
         if asking:
             await asyncio.wait(asking, timeout=deadline_ms / 1000)
-        late = book.promise(id_ for id_ in unmet if id_ not in known)
+        late = cache.defer(id_ for id_ in unmet if id_ not in known)
         if late:
             await enqueue(resolve_names, late, delay_ms=LATER_MS)
     return {id_: name for id_ in ids if (name := known.get(id_)) is not None}
@@ -66,38 +66,40 @@ async def resolve_names(ids: list[int]) -> None:
     """Learn names that couldn't be had when they were wanted. Idempotent."""
     try:
         await _resolve(resources(), ids)
-    except (Unavailable, NotYet) as error:
+    except (Unavailable, RetryLater) as error:
         delay_ms = max(LATER_MS, getattr(error, "delay_ms", 0)) * random.uniform(1, 2)
-        raise NotYet(str(error), delay_ms=int(min(delay_ms, LONGEST_DELAY_MS))) from error
+        raise RetryLater(str(error), delay_ms=int(min(delay_ms, LONGEST_DELAY_MS))) from error
 
 
 def _ask_for(opened: Resources, ids: Collection[int]) -> set[asyncio.Task[None]]:
     """Start to resolve what nobody is resolving yet; give all tasks that these ids wait for."""
-    book, now_s = opened.names, time.monotonic()
-    new = [id_ for id_ in ids if id_ not in book.asked and book.promised.get(id_, now_s) <= now_s]
+    cache, now_s = opened.names, time.monotonic()
+    new = [
+        id_ for id_ in ids if id_ not in cache.in_flight and cache.deferred.get(id_, now_s) <= now_s
+    ]
     for chunk in _chunks(new):
         task = asyncio.create_task(_resolve_or_leave(opened, chunk))
-        book.asked.update(dict.fromkeys(chunk, task))
-    return {book.asked[id_] for id_ in ids if id_ in book.asked}
+        cache.in_flight.update(dict.fromkeys(chunk, task))
+    return {cache.in_flight[id_] for id_ in ids if id_ in cache.in_flight}
 
 
 async def _resolve_or_leave(opened: Resources, ids: Sequence[int]) -> None:
     try:
         await _resolve(opened, ids)
-    except (Unavailable, NotYet) as error:
+    except (Unavailable, RetryLater) as error:
         log.debug("names come later", ids=len(ids), why=str(error))
     except Exception:  # a task that nobody awaits; the message that follows will tell
         log.exception("names come later", ids=len(ids))
     finally:
         for id_ in ids:
-            del opened.names.asked[id_]
+            del opened.names.in_flight[id_]
 
 
 async def _resolve(opened: Resources, ids: Sequence[int]) -> None:
     """Learn names from the table, the others from ESI.
 
     Raises:
-        Unavailable, NotYet: not all could be had; what could is learnt and stored.
+        Unavailable, RetryLater: not all could be had; what could is learnt and stored.
     """
     for chunk in _chunks(ids):
         unsure = [id_ for id_ in chunk if any(id_ in some for some in RANGES)]

@@ -12,58 +12,58 @@ from typing import Final
 
 import msgspec
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import delete, select
 
-from actors.broker import DATABASE_QUEUE, actor, never
-from actors.names import known_names
+from actors.broker import DATABASE_QUEUE, actor, no_retry
+from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
 from actors.shared.feed import CHANNEL, Entry, encode_entry, entries_after, entry_of, join_entries
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
-from actors.shared.metrics import TOLD
+from actors.shared.metrics import PUBLISHED
 from actors.shared.rows import among
-from actors.shared.tables import FEED
+from actors.shared.tables import FEED, UNPUBLISHED
 
 log: Final = structlog.get_logger()
 
 SWEEP_AFTER: Final = timedelta(seconds=20)
 """Age at which an entry counts as forgotten; telling takes far less."""
 SWEEP_ENTRIES: Final = 500
-"""Entries told in one sweep."""
+"""Entries published in one sweep."""
 
 
 @dataclass(frozen=True)
-class Untold:
+class Unpublished:
     """A stored entry, still without names, with its killmail parsed."""
 
     entry: Entry
     killmail: Killmail
 
 
-async def tell(untold: Sequence[Untold]) -> None:
-    """Tell of entries on channel and topic, then mark them told."""
-    if not untold:
+async def publish(unpublished: Sequence[Unpublished]) -> None:
+    """Tell of entries on channel and topic, then mark them published."""
+    if not unpublished:
         return
-    ids = [entity_ids(place.killmail) for place in untold]
+    ids = [entity_ids(place.killmail) for place in unpublished]
     names = await known_names(set().union(*ids), resources().settings.names_deadline_ms)
     entries = [
         (place.killmail.killmail_id, encode_entry(_named(place.entry, some, names)))
-        for place, some in zip(untold, ids, strict=True)
+        for place, some in zip(unpublished, ids, strict=True)
     ]
     await asyncio.gather(
         resources().events.publish(CHANNEL, join_entries(value for _, value in entries)),
         _produce(entries),
     )
-    await _mark(place.entry.sequence for place in untold)
-    TOLD.inc(len(untold))
+    await _mark(place.entry.sequence for place in unpublished)
+    PUBLISHED.inc(len(unpublished))
 
 
-@actor(queue_name=DATABASE_QUEUE, priority=5, retry_when=never)
+@actor(queue_name=DATABASE_QUEUE, priority=5, retry_when=no_retry)
 async def sweep() -> None:
-    """Tell of entries that were stored and never told, as after a crash between the two."""
+    """Tell of entries that were stored and never published, as after a crash between the two."""
     while forgotten := await _forgotten():
-        log.info("telling what was left untold", entries=len(forgotten))
-        await tell(forgotten)
+        log.info("telling what was left unpublished", entries=len(forgotten))
+        await publish(forgotten)
 
 
 def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
@@ -83,23 +83,26 @@ async def _produce(entries: Iterable[tuple[int, bytes]]) -> None:
 
 async def _mark(sequences: Iterable[int]) -> None:
     async with resources().database.begin() as connection:
-        await connection.execute(
-            update(FEED)
-            .where(among(connection, FEED.c.sequence, list(sequences)))
-            .values(told_at=datetime.now(UTC))
+        published = (
+            select(UNPUBLISHED.c.sequence)
+            .where(among(connection, UNPUBLISHED.c.sequence, list(sequences)))
+            .order_by(UNPUBLISHED.c.sequence)
+            .with_for_update()
         )
+        await connection.execute(delete(UNPUBLISHED).where(UNPUBLISHED.c.sequence.in_(published)))
 
 
-async def _forgotten() -> list[Untold]:
-    untold = (
-        select(FEED.c.sequence)
-        .where(FEED.c.told_at.is_(None), FEED.c.stored_at < datetime.now(UTC) - SWEEP_AFTER)
-        .order_by(FEED.c.sequence)
+async def _forgotten() -> list[Unpublished]:
+    unpublished = (
+        select(UNPUBLISHED.c.sequence)
+        .join(FEED, FEED.c.sequence == UNPUBLISHED.c.sequence)
+        .where(FEED.c.stored_at < datetime.now(UTC) - SWEEP_AFTER)
+        .order_by(UNPUBLISHED.c.sequence)
         .limit(SWEEP_ENTRIES)
     )
     async with resources().database.connect() as connection:
         rows = await connection.execute(
-            entries_after(0, SWEEP_ENTRIES).where(FEED.c.sequence.in_(untold))
+            entries_after(0, SWEEP_ENTRIES).where(FEED.c.sequence.in_(unpublished))
         )
         entries = [entry_of(row._mapping, {}) for row in rows]
-    return [Untold(entry, parse_killmail(entry.killmail)) for entry in entries]
+    return [Unpublished(entry, parse_killmail(entry.killmail)) for entry in entries]

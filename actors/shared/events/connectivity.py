@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 
-class Reach(NamedTuple):
+class Connectivity(NamedTuple):
     """Whether messages go out, and whether all that is subscribed to comes in."""
 
     publish: bool

@@ -1,8 +1,8 @@
 """Fetch killmails' bodies from ESI: step 3 of a killmail's way, where the source gave no body.
 
-Takes references; gives each on to `keep` with its body, or to `reject` with the reason, or to
+Takes references; gives each on to `persist` with its body, or to `reject` with the reason, or to
 itself for later. All that is sent before this message is done, so a crash loses nothing: the
-message comes again, and `keep` knows what it has.
+message comes again, and `persist` knows what it has.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ import msgspec
 from sqlalchemy import select
 
 from actors.broker import ESI_QUEUE, MAX_PRIORITY, actor, enqueue
-from actors.esi import Garbled, Refused, Unavailable
-from actors.keep import keep
-from actors.reject import reject
+from actors.esi.client import Garbled, Refused, Unavailable
+from actors.killmails.persist import persist
+from actors.killmails.reject import reject
 from actors.resources import resources
 from actors.shared.body import unpack
-from actors.shared.errors import Invalid, NotYet
-from actors.shared.letter import letter
+from actors.shared.errors import Invalid, RetryLater
 from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.rejection import encode_rejection
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
@@ -32,7 +32,7 @@ UNAVAILABLE_AGAIN_MS: Final = 30_000
 LONGEST_DELAY_MS: Final = 300_000
 """Longest delay of a message: RabbitMQ takes back what a consumer holds for 30 minutes."""
 MESSAGE_BYTES: Final = 4 * 1024 * 1024
-"""Size at which a message to `keep` is full."""
+"""Size at which a message to `persist` is full."""
 
 Key = tuple[int, str]
 """killmail_id and hash."""
@@ -48,36 +48,36 @@ async def fetch(references: list[bytes], refusals: int = 0) -> None:
         references: as `actors.shared.reference` writes them, without bodies.
         refusals: how often ESI has refused these very killmails already.
     """
-    wanted, letters = _read(references)
+    wanted, rejections = _read(references)
     bodies = await _get_bodies({(r.killmail_id, r.hash) for r in wanted})
     outcomes = [(r, bodies[r.killmail_id, r.hash]) for r in wanted]
     got = [(r, body) for r, body in outcomes if isinstance(body, bytes)]
-    put_off = [(r, wait) for r, wait in outcomes if isinstance(wait, NotYet)]
+    put_off = [(r, wait) for r, wait in outcomes if isinstance(wait, RetryLater)]
     refused = [(r, why) for r, why in outcomes if isinstance(why, Invalid)]
     for message in _messages(got):
-        await enqueue(keep, message, priority=MAX_PRIORITY)
-    await _put_off(put_off, refusals)
+        await enqueue(persist, message, priority=MAX_PRIORITY)
+    await _defer(put_off, refusals)
     if refused and refusals + 1 < MAX_REFUSALS:
         again = [encode_reference(r) for r, _ in refused]
         await enqueue(fetch, again, refusals + 1, delay_ms=_spread(REFUSED_AGAIN_MS))
     else:
-        letters += [letter(str(why), encode_reference(r), r) for r, why in refused]
-    if letters:
-        await enqueue(reject, letters)
+        rejections += [encode_rejection(str(why), encode_reference(r), r) for r, why in refused]
+    if rejections:
+        await enqueue(reject, rejections)
 
 
 def _read(references: Iterable[bytes]) -> tuple[list[Reference], list[bytes]]:
-    """Read a batch; what is no reference becomes a letter with the reason."""
-    wanted, letters = [], []
+    """Read a batch; what is no reference becomes a rejection with the reason."""
+    wanted, rejections = [], []
     for value in references:
         try:
             wanted.append(decode_reference(value))
         except Invalid as error:
-            letters.append(letter(str(error), value))
-    return wanted, letters
+            rejections.append(encode_rejection(str(error), value))
+    return wanted, rejections
 
 
-async def _get_bodies(keys: set[Key]) -> dict[Key, bytes | NotYet | Invalid]:
+async def _get_bodies(keys: set[Key]) -> dict[Key, bytes | RetryLater | Invalid]:
     """Get each body once, or the reason why there is none, from ESI only where it isn't stored."""
     stored = await _stored(keys)
     missing = sorted(keys - stored.keys())
@@ -95,14 +95,14 @@ async def _stored(keys: Collection[Key]) -> dict[Key, bytes]:
         return {(row.killmail_id, row.killmail_hash): unpack(row.body) for row in rows}
 
 
-async def _ask(killmail_id: int, killmail_hash: str) -> bytes | NotYet | Invalid:
+async def _ask(killmail_id: int, killmail_hash: str) -> bytes | RetryLater | Invalid:
     try:
         return await resources().esi.killmail(killmail_id, killmail_hash)
     except (Refused, Garbled) as error:
         return Invalid(str(error))
     except Unavailable as error:
-        return NotYet(str(error), delay_ms=UNAVAILABLE_AGAIN_MS)
-    except NotYet as wait:
+        return RetryLater(str(error), delay_ms=UNAVAILABLE_AGAIN_MS)
+    except RetryLater as wait:
         return wait
 
 
@@ -121,7 +121,7 @@ def _messages(got: Iterable[tuple[Reference, bytes]]) -> Iterator[list[bytes]]:
         yield message
 
 
-async def _put_off(waiting: Sequence[tuple[Reference, NotYet]], refusals: int) -> None:
+async def _defer(waiting: Sequence[tuple[Reference, RetryLater]], refusals: int) -> None:
     """Send what has to wait to ourselves.
 
     No sooner than after a hundredth of the window: while the budget is spent, tokens come back

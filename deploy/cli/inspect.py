@@ -1,7 +1,7 @@
 """Ask the servers how they are, for `killstream status`; changes nothing.
 
-Each look gives facts, or `Away` with the reason, or `Inside` where no server is named: then the
-part lives in the process of `killstream up` and can't be seen from here.
+Each inspection gives facts, or `Unreachable` with the reason, or `Embedded` where no server is
+named: then the part lives in the process of `killstream up` and can't be seen from here.
 """
 
 import asyncio
@@ -25,13 +25,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from actors.shared.settings import Settings
-from actors.shared.tables import CURSORS, FEED, FEED_COUNTER, KILLMAILS, LEDGER, NAMES, REJECTED
+from actors.shared.tables import (
+    CURSORS,
+    FEED,
+    FEED_COUNTER,
+    KILLMAILS,
+    LEDGER,
+    NAMES,
+    REJECTED,
+    UNPUBLISHED,
+)
 from actors.shared.topics import RECEIVED, TOPICS
 from deploy.cli.facts import (
-    Away,
     DatabaseFacts,
+    Embedded,
     Facts,
-    Inside,
     KafkaFacts,
     QueueFacts,
     RabbitmqFacts,
@@ -39,6 +47,7 @@ from deploy.cli.facts import (
     Refusal,
     Source,
     TopicFacts,
+    Unreachable,
 )
 
 GROUP: Final = "killstream"
@@ -51,19 +60,19 @@ WITHIN_S: Final = 15.0
 T = TypeVar("T")
 
 
-async def look(settings: Settings) -> Facts:
+async def inspect(settings: Settings) -> Facts:
     """Ask all servers at once; `ok` is false when one of them is away. Raises nothing."""
     database, rabbitmq, kafka, redis = await asyncio.gather(
-        _or_away(look_at_database, settings),
-        _or_inside(settings.rabbitmq_url, look_at_rabbitmq, settings),
-        _or_inside(settings.kafka_url, look_at_kafka, settings),
-        _or_inside(settings.redis_url, look_at_redis, settings),
+        _or_unreachable(inspect_database, settings),
+        _or_embedded(settings.rabbitmq_url, inspect_rabbitmq, settings),
+        _or_embedded(settings.kafka_url, inspect_kafka, settings),
+        _or_embedded(settings.redis_url, inspect_redis, settings),
     )
-    ok = not any(isinstance(part, Away) for part in (database, rabbitmq, kafka, redis))
+    ok = not any(isinstance(part, Unreachable) for part in (database, rabbitmq, kafka, redis))
     return Facts(ok, datetime.now(UTC), database, rabbitmq, kafka, redis)
 
 
-async def look_at_database(settings: Settings) -> DatabaseFacts:
+async def inspect_database(settings: Settings) -> DatabaseFacts:
     """Count what is stored. Opens no file that isn't there and locks none that is."""
     if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
         raise FileNotFoundError(
@@ -100,7 +109,7 @@ async def _count(connection: AsyncConnection) -> DatabaseFacts:
         last_stored_age_s=age_s(
             await scalar(select(FEED.c.stored_at).where(FEED.c.sequence == last))
         ),
-        untold=await scalar(select(func.count()).select_from(FEED).where(FEED.c.told_at.is_(None))),
+        unpublished=await scalar(select(func.count()).select_from(UNPUBLISHED)),
         rejected=await scalar(select(func.count()).select_from(REJECTED)),
         latest_rejected=[Refusal(reason, age_s(at) or 0.0) for reason, at in refusals],
         sources=[Source(row.source, row.position, age_s(row.updated_at) or 0.0) for row in cursors],
@@ -110,7 +119,7 @@ async def _count(connection: AsyncConnection) -> DatabaseFacts:
     )
 
 
-async def look_at_rabbitmq(settings: Settings) -> RabbitmqFacts:
+async def inspect_rabbitmq(settings: Settings) -> RabbitmqFacts:
     """Count the messages of each queue, with those put off and those given up."""
     return await asyncio.to_thread(_count_messages, settings.rabbitmq_url)
 
@@ -148,7 +157,7 @@ def _messages(connection: BlockingConnection, queue: str) -> int | None:
     return int(declared.method.message_count)
 
 
-async def look_at_kafka(settings: Settings) -> KafkaFacts:
+async def inspect_kafka(settings: Settings) -> KafkaFacts:
     """Count the messages of each topic, and those that the streams have yet to read."""
     bootstrap = settings.kafka_bootstrap
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
@@ -202,7 +211,7 @@ def _topic(
     )
 
 
-async def look_at_redis(settings: Settings) -> RedisFacts:
+async def inspect_redis(settings: Settings) -> RedisFacts:
     """PING it and ask for its version."""
     async with Redis.from_url(settings.redis_url, socket_connect_timeout=5) as redis:
         server = await redis.info("server")
@@ -212,24 +221,26 @@ async def look_at_redis(settings: Settings) -> RedisFacts:
         return RedisFacts(str(server["redis_version"]), round((loop.time() - began_s) * 1000, 2))
 
 
-async def _or_inside(
-    url: str, look: Callable[[Settings], Awaitable[T]], settings: Settings
-) -> T | Away | Inside:
-    return await _or_away(look, settings) if url else Inside()
+async def _or_embedded(
+    url: str, ask: Callable[[Settings], Awaitable[T]], settings: Settings
+) -> T | Unreachable | Embedded:
+    return await _or_unreachable(ask, settings) if url else Embedded()
 
 
-async def _or_away(look: Callable[[Settings], Awaitable[T]], settings: Settings) -> T | Away:
+async def _or_unreachable(
+    ask: Callable[[Settings], Awaitable[T]], settings: Settings
+) -> T | Unreachable:
     try:
         async with asyncio.timeout(WITHIN_S):
-            return await look(settings)
+            return await ask(settings)
     except TimeoutError:
-        return Away(f"no answer within {WITHIN_S:g} s")
+        return Unreachable(f"no answer within {WITHIN_S:g} s")
     except DBAPIError as error:
-        return Away(_without_tables(error))
+        return Unreachable(_without_tables(error))
     except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return Away(_said(error))
+        return Unreachable(_said(error))
     except (AMQPError, KafkaError, RedisError) as error:
-        return Away(_said(error))
+        return Unreachable(_said(error))
 
 
 def _without_tables(error: DBAPIError) -> str:

@@ -1,22 +1,20 @@
-"""What is refused is kept whole, once, and told on its topic."""
+"""What is refused is kept whole, once, and published on its topic."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from aiokafka import AIOKafkaConsumer
-from sqlalchemy import insert
 
-from actors.reject import reject
+from actors.killmails.reject import reject
 from actors.resources import Resources
-from actors.shared.letter import letter, read_letter
+from actors.shared.rejection import decode_rejection, encode_rejection
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, REJECTED
 from actors.shared.topics import MAX_MESSAGE_BYTES
 from actors.shared.topics import REJECTED as TOPIC
 from tests.support.esi import opened_resources, run
-from tests.support.tables import rows
+from tests.support.tables import receive, rows
 from tests.support.topics import consumer_of, take
 
 
@@ -33,48 +31,44 @@ async def topic(opened: Resources) -> AsyncIterator[AIOKafkaConsumer]:
         yield consumer
 
 
-async def test_a_letter_becomes_a_row_and_a_message(
+async def test_a_rejection_becomes_a_row_and_a_message(
     opened: Resources, topic: AIOKafkaConsumer
 ) -> None:
-    refused = letter("no killmail", b"\xffwhat came", source="r2z2:test", position=7)
+    refused = encode_rejection("no killmail", b"\xffwhat came", source="r2z2:test", position=7)
     await run(reject, [refused])
     (row,) = await rows(opened.database, REJECTED)
-    assert (row["reason"], row["letter"]) == ("no killmail", refused)
+    assert (row["reason"], row["rejection"]) == ("no killmail", refused)
     (message,) = await take(topic, 1)
     assert (message.key, message.value) == (b"", refused)
-    assert read_letter(message.value).value == "\\xffwhat came"
+    assert decode_rejection(message.value).value == "\\xffwhat came"
 
 
-async def test_the_same_letter_twice_is_one_row(opened: Resources) -> None:
-    refused = letter("no killmail", b"x")
+async def test_the_same_rejection_twice_is_one_row(opened: Resources) -> None:
+    refused = encode_rejection("no killmail", b"x")
     await run(reject, [refused, refused])
     await run(reject, [refused])
     assert len(await rows(opened.database, REJECTED)) == 1
 
 
 async def test_one_value_refused_for_two_reasons_is_two_rows(opened: Resources) -> None:
-    await run(reject, [letter("a", b"x"), letter("b", b"x")])
+    await run(reject, [encode_rejection("a", b"x"), encode_rejection("b", b"x")])
     assert len(await rows(opened.database, REJECTED)) == 2
 
 
-async def test_a_letter_settles_its_place(opened: Resources) -> None:
-    async with opened.database.begin() as connection:
-        await connection.execute(
-            insert(LEDGER),
-            [
-                {"source": "r2z2:test", "position": p, "received_at": datetime.now(UTC)}
-                for p in (6, 7)
-            ],
-        )
-    await run(reject, [letter("no killmail", b"x", source="r2z2:test", position=7)])
+async def test_a_rejection_acks_its_ledger_entry(opened: Resources) -> None:
+    await receive(opened.database, "r2z2:test", (6, 7))
+    await run(reject, [encode_rejection("no killmail", b"x", source="r2z2:test", position=7)])
     assert [row["position"] for row in await rows(opened.database, LEDGER)] == [6]
 
 
-async def test_a_letter_too_large_for_the_topic_is_a_row_all_the_same(
+async def test_a_rejection_too_large_for_the_topic_is_a_row_all_the_same(
     opened: Resources, topic: AIOKafkaConsumer
 ) -> None:
-    large, small = letter("large", b"x" * MAX_MESSAGE_BYTES), letter("small", b"x")
+    large, small = (
+        encode_rejection("large", b"x" * MAX_MESSAGE_BYTES),
+        encode_rejection("small", b"x"),
+    )
     await run(reject, [large, small])
-    assert {row["letter"] for row in await rows(opened.database, REJECTED)} == {large, small}
+    assert {row["rejection"] for row in await rows(opened.database, REJECTED)} == {large, small}
     (message,) = await take(topic, 1)
     assert message.value == small

@@ -11,7 +11,7 @@ import pytest_asyncio
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.keep import read, store
+from actors.killmails.persist import read, store
 from actors.shared.body import unpack
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
@@ -58,8 +58,8 @@ async def filled(settings: Settings, count: int) -> AsyncIterator[AsyncEngine]:
     async with open_database(settings) as engine:
         values = itertools.islice(references(), count)
         while batch := list(itertools.islice(values, BATCH)):
-            arrivals, letters = read(batch)
-            assert not letters
+            arrivals, rejections = read(batch)
+            assert not rejections
             await store(engine, arrivals)
         yield engine
 

@@ -1,8 +1,8 @@
 """Keep killmails: one transaction for their rows and their places in the feed, then tell.
 
 Step 4 of a killmail's way. Takes references with bodies; gives rows, feed entries and what
-`tell` passes on; what is no killmail goes to `rejected`. Whatever fails is retried, and after the
-last try it lies in the dead-letter queue `database.XQ`.
+`publish` passes on; what is no killmail goes to `rejected`. Whatever fails is retried; after the
+last try the message is in the dead-letter queue `database.XQ`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,19 +15,19 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
-from actors.reject import put_aside, tell_rejected
+from actors.killmails.publish import Unpublished, publish
+from actors.killmails.reject import publish_rejections, record_rejections
 from actors.resources import resources
+from actors.shared.ack import ack
 from actors.shared.body import pack, unpack
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
 from actors.shared.killmail import Killmail, parse_killmail
-from actors.shared.letter import letter
 from actors.shared.metrics import SKIPPED, STORED
 from actors.shared.reference import Reference, decode_reference
+from actors.shared.rejection import encode_rejection
 from actors.shared.rows import Columns, among, insert_missing
-from actors.shared.settle import settle
-from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS
-from actors.tell import Untold, tell
+from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED
 
 
 @dataclass(frozen=True)
@@ -39,24 +39,24 @@ class Arrival:
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=0)
-async def keep(references: list[bytes]) -> None:
+async def persist(references: list[bytes]) -> None:
     """Store killmails and tell of them.
 
     Idempotent: what is stored already changes nothing and tells nobody; a later version of
     zkb or body becomes an `updated` entry. The whole batch is one transaction.
     """
-    arrivals, letters = read(references)
-    untold = await store(resources().database, arrivals, letters)
-    for place in untold:
+    arrivals, rejections = read(references)
+    unpublished = await store(resources().database, arrivals, rejections)
+    for place in unpublished:
         STORED.labels(kind=place.entry.kind).inc()
-    SKIPPED.inc(len(references) - len(untold) - len(letters))
-    await tell_rejected(letters)
-    await tell(untold)
+    SKIPPED.inc(len(references) - len(unpublished) - len(rejections))
+    await publish_rejections(rejections)
+    await publish(unpublished)
 
 
 def read(references: Iterable[bytes]) -> tuple[list[Arrival], list[bytes]]:
-    """Parse a batch; what is no killmail becomes a letter with the reason."""
-    arrivals, letters = [], []
+    """Parse a batch; what is no killmail becomes a rejection with the reason."""
+    arrivals, rejections = [], []
     for value in references:
         reference = None
         try:
@@ -65,15 +65,15 @@ def read(references: Iterable[bytes]) -> tuple[list[Arrival], list[bytes]]:
             if killmail.killmail_id != reference.killmail_id:
                 raise Invalid(f"the body is of killmail {killmail.killmail_id}")
         except Invalid as error:
-            letters.append(letter(str(error), value, reference))
+            rejections.append(encode_rejection(str(error), value, reference))
         else:
             arrivals.append(Arrival(reference, killmail))
-    return arrivals, letters
+    return arrivals, rejections
 
 
 async def store(
-    database: AsyncEngine, arrivals: Sequence[Arrival], letters: Sequence[bytes] = ()
-) -> list[Untold]:
+    database: AsyncEngine, arrivals: Sequence[Arrival], rejections: Sequence[bytes] = ()
+) -> list[Unpublished]:
     """Store a batch in one transaction; give back what is new in the feed, in its order.
 
     Locks are taken in one order by every transaction: killmails by id, places, then the feed's
@@ -89,7 +89,7 @@ async def store(
         known = [a for a in latest if a.killmail.killmail_id not in added]
         updated = await _refresh(connection, known) if known else []
         places = [(a.reference.source, a.reference.position) for a in arrivals]
-        await settle(connection, [*places, *await put_aside(connection, letters)])
+        await ack(connection, [*places, *await record_rejections(connection, rejections)])
         return await _enter(
             connection, [*(("added", a) for a in fresh), *(("updated", a) for a in updated)]
         )
@@ -124,7 +124,8 @@ def _killmail_columns(arrivals: Sequence[Arrival]) -> Columns:
         "attacker_count": [len(m.attackers) for m in mails],
         "zkb": [_text(a.reference.zkb) for a in arrivals],
         "body": [pack(bytes(a.reference.body)) for a in arrivals],
-        "as_of": [_time(a.reference.as_of) for a in arrivals],
+        "body_as_of": [_time(a.reference.as_of) for a in arrivals],
+        "zkb_as_of": [_time(a.reference.as_of) if a.reference.zkb else None for a in arrivals],
     }
 
 
@@ -154,7 +155,7 @@ async def _refresh(connection: AsyncConnection, known: Sequence[Arrival]) -> lis
     """Write what is newer than the stored version and differs from it; say which."""
     by_id = {a.killmail.killmail_id: a for a in known}
     stored = await connection.execute(
-        select(KILLMAILS.c.killmail_id, KILLMAILS.c.as_of, KILLMAILS.c.zkb, KILLMAILS.c.body)
+        select(KILLMAILS.c.killmail_id, KILLMAILS.c.body_as_of, KILLMAILS.c.zkb, KILLMAILS.c.body)
         .where(among(connection, KILLMAILS.c.killmail_id, list(by_id)))
         .order_by(KILLMAILS.c.killmail_id)
         .with_for_update()
@@ -179,7 +180,7 @@ async def _refresh(connection: AsyncConnection, known: Sequence[Arrival]) -> lis
 
 
 def _changes(row: Any, arrival: Arrival) -> dict[str, Any]:
-    if _time(arrival.reference.as_of) <= row.as_of:
+    if _time(arrival.reference.as_of) <= row.body_as_of:
         return {}
     columns = {name: values[0] for name, values in _killmail_columns([arrival]).items()}
     body_differs = not _same(unpack(row.body), bytes(arrival.reference.body))
@@ -187,13 +188,13 @@ def _changes(row: Any, arrival: Arrival) -> dict[str, Any]:
         row.zkb is None or not _same(row.zkb, columns["zkb"])
     )
     if not zkb_differs:
-        del columns["zkb"]
+        del columns["zkb"], columns["zkb_as_of"]
     return columns if body_differs or zkb_differs else {}
 
 
 async def _enter(
     connection: AsyncConnection, changes: Sequence[tuple[str, Arrival]]
-) -> list[Untold]:
+) -> list[Unpublished]:
     """Give each change its place in the feed."""
     if not changes:
         return []
@@ -218,8 +219,9 @@ async def _enter(
     )
     if len(entered) != len(changes):
         raise RuntimeError(f"feed_counter stands at {last}, but the feed is ahead of it")
+    await insert_missing(connection, UNPUBLISHED, {"sequence": list(sequences)})
     return [
-        Untold(
+        Unpublished(
             Entry(
                 sequence=sequence,
                 kind=kind,

@@ -11,19 +11,19 @@ MAX_KNOWN: Final = 500_000
 """Names held; beyond, those held longest are forgotten, a tenth at a time."""
 UNKNOWN_S: Final = 3600.0
 """So often ids without a name are forgotten: the table knows when to ask for them again."""
-PROMISED_S: Final = 60.0
+DEFERRED_S: Final = 60.0
 """How long an id that a message will resolve isn't asked for in any other way."""
 
 
 @dataclass
-class NameBook:
+class NameCache:
     """Belongs to one event loop. Plain dicts: an id that is known costs one look-up."""
 
     known: dict[int, str | None] = field(default_factory=dict)
     """None for an id that has no name."""
-    asked: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    in_flight: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     """Which task will know."""
-    promised: dict[int, float] = field(default_factory=dict)
+    deferred: dict[int, float] = field(default_factory=dict)
     """Ids left to a message, and until when (monotonic seconds)."""
     forget_unknown_at_s: float = field(default_factory=lambda: time.monotonic() + UNKNOWN_S)
 
@@ -36,17 +36,17 @@ class NameBook:
             self._forget(list(islice(self.known, MAX_KNOWN // 10)))
         self.known.update(names)
 
-    def promise(self, ids: Iterable[int]) -> list[int]:
+    def defer(self, ids: Iterable[int]) -> list[int]:
         """Mark ids as left to a message; give those that weren't."""
         now_s = time.monotonic()
-        self.promised = {id_: until_s for id_, until_s in self.promised.items() if until_s > now_s}
-        new = [id_ for id_ in ids if id_ not in self.promised]
-        self.promised.update(dict.fromkeys(new, now_s + PROMISED_S))
+        self.deferred = {id_: until_s for id_, until_s in self.deferred.items() if until_s > now_s}
+        new = [id_ for id_ in ids if id_ not in self.deferred]
+        self.deferred.update(dict.fromkeys(new, now_s + DEFERRED_S))
         return new
 
     async def close(self) -> None:
-        """End what is being asked; the messages that were promised do the rest."""
-        tasks = set(self.asked.values())
+        """End what is being asked; the messages that were deferred do the rest."""
+        tasks = set(self.in_flight.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

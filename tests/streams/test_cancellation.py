@@ -3,14 +3,14 @@ from contextlib import suppress
 
 import pytest
 
-from streams import ending
-from streams.ending import end
+from streams import cancellation
+from streams.cancellation import cancel_and_wait
 
 
 async def test_a_swallowed_cancellation_is_followed_by_another(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ending, "AGAIN_S", 0.01)
+    monkeypatch.setattr(cancellation, "RETRY_S", 0.01)
     swallowed = 0
 
     async def stubborn() -> None:
@@ -23,7 +23,7 @@ async def test_a_swallowed_cancellation_is_followed_by_another(
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    await end(task)
+    await cancel_and_wait(task)
     assert task.cancelled()
     assert swallowed == 3
 
@@ -34,5 +34,5 @@ async def test_what_a_task_raised_stays_with_it() -> None:
 
     task = asyncio.create_task(breaks())
     await asyncio.sleep(0)
-    await end(task)
+    await cancel_and_wait(task)
     assert isinstance(task.exception(), ValueError)

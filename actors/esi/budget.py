@@ -1,7 +1,7 @@
 """What ESI still lets us send: one budget for all processes, and the pauses it asked for.
 
 ESI counts in a floating window: tokens spent at T are back at T + window, by its clock. We never
-count one back early: a request is reserved at the most it may cost, settled at what it did cost
+count one back early: a request is reserved at the most it may cost, charged at what it did cost
 when the answer is here, and the window begins then. A reservation whose process died runs out by
 itself. Others may share our address, so when ESI says that less is left than we think, the
 difference counts as spent now. A budget that has heard nothing for a window (a first start, a
@@ -24,7 +24,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from actors.shared.errors import NotYet
+from actors.shared.errors import RetryLater
 from actors.shared.settings import Settings
 
 log: Final = structlog.get_logger()
@@ -52,10 +52,10 @@ ANSWER_MS: Final = 30_000
 DRIFT_MS: Final = 100
 """How far ESI's clock and ours may drift apart in one window."""
 REDIS_TIMEOUT_S: Final = 3.0
-REDIS_AWAY_MS: Final = 5_000
+REDIS_UNAVAILABLE_MS: Final = 5_000
 
 
-class Paused(NotYet):
+class Paused(RetryLater):
     """Nothing may be sent for `delay_ms`; `scope` says what is paused."""
 
     def __init__(self, message: str, *, delay_ms: int, scope: str) -> None:
@@ -87,15 +87,15 @@ class Budget(Protocol):
     """The promises of both budgets."""
 
     async def reserve(self, group: str) -> Reservation:
-        """Take leave to send one request. Each must be settled.
+        """Take leave to send one request. Each must be charged.
 
         Raises:
             Paused: ESI asked for a pause of this group or of everything.
-            NotYet: the tokens are spent, or nobody knows (Redis is away); with the time to wait.
+            RetryLater: the tokens are spent, or Redis can't be asked; carries the wait.
         """
         ...
 
-    async def settle(
+    async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
         """Book what the request has cost, when its answer is here.
@@ -184,7 +184,7 @@ class LocalBudget:
             state.entries[reservation.id] = _Entry(tokens, back_at_ms, under_way=True)
         return reservation
 
-    async def settle(
+    async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
         """Book what the request has cost."""
@@ -232,7 +232,7 @@ class RedisBudget:
         self._terms = terms
         self._prefix = f"{{killstream:esi:{name}}}"
         self._reserve = redis.register_script(_RESERVE)
-        self._settle = redis.register_script(_SETTLE)
+        self._charge = redis.register_script(_CHARGE)
         self._pause = redis.register_script(_PAUSE)
 
     async def reserve(self, group: str) -> Reservation:
@@ -248,14 +248,16 @@ class RedisBudget:
                 self._reserve, keys, [reservation.id, tokens, limit, hold_ms, SOON_MS]
             )
         except (RedisError, OSError, TimeoutError) as error:
-            raise NotYet(f"no budget without Redis: {error}", delay_ms=REDIS_AWAY_MS) from error
+            raise RetryLater(
+                f"no budget without Redis: {error}", delay_ms=REDIS_UNAVAILABLE_MS
+            ) from error
         if paused:
             raise Paused(reason.decode(), delay_ms=wait_ms, scope=scopes[paused - 1])
         if wait_ms:
             raise _spent(group, wait_ms)
         return reservation
 
-    async def settle(
+    async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
         """Book what the request has cost; while Redis is away the reservation stands for it."""
@@ -269,7 +271,7 @@ class RedisBudget:
         limit = self._terms.tokens[group]
         arguments = [id_, reserved, tokens, limit, window_ms, left, USUAL_TOKENS]
         try:
-            await _within_timeout(self._settle, self._keys(group), arguments)
+            await _within_timeout(self._charge, self._keys(group), arguments)
         except (RedisError, OSError, TimeoutError) as error:
             log.warning("redis is away, a request stays booked at its most", why=str(error))
 
@@ -298,8 +300,8 @@ async def _within_timeout(
         return await script(keys=list(keys), args=list(arguments))
 
 
-def _spent(group: str, wait_ms: float) -> NotYet:
-    return NotYet(f"ESI's {group} budget is spent", delay_ms=int(wait_ms) + 1)
+def _spent(group: str, wait_ms: float) -> RetryLater:
+    return RetryLater(f"ESI's {group} budget is spent", delay_ms=int(wait_ms) + 1)
 
 
 def _now_ms() -> float:
@@ -358,7 +360,7 @@ return {0, 0, ''}
 """
 )
 
-_SETTLE: Final = (
+_CHARGE: Final = (
     _SPENT
     + """
 local id, reserved, tokens, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
-from actors.budget import LocalBudget, Terms
-from actors.esi import COMPATIBILITY_DATE, Esi, Refused
+from actors.esi.budget import LocalBudget, Terms
+from actors.esi.client import COMPATIBILITY_DATE, Esi, Refused
 from actors.shared.settings import Settings
 from tests.deploy.standin.shapes import DOCUMENT
 

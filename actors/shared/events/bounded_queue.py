@@ -12,7 +12,7 @@ MAX_CHARS: Final = 32 * 1024 * 1024
 """Some 8,000 entries. The newest message stays, whatever its size."""
 
 
-class Backlog(asyncio.Queue[Event | None]):
+class BoundedQueue(asyncio.Queue[Event | None]):
     """A queue bounded by the length of its messages: putting never waits, the oldest goes first.
 
     None marks the end. Uses the three methods that asyncio.Queue leaves to subclasses.

@@ -1,0 +1,1 @@
+"""ESI: the client, and the budget that all processes share."""

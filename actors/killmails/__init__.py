@@ -1,0 +1,1 @@
+"""What becomes of a killmail: fetched, persisted, published, or rejected."""

@@ -1,0 +1,1 @@
+"""Names of ids: resolved through ESI, cached in the process, stored in a table."""
