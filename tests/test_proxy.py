@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.support.proxy import Proxy, open_proxy
+from tests.support.servers import server_urls
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -72,3 +74,20 @@ async def test_it_takes_a_servers_place_in_its_url(proxy: Proxy) -> None:
     url = "postgresql+asyncpg://user:secret@server:5432/killstream?ssl=disable"
     expected = f"postgresql+asyncpg://user:secret@127.0.0.1:{proxy.port}/killstream?ssl=disable"
     assert proxy.url(url) == expected
+
+
+@pytest.mark.service
+async def test_kafka_is_only_reached_through_its_proxy() -> None:
+    async with open_proxy(server_urls()["kafka_url"]) as proxy:
+        admin = AIOKafkaAdminClient(bootstrap_servers=f"127.0.0.1:{proxy.port}")
+        await admin.start()
+        try:
+            cluster = await admin.describe_cluster()
+            assert [broker["port"] for broker in cluster["brokers"]] == [proxy.port]
+            proxy.go_silent()
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(admin.list_topics(), 0.5)
+            proxy.resume()
+            await admin.list_topics()
+        finally:
+            await admin.close()

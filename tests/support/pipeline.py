@@ -29,12 +29,17 @@ class Pipeline:
         self.running: dict[str, Killstream] = {}
         self.url = f"http://127.0.0.1:{settings.api_port}"
 
-    async def start(self, part: str) -> None:
+    async def start(self, name: str) -> None:
         """Start one part; the api is waited for."""
-        log = self.logs / f"{part}.log"
-        self.running[part] = await start_killstream(part, settings=self.settings, log=log)
-        if part in ("api", "up"):
+        await self.launch(name)
+        if name in ("api", "up"):
             await self.healthy()
+
+    async def launch(self, name: str) -> None:
+        """Start one part; "streams-2" is a second one of that part."""
+        part = name.partition("-")[0]
+        log = self.logs / f"{name}.log"
+        self.running[name] = await start_killstream(part, settings=self.settings, log=log)
 
     async def kill(self, part: str) -> None:
         """End one part as a crash does."""

@@ -6,8 +6,8 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 from actors.shared.settings import PREFIX, Settings
@@ -89,6 +89,22 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def cpu_s(pids: Iterable[int]) -> float:
     """Sum the CPU seconds of processes and all their descendants."""
+    return sum(_cpu_s(pid) for pid in with_descendants(pids))
+
+
+@contextmanager
+def frozen(pids: Iterable[int]) -> Iterator[None]:
+    """Stop processes and all their descendants (SIGSTOP) for the length of the block."""
+    stopped = with_descendants(pids)
+    try:
+        _signal(stopped, signal.SIGSTOP)
+        yield
+    finally:
+        _signal(stopped, signal.SIGCONT)
+
+
+def with_descendants(pids: Iterable[int]) -> set[int]:
+    """Give these processes and all that descend from them."""
     tree = _children()
     wanted, seen = list(pids), set()
     while wanted:
@@ -96,7 +112,13 @@ def cpu_s(pids: Iterable[int]) -> float:
         if pid not in seen:
             seen.add(pid)
             wanted += tree.get(pid, [])
-    return sum(_cpu_s(pid) for pid in seen)
+    return seen
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def server_pids() -> dict[str, list[int]]:

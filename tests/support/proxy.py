@@ -5,8 +5,9 @@ is closed, nothing is refused, nothing comes.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from struct import pack
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -16,12 +17,13 @@ CHUNK_BYTES: Final = 64 * 1024
 class Proxy:
     """Forwards connections to one server; belongs to the running event loop."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, is_kafka: bool = False) -> None:
         self.port = 0
         """Where it listens on 127.0.0.1, once it is open."""
         self.accepted = 0
         """Connections accepted so far."""
         self._server = (host, port)
+        self._is_kafka = is_kafka
         self._connections: set[asyncio.Task[None]] = set()
         self._forwarding = asyncio.Event()
         self._forwarding.set()
@@ -70,7 +72,7 @@ class Proxy:
         server_reader, server_writer = await asyncio.open_connection(*self._server)
         ways = [
             asyncio.create_task(self._forward(reader, server_writer)),
-            asyncio.create_task(self._forward(server_reader, writer)),
+            asyncio.create_task(self._forward(server_reader, writer, self._readdressed)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -80,12 +82,28 @@ class Proxy:
             await asyncio.gather(*ways, return_exceptions=True)
             server_writer.transport.abort()
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        translate: Callable[[bytes], bytes] = bytes,
+    ) -> None:
         while data := await reader.read(CHUNK_BYTES):
             await self._forwarding.wait()
-            writer.write(data)
+            writer.write(translate(data))
             await writer.drain()
         await self._forwarding.wait()  # an end is news, too: it doesn't pass a silent line
+
+    def _readdressed(self, data: bytes) -> bytes:
+        """Put the proxy in the place of a Kafka broker that names its own address.
+
+        A broker's host and port stand side by side in each of Kafka's answers.
+        """
+        if not self._is_kafka:
+            return data
+        host, port = self._server
+        address = host.encode()
+        return data.replace(address + pack(">i", port), address + pack(">i", self.port))
 
 
 @asynccontextmanager
@@ -94,7 +112,7 @@ async def open_proxy(url: str) -> AsyncIterator[Proxy]:
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
-    proxy = Proxy(parts.hostname, parts.port)
+    proxy = Proxy(parts.hostname, parts.port, is_kafka=parts.scheme == "kafka")
     listening = await asyncio.start_server(proxy._accept, "127.0.0.1", 0)
     proxy.port = listening.sockets[0].getsockname()[1]
     try:

@@ -16,6 +16,8 @@ subscription Resuming($after: Long) {
   killmailAdded(after: $after) { sequence killmailId }
 }
 """
+PROTOCOLS = ["graphql-transport-ws"]
+HANDSHAKE_S = 30
 
 
 class Subscriber:
@@ -25,6 +27,8 @@ class Subscriber:
         self.url = url.replace("http", "ws", 1) + "/graphql"
         self.after = after
         self.seen: Counter[int] = Counter()
+        self.interruptions: Counter[str] = Counter()
+        """Why the subscription ended and was resumed."""
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -32,9 +36,10 @@ class Subscriber:
         while True:
             try:
                 await self._connected()
-            except (aiohttp.ClientError, ConnectionError):
+            except (aiohttp.ClientError, aiohttp.WSMessageTypeError, OSError) as error:
                 if self.after is None:
                     raise
+                self.interruptions[type(error).__name__] += 1
             await asyncio.sleep(0.2)
 
     async def _connected(self) -> None:
@@ -42,10 +47,11 @@ class Subscriber:
         variables = {} if self.after is None else {"after": self.after}
         async with (
             aiohttp.ClientSession() as http,
-            http.ws_connect(self.url, protocols=["graphql-transport-ws"]) as socket,
+            http.ws_connect(self.url, protocols=PROTOCOLS) as socket,
         ):
             await socket.send_json({"type": "connection_init"})
-            assert (await socket.receive_json())["type"] == "connection_ack"
+            async with asyncio.timeout(HANDSHAKE_S):
+                assert (await socket.receive_json())["type"] == "connection_ack"
             payload = {"query": document, "variables": variables}
             await socket.send_json({"id": "1", "type": "subscribe", "payload": payload})
             self.ready.set()
@@ -55,8 +61,12 @@ class Subscriber:
                     await socket.send_json({"type": "pong"})
                 elif message["type"] == "next":
                     self.take(message["payload"]["data"]["killmailAdded"])
+                elif message["type"] in ("error", "complete") and self.after is not None:
+                    self.interruptions[message["type"]] += 1
+                    return
                 else:
                     raise AssertionError(f"unexpected {message}")
+            self.interruptions[f"closed with {socket.close_code}"] += 1
 
     def take(self, killmail: dict[str, int]) -> None:
         """Remember one killmail."""
