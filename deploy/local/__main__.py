@@ -1,19 +1,21 @@
 """The command line: `python -m deploy.local up|down|status|start|stop|restart`."""
 
 import argparse
+import logging
 import sys
 
 from deploy.local import control
-from deploy.local.install import say
-from deploy.local.server import Trouble
+from deploy.local.install import print_line
+from deploy.local.server import LocalServerError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0 when it did what was asked, 1 with a reason when it couldn't."""
+    """Run one command; return 0, or 1 with a reason on standard error."""
     chosen = _parser().parse_args(arguments)
+    logging.getLogger().addHandler(logging.NullHandler())  # the probes' clients log what they raise
     try:
         return _run(chosen)
-    except Trouble as reason:
+    except LocalServerError as reason:
         sys.stderr.write(f"{reason}\n")
         return 1
 
@@ -22,7 +24,7 @@ def _run(chosen: argparse.Namespace) -> int:
     if chosen.command == "status":
         return 0 if control.status() else 1
     if chosen.command == "up":
-        say(control.environment_text(control.up(chosen.offset, own=chosen.own)).rstrip())
+        print_line(control.environment_text(control.up(chosen.offset, own=chosen.own)).rstrip())
     elif chosen.command == "down":
         control.down()
     elif chosen.command == "start":
@@ -37,11 +39,13 @@ def _run(chosen: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m deploy.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    up = commands.add_parser("up", help="make all four servers answer on 127.0.0.1")
+    up = commands.add_parser("up", help="make all four servers available on 127.0.0.1")
     up.add_argument("--offset", type=int, default=0, help="shift the standard ports by this")
-    up.add_argument("--own", action="store_true", help="use none that was started elsewhere")
+    up.add_argument(
+        "--own", action="store_true", help="use only servers that are started from here"
+    )
     commands.add_parser("down", help="stop what `up` started")
-    commands.add_parser("status", help="ask each server; exit code 1 when one doesn't answer")
+    commands.add_parser("status", help="probe each server; exit code 1 when one isn't available")
     for name, text in {"start": "a stopped server", "stop": "a server", "restart": "it"}.items():
         command = commands.add_parser(name, help=f"{name} {text} that `up` started")
         command.add_argument("name", choices=list(control.SERVERS))

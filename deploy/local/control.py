@@ -3,15 +3,22 @@
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from urllib.parse import urlsplit
 
 from deploy.local import kafka, postgres, process, rabbitmq, redis
-from deploy.local.install import require, say
-from deploy.local.places import services_dir
-from deploy.local.server import Refused, Server, Silent, Trouble
-from deploy.local.wire import HOST, next_free_port
+from deploy.local.install import install_missing, print_line
+from deploy.local.paths import services_dir
+from deploy.local.ports import HOST, next_free_server_port
+from deploy.local.server import (
+    Inspection,
+    LocalServerError,
+    NotListening,
+    ProcessRecord,
+    Refused,
+    Server,
+)
 
 SERVERS = {
     server.name: server for server in (postgres.SERVER, redis.SERVER, rabbitmq.SERVER, kafka.SERVER)
@@ -20,70 +27,66 @@ _READY_WITHIN_S = 90.0
 _STOPPED_WITHIN_S = 30.0
 
 
-@dataclass(frozen=True)
-class Found:
-    """What a look at one server showed; `said` is its version, or why it can't be used."""
+def inspect(server: Server, port: int | None = None) -> Inspection:
+    """Probe one server: our own where it runs, else what listens on `port`.
 
-    server: Server
-    port: int
-    state: Literal["answers", "silent", "refuses"]
-    said: str
-    record: process.Record | None
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it runs and we started it."""
-        return self.record is not None and self.record.port == self.port
-
-
-def look(server: Server, offset: int = 0) -> Found:
-    """Ask one server: our own where it runs, else whatever holds the standard port."""
-    record = process.recall(_record_path(server))
-    running = record if record is not None and process.alive(record) else None
-    port = running.port if running else server.port + offset
+    Without `port` it is the one that the last `up` used, or the standard one.
+    """
+    running = _running(server)
+    if running is not None:
+        port = running.port
+    elif port is None:
+        port = _used_ports().get(server.name, server.port)
     try:
         version = server.probe(port)
-        return Found(server, port, "answers", (running and server.version) or version, running)
-    except Silent as reason:
-        return Found(server, port, "silent", str(reason), running)
+        return Inspection(
+            server, port, "available", (running and server.version) or version, running
+        )
+    except NotListening as reason:
+        return Inspection(server, port, "not listening", str(reason), running)
     except Refused as reason:
-        return Found(server, port, "refuses", str(reason), running)
+        return Inspection(server, port, "refused", str(reason), running)
 
 
 def up(offset: int = 0, *, own: bool = False) -> dict[str, str]:
-    """Make all four servers answer; returns their URLs by setting, also in `services.env`.
+    """Make all four servers available; returns their URLs by setting, also in `services.env`.
 
     Idempotent. `offset` shifts the standard ports, for a second set beside the first. With `own`
     only servers that were started from here are used, so that they may be emptied and killed.
 
     Raises:
-        Trouble: a server can't be had; says what is missing.
+        LocalServerError: a server can't be started; says what is missing.
     """
     with _lock():
-        found = _look_at_all(offset, own)
-        if require(one.server for one in found if one.state != "answers" and not one.is_own):
-            found = _look_at_all(offset, own)  # a package may have started one
-        ports = {one.server.name: _begin(one) for one in found}
+        found = _inspect_all(offset, own)
+        if install_missing(one for one in found if one.state != "available" and one.record is None):
+            found = _inspect_all(offset, own)  # a package may have started one
+        ports = {one.server.name: _start_unless_running(one) for one in found}
         for one in found:
-            if one.state != "answers":
-                _await(one.server, ports[one.server.name])
+            if one.state != "available":
+                _wait_until_available(one.server, ports[one.server.name])
         urls = {
             server.setting: server.url.format(port=ports[name]) for name, server in SERVERS.items()
         }
-        (services_dir() / "services.env").write_text(environment_text(urls))
+        environment_file().write_text(environment_text(urls))
     return urls
 
 
-def _look_at_all(offset: int, own: bool) -> list[Found]:
-    found = [look(server, offset) for server in SERVERS.values()]
-    if own:
-        found = [_disowned(one) if one.state == "answers" else one for one in found]
-    return found
+def _inspect_all(offset: int, own: bool) -> list[Inspection]:
+    found = [inspect(server, server.port + offset) for server in SERVERS.values()]
+    return [_refuse_foreign(one) for one in found] if own else found
 
 
-def _disowned(one: Found) -> Found:
-    """Take what somebody else started for a port that is taken."""
-    return one if one.is_own else replace(one, state="refuses", said="not started from here")
+def _refuse_foreign(one: Inspection) -> Inspection:
+    """Treat the port of a server that somebody else started as taken."""
+    if one.state != "available" or one.record is not None:
+        return one
+    return replace(one, state="refused", detail="it wasn't started from here")
+
+
+def environment_file() -> Path:
+    """Return the path of `services.env`, which the last `up` wrote."""
+    return services_dir() / "services.env"
 
 
 def environment_text(urls: dict[str, str]) -> str:
@@ -91,121 +94,134 @@ def environment_text(urls: dict[str, str]) -> str:
     return "".join(f"{name}={url}\n" for name, url in urls.items())
 
 
+def _used_ports() -> dict[str, int]:
+    """Read the ports that the last `up` used, by server."""
+    if not environment_file().exists():
+        return {}
+    lines = environment_file().read_text().splitlines()
+    urls = dict(line.split("=", 1) for line in lines)
+    ports = {name: urlsplit(urls.get(one.setting, "")).port for name, one in SERVERS.items()}
+    return {name: port for name, port in ports.items() if port is not None}
+
+
 def down() -> None:
-    """Stop what we started, data kept; whatever else answers stays."""
+    """Stop the servers that we started, with their data left; others aren't touched."""
     with _lock():
         for server in reversed(SERVERS.values()):
-            if _own(server) is not None:
+            if _running(server) is not None:
                 _stop(server, kill=False)
-            record = process.recall(_record_path(server))
+            record = process.read_record(_record_path(server))
             if record is not None and server.clean_up is not None:
                 server.clean_up(record.port)
 
 
 def start(name: str) -> None:
-    """Start a server of ours that was stopped, on the port it had, and wait until it answers."""
+    """Start a server of ours that was stopped, on its last port; wait until it is available."""
     with _lock():
         _start(SERVERS[name])
 
 
 def stop(name: str, *, kill: bool = False) -> None:
-    """Stop a server of ours in order, or with SIGKILL.
+    """Stop a server of ours by its own signal, or by SIGKILL.
 
     Raises:
-        Trouble: it isn't ours, or doesn't end.
+        LocalServerError: it wasn't started from here, or doesn't end.
     """
     with _lock():
         _stop(SERVERS[name], kill=kill)
 
 
 def restart(name: str, *, kill: bool = False) -> None:
-    """Stop a server of ours, start it again on the same port, and wait until it answers."""
+    """Stop a server of ours, start it on the same port, and wait until it is available."""
     with _lock():
         _stop(SERVERS[name], kill=kill)
         _start(SERVERS[name])
 
 
 def status() -> bool:
-    """Print a line for each server; True when all answer."""
-    found = [look(server) for server in SERVERS.values()]
+    """Print a line for each server; True when all are available."""
+    found = [inspect(server) for server in SERVERS.values()]
     for one in found:
-        say(status_line(one))
-    return all(one.state == "answers" for one in found)
+        print_line(status_line(one))
+    return all(one.state == "available" for one in found)
 
 
-def status_line(one: Found) -> str:
-    """Return name, address, what it said, and whose it is."""
-    whose = f"own, pid {one.record.pid}" if one.record is not None else "existing"
-    said = one.said if one.state == "answers" else f"{one.state}: {one.said}"
-    if one.state == "silent" and one.record is None:
-        whose = "not started"
-    return f"{one.server.title:<13} {HOST}:{one.port:<6} {said:<18} {whose}"
+def status_line(one: Inspection) -> str:
+    """Return name, address, version or reason, and who started it."""
+    origin = f"own, pid {one.record.pid}" if one.record is not None else "existing"
+    if one.state == "not listening" and one.record is None:
+        origin = "not started"
+    detail = one.detail if one.state == "available" else f"{one.state}: {one.detail}"
+    return f"{one.server.title:<13} {HOST}:{one.port:<6} {detail:<18} {origin}"
 
 
-def _begin(one: Found) -> int:
-    """Start what doesn't answer; returns the port, without waiting for an answer."""
-    if one.state == "answers" or one.is_own:
-        say(f"{one.server.title}: {'ours' if one.is_own else 'already'} on {HOST}:{one.port}")
+def _start_unless_running(one: Inspection) -> int:
+    """Start a server that isn't available; returns its port, without waiting for an answer."""
+    title, address = one.server.title, f"{HOST}:{one.port}"
+    if one.state == "available" or one.record is not None:
+        print_line(f"{title}: {'existing' if one.record is None else 'own'} server on {address}")
         return one.port
     port = one.port
-    if one.state == "refuses":
-        port = next_free_port(one.port + 10)  # a server holds ports beside its own
-        say(f"{one.server.title}: {HOST}:{one.port} is taken ({one.said}), so ours gets {port}")
+    if one.state == "refused":
+        port = next_free_server_port(one.port)
+        print_line(f"{title}: {address} can't be used ({one.detail}), so ours gets {port}")
     return _spawn(one.server, port)
 
 
 def _spawn(server: Server, port: int) -> int:
-    say(f"{server.title}: starting on {HOST}:{port}")
+    print_line(f"{server.title}: starting on {HOST}:{port}")
     launch = server.prepare(services_dir() / server.name, port)
-    process.remember(_record_path(server), process.spawn(launch, _log_path(server), port))
+    process.write_record(_record_path(server), process.spawn(launch, _log_path(server), port))
     return port
 
 
 def _start(server: Server) -> None:
-    record = process.recall(_record_path(server))
+    record = process.read_record(_record_path(server))
     if record is None:
-        raise Trouble(f"{server.title} was never started from here")
-    if not process.alive(record):
+        raise LocalServerError(f"{server.title} was never started from here")
+    if not process.is_running(record):
         _spawn(server, record.port)
-    _await(server, record.port)
+    _wait_until_available(server, record.port)
 
 
 def _stop(server: Server, *, kill: bool) -> None:
-    record = _own(server)
+    record = _running(server)
     if record is None:
-        raise Trouble(f"{server.title} isn't running, or wasn't started from here")
-    say(f"{server.title}: {'killing' if kill else 'stopping'} pid {record.pid}")
+        raise LocalServerError(f"{server.title} isn't running, or wasn't started from here")
+    print_line(f"{server.title}: {'killing' if kill else 'stopping'} pid {record.pid}")
     if kill:
         process.kill(record)
     elif not process.terminate(record, server.stop_signal, _STOPPED_WITHIN_S):
-        raise Trouble(f"{server.title}: pid {record.pid} still runs {_STOPPED_WITHIN_S:.0f} s on")
+        raise LocalServerError(
+            f"{server.title}: pid {record.pid} still runs after {_STOPPED_WITHIN_S:.0f} s"
+        )
 
 
-def _own(server: Server) -> process.Record | None:
-    record = process.recall(_record_path(server))
-    return record if record is not None and process.alive(record) else None
+def _running(server: Server) -> ProcessRecord | None:
+    record = process.read_record(_record_path(server))
+    return record if record is not None and process.is_running(record) else None
 
 
-def _await(server: Server, port: int) -> None:
-    """Wait until a server of ours answers; a process that ended is told at once."""
-    said = ""
+def _wait_until_available(server: Server, port: int) -> None:
+    """Wait until a server of ours answers; return at once when its process has ended."""
+    reason = ""
 
-    def answers_or_ended() -> bool:
-        nonlocal said
-        ended = _own(server) is None
+    def available_or_ended() -> bool:
+        nonlocal reason
+        ended = _running(server) is None
         try:
             server.probe(port)
-        except (Silent, Refused) as reason:
-            said = str(reason)
+        except (NotListening, Refused) as error:
+            reason = str(error)
             return ended
-        said = ""
+        reason = ""
         return True
 
-    process.until(answers_or_ended, _READY_WITHIN_S)
-    if said:
+    process.wait_until(available_or_ended, _READY_WITHIN_S)
+    if reason:
         log = _log_path(server)
         end = process.last_lines(log)
-        raise Trouble(f"{server.title} didn't come up ({said}); the end of {log}:\n{end}")
+        raise LocalServerError(f"{server.title} didn't start ({reason}); the end of {log}:\n{end}")
 
 
 def _record_path(server: Server) -> Path:
@@ -224,6 +240,6 @@ def _lock() -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another run is at work on the servers: waiting for it")
+            print_line("another command is changing the servers: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

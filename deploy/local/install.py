@@ -1,4 +1,4 @@
-"""Find the programs that the servers take, and install Debian's packages for those missing."""
+"""Find the programs that the servers take, and install Debian's packages for missing ones."""
 
 import os
 import shutil
@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploy.local.server import Server, Trouble
+from deploy.local.server import Inspection, LocalServerError, Server
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
-_ELSEWHERE = ("/usr/lib/postgresql/*/bin", "/usr/lib/rabbitmq/bin")
-"""Debian keeps these off the search path, and its wrappers in front would change the user."""
+_DEBIAN_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/lib/rabbitmq/bin")
+"""Debian has these off the search path, and its wrappers in front would change the user."""
+_NOT_LINUX = "It is started from here on Linux only."
+_MISSING = "It can't be started: missing {packages}. As root on Debian: apt-get install {packages}."
 
 
-def say(line: str) -> None:
+def print_line(line: str) -> None:
     """Print one line at once, even into a pipe."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
@@ -23,44 +25,47 @@ def say(line: str) -> None:
 
 def find(name: str) -> str | None:
     """Return the path of a program, or None."""
-    places = [str(place) for pattern in _ELSEWHERE for place in _newest_first(pattern)]
-    return shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", os.defpath)]))
+    folders = [str(folder) for pattern in _DEBIAN_FOLDERS for folder in _newest_first(pattern)]
+    return shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)]))
 
 
 def program(name: str) -> str:
     """Return the path of a program that must be there by now.
 
     Raises:
-        Trouble: it isn't.
+        LocalServerError: it isn't.
     """
     path = find(name)
     if path is None:
-        raise Trouble(f"the program {name} is missing")
+        raise LocalServerError(f"the program {name} is missing")
     return path
 
 
-def require(servers: Iterable[Server]) -> bool:
-    """Make sure that all programs of these servers are there, in one run of apt-get.
+def install_missing(unavailable: Iterable[Inspection]) -> bool:
+    """Make sure that the programs of these servers are there, in one run of apt-get.
 
     Returns whether anything had to be installed.
 
     Raises:
-        Trouble: something is missing and can't be installed from here; names each package.
+        LocalServerError: something is missing and can't be installed from here; one line for each
+            server says what to do.
     """
-    servers = list(servers)
-    if servers and sys.platform != "linux":
-        raise Trouble("\n".join(_elsewhere(server) for server in servers))
-    missing = {server.name: _missing_packages(server) for server in servers}
+    inspections = list(unavailable)
+    if inspections and sys.platform != "linux":
+        raise LocalServerError("\n".join(_advice(one, _NOT_LINUX) for one in inspections))
+    missing = {one.server.name: _missing_packages(one.server) for one in inspections}
     packages = sorted(set().union(*missing.values()))
     if not packages:
         return False
     if find("apt-get") is None or os.geteuid() != 0:
-        raise Trouble(
+        raise LocalServerError(
             "\n".join(
-                _advice(server, missing[server.name]) for server in servers if missing[server.name]
+                _advice(one, _MISSING.format(packages=" ".join(sorted(missing[one.server.name]))))
+                for one in inspections
+                if missing[one.server.name]
             )
         )
-    say(f"installing {', '.join(packages)}: Debian's packages, a minute or two, once")
+    print_line(f"installing {', '.join(packages)}: Debian's packages, a minute or two, once")
     with _no_daemons():
         _apt_get("update")
         _apt_get("install", "--yes", "--no-install-recommends", *packages)
@@ -68,29 +73,20 @@ def require(servers: Iterable[Server]) -> bool:
 
 
 def _missing_packages(server: Server) -> set[str]:
-    return {package for name, package in server.needs.items() if find(name) is None}
+    return {package for name, package in server.programs.items() if find(name) is None}
 
 
-def _advice(server: Server, packages: set[str]) -> str:
-    names = " ".join(sorted(packages))
-    return (
-        f"{server.title} doesn't answer with our credentials, and can't be started: "
-        f"missing {names}. As root on Debian: apt-get install {names}. {_by_hand(server)}"
-    )
-
-
-def _elsewhere(server: Server) -> str:
-    return (
-        f"{server.title} doesn't answer with our credentials, and is started from here on Linux "
-        f"only. {_by_hand(server)}"
-    )
-
-
-def _by_hand(server: Server) -> str:
-    url = server.url.format(port=server.port)
-    return (
-        f"With Docker: docker compose -f deploy/compose.yaml up {server.name}. Or run it at {url}"
-    )
+def _advice(one: Inspection, cause: str) -> str:
+    """Say what was found on the port, why no server is started, and what else can be done."""
+    server = one.server
+    if one.state == "refused":
+        others = f"Or make what listens there answer to {one.url}, or stop it."
+    elif one.port == server.port:
+        docker = f"docker compose -f deploy/compose.yaml up {server.name}"
+        others = f"Or with Docker: {docker}. Or start one that answers to {one.url}."
+    else:
+        others = f"Or start one that answers to {one.url}."
+    return f"{server.title} on port {one.port}: {one.detail}. {cause} {others}"
 
 
 def _apt_get(*arguments: str) -> None:
@@ -104,7 +100,7 @@ def _apt_get(*arguments: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise Trouble(f"apt-get {' '.join(arguments)} failed:\n{done.stdout[-2000:]}")
+        raise LocalServerError(f"apt-get {' '.join(arguments)} failed:\n{done.stdout[-2000:]}")
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """Apache Kafka: the topics. One node that is broker and controller (KRaft), from Maven's jars."""
 
+import asyncio
 import json
 import shutil
-import socket
-import struct
 import subprocess
 from pathlib import Path
 
-from deploy.local.install import program, say
-from deploy.local.server import Launch, Refused, Server, Trouble
-from deploy.local.wire import HOST, conversation, next_free_port, read_exactly, read_sized
+from aiokafka.admin import AIOKafkaAdminClient
+
+from deploy.local.install import print_line, program
+from deploy.local.ports import HOST, next_free_port
+from deploy.local.probe import ANSWER_WITHIN_S, client_errors
+from deploy.local.server import Launch, LocalServerError, Refused, Server
 
 VERSION = "4.1.1"
 JARS = {
@@ -63,36 +65,26 @@ _POM = """\
 {dependencies}  </dependencies>
 </project>
 """
-_API_VERSIONS, _METADATA = 18, 3
 
 
 def probe(port: int) -> str:
-    """Ask ApiVersions, then whether a broker is there to take topics.
+    """Ask for the brokers: a Kafka that starts listens before it has one to take topics."""
+    with client_errors(port):
+        return asyncio.run(_version(port))
 
-    A Kafka that starts answers the first before it can do the second.
 
-    Source: the Kafka protocol guide (read 2026-11-21).
-    """
-    with conversation(port) as connection:
-        (error,) = struct.unpack_from("!h", _ask(connection, _API_VERSIONS, 0, b""))
-        if error:
-            raise Refused(f"ApiVersions answered with error {error}")
-        answer = _ask(connection, _METADATA, 4, struct.pack("!i?", 0, False))
-        _throttle_ms, brokers = struct.unpack_from("!ii", answer)
-        if not brokers:
-            raise Refused("it knows no broker yet")
+async def _version(port: int) -> str:
+    limit_ms = int(ANSWER_WITHIN_S * 1000)
+    admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=limit_ms)
+    async with asyncio.timeout(ANSWER_WITHIN_S):
+        try:
+            await admin.start()
+            cluster = await admin.describe_cluster()
+        finally:
+            await admin.close()
+    if not cluster["brokers"]:
+        raise Refused("it has no broker yet")
     return "unknown version"
-
-
-def _ask(connection: socket.socket, api: int, version: int, body: bytes) -> bytes:
-    client = b"killstream-probe"
-    request = struct.pack("!hhih", api, version, api, len(client)) + client + body
-    connection.sendall(struct.pack("!i", len(request)) + request)
-    (size,) = struct.unpack("!i", read_exactly(connection, 4))
-    answer = read_sized(connection, size)
-    if answer[:4] != struct.pack("!i", api):
-        raise Refused("it speaks another protocol")
-    return answer[4:]
 
 
 def prepare(home: Path, port: int) -> Launch:
@@ -134,7 +126,7 @@ def _fetch_jars(home: Path) -> None:
     library, mark = home / "lib", home / "jars.json"
     if mark.exists() and json.loads(mark.read_text()) == JARS:
         return
-    say(f"Apache Kafka: fetching {VERSION} with Maven, about 45 MB, once")
+    print_line(f"Apache Kafka: fetching {VERSION} with Maven, about 45 MB, once")
     shutil.rmtree(library, ignore_errors=True)
     (home / "pom.xml").write_text(pom())
     fetch = ["dependency:copy-dependencies", f"-DoutputDirectory={library}"]
@@ -145,7 +137,9 @@ def _fetch_jars(home: Path) -> None:
         check=False,
     )
     if done.returncode:
-        raise Trouble(f"Apache Kafka: Maven couldn't fetch the jars:\n{done.stdout[-2000:]}")
+        raise LocalServerError(
+            f"Apache Kafka: Maven couldn't fetch the jars:\n{done.stdout[-2000:]}"
+        )
     mark.write_text(json.dumps(JARS))
 
 
@@ -153,7 +147,9 @@ def _java(home: Path, *arguments: str) -> str:
     command = [*_command(home), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Trouble(f"Apache Kafka: {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+        raise LocalServerError(
+            f"Apache Kafka: {' '.join(arguments)} failed:\n{done.stderr[-2000:]}"
+        )
     return done.stdout
 
 
@@ -168,7 +164,7 @@ SERVER = Server(
     port=9092,
     setting="KILLSTREAM_KAFKA_URL",
     url="kafka://127.0.0.1:{port}",
-    needs={"java": "default-jre-headless", "mvn": "maven"},
+    programs={"java": "default-jre-headless", "mvn": "maven"},
     probe=probe,
     prepare=prepare,
     version=VERSION,

@@ -6,25 +6,16 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-from deploy.local.server import Launch
+from deploy.local.server import Launch, ProcessRecord
 
 _LAUNCHER = '"$@" </dev/null >&2 & echo $!'
-"""The shell ends at once, so the server belongs to nobody who could end before it."""
+"""The shell ends at once, so the server has no parent among our processes."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """A process that we started; its start time tells it from a later one with the same id."""
-
-    pid: int
-    started_ticks: int
-    port: int
-
-
-def spawn(launch: Launch, log: Path, port: int) -> Record:
+def spawn(launch: Launch, log: Path, port: int) -> ProcessRecord:
     """Start a process in a session of its own, both outputs appended to `log`."""
     with log.open("ab") as output:
         done = subprocess.run(
@@ -40,35 +31,35 @@ def spawn(launch: Launch, log: Path, port: int) -> Record:
             extra_groups=None if launch.user is None else [],
         )
     pid = int(done.stdout)
-    return Record(pid, _started_ticks(pid), port)
+    return ProcessRecord(pid, _started_ticks(pid), port)
 
 
-def alive(record: Record) -> bool:
+def is_running(record: ProcessRecord) -> bool:
     """Tell whether this very process still runs."""
     return record.started_ticks != 0 and _started_ticks(record.pid) == record.started_ticks
 
 
-def terminate(record: Record, how: signal.Signals, within_s: float) -> bool:
+def terminate(record: ProcessRecord, number: signal.Signals, within_s: float) -> bool:
     """Send a signal and wait; False when the process is still there after `within_s`."""
-    if alive(record):
-        os.kill(record.pid, how)
-    return until(lambda: not alive(record), within_s)
+    if is_running(record):
+        os.kill(record.pid, number)
+    return wait_until(lambda: not is_running(record), within_s)
 
 
-def kill(record: Record) -> None:
+def kill(record: ProcessRecord) -> None:
     """End a process and all it started with SIGKILL, as a power cut would."""
-    if not alive(record):
+    if not is_running(record):
         return
-    family = [record, *_descendants(record.pid)]
-    for member in family:
-        if alive(member):
+    tree = [record, *_descendants(record.pid)]
+    for member in tree:
+        if is_running(member):
             os.kill(member.pid, signal.SIGKILL)
     # PostgreSQL takes an id that its parent hasn't collected yet for a server still running.
-    until(lambda: not any(_stat(member.pid) for member in family), 10)
+    wait_until(lambda: not any(_stat(member.pid) for member in tree), 10)
 
 
-def until(condition: Callable[[], bool], within_s: float) -> bool:
-    """Look every 50 ms until the condition holds; False when the time is over."""
+def wait_until(condition: Callable[[], bool], within_s: float) -> bool:
+    """Check every 50 ms until the condition holds; False when the time is over."""
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -77,14 +68,14 @@ def until(condition: Callable[[], bool], within_s: float) -> bool:
     return True
 
 
-def remember(path: Path, record: Record) -> None:
-    """Write a record where `recall` finds it."""
+def write_record(path: Path, record: ProcessRecord) -> None:
+    """Write a record as JSON."""
     path.write_text(json.dumps(asdict(record)))
 
 
-def recall(path: Path) -> Record | None:
+def read_record(path: Path) -> ProcessRecord | None:
     """Read a record, or None when nothing was started."""
-    return Record(**json.loads(path.read_text())) if path.exists() else None
+    return ProcessRecord(**json.loads(path.read_text())) if path.exists() else None
 
 
 def last_lines(log: Path, count: int = 15) -> str:
@@ -95,15 +86,15 @@ def last_lines(log: Path, count: int = 15) -> str:
     return "\n".join(f"  {line}" for line in lines) or "  (the log is empty)"
 
 
-def _descendants(pid: int) -> list[Record]:
+def _descendants(pid: int) -> list[ProcessRecord]:
     parents = {int(path.name): _stat(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
-    found, seeking = [], [pid]
-    while seeking:
-        parent = seeking.pop()
+    found, parents_left = [], [pid]
+    while parents_left:
+        parent = parents_left.pop()
         for child, fields in parents.items():
             if fields and int(fields[1]) == parent:
-                found.append(Record(child, _started_ticks(child), 0))
-                seeking.append(child)
+                found.append(ProcessRecord(child, _started_ticks(child), 0))
+                parents_left.append(child)
     return found
 
 

@@ -1,28 +1,29 @@
 """Redis: budgets, locks and the push channel. Nothing in it has to survive a restart."""
 
+import asyncio
 from pathlib import Path
 
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
 from deploy.local.install import program
-from deploy.local.server import Launch, Refused, Server
-from deploy.local.wire import HOST, conversation
+from deploy.local.ports import HOST
+from deploy.local.probe import ANSWER_WITHIN_S, client_errors
+from deploy.local.server import Launch, Server
 
 
 def probe(port: int) -> str:
-    """Ask PING, then the version."""
-    with conversation(port) as connection, connection.makefile("rwb") as stream:
-        stream.write(b"PING\r\n")
-        stream.flush()
-        answer = stream.readline().strip()
-        if answer != b"+PONG":
-            raise Refused(answer.decode(errors="replace")[:120] or "it closed the connection")
-        stream.write(b"INFO server\r\n")
-        stream.flush()
-        header = stream.readline()
-        info = stream.read(int(header[1:])).decode()
-    return next(
-        (line.partition(":")[2] for line in info.splitlines() if line.startswith("redis_version:")),
-        "unknown version",
-    )
+    """Ask for the version."""
+    with client_errors(port):
+        return asyncio.run(_version(port))
+
+
+async def _version(port: int) -> str:
+    client = Redis(host=HOST, port=port, retry=Retry(NoBackoff(), retries=0))
+    async with asyncio.timeout(ANSWER_WITHIN_S), client:
+        info = await client.info("server")
+        return str(info["redis_version"])
 
 
 def prepare(home: Path, port: int) -> Launch:
@@ -39,7 +40,7 @@ SERVER = Server(
     port=6379,
     setting="KILLSTREAM_REDIS_URL",
     url="redis://127.0.0.1:{port}/0",
-    needs={"redis-server": "redis-server"},
+    programs={"redis-server": "redis-server"},
     probe=probe,
     prepare=prepare,
 )

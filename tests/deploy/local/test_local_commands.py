@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from deploy.local import control, process, redis
-from deploy.local.places import PROJECT
-from deploy.local.server import Launch, Server, Trouble
-from deploy.local.wire import HOST, next_free_port
+from deploy.local.paths import PROJECT
+from deploy.local.ports import HOST, next_free_port
+from deploy.local.server import Launch, LocalServerError, Server
+from tests.deploy.local.listeners import hang_up, listening
 
 COMMAND = [sys.executable, "-m", "deploy.local"]
 
@@ -66,20 +67,20 @@ def test_two_runs_do_not_meet(tmp_path: Path) -> None:
             assert second.wait(timeout=30) == 0
 
 
-def test_what_others_run_is_not_stopped(own: Server) -> None:
-    with pytest.raises(Trouble, match="wasn't started from here"):
+def test_a_server_of_others_is_not_stopped(own: Server) -> None:
+    with pytest.raises(LocalServerError, match="wasn't started from here"):
         control.stop("redis")
-    with pytest.raises(Trouble, match="never started from here"):
+    with pytest.raises(LocalServerError, match="never started from here"):
         control.start("redis")
 
 
-def test_a_server_that_ends_at_once_is_told_with_its_last_words(
+def test_a_server_that_ends_at_once_is_reported_with_the_end_of_its_log(
     own: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = "echo out of memory >&2; exit 3"
     broken = replace(own, prepare=lambda home, port: Launch(["/bin/sh", "-c", script]))
     monkeypatch.setattr(control, "SERVERS", {"redis": broken})
-    with pytest.raises(Trouble, match="out of memory"):
+    with pytest.raises(LocalServerError, match="out of memory"):
         control.up()
 
 
@@ -88,16 +89,30 @@ def test_up_starts_once_and_down_ends_it(own: Server, tmp_path: Path) -> None:
     url = f"redis://127.0.0.1:{own.port}/0"
     assert control.up() == {"KILLSTREAM_REDIS_URL": url}
     assert (tmp_path / "services.env").read_text() == f"KILLSTREAM_REDIS_URL={url}\n"
-    first = control.look(own).record
+    first = control.inspect(own).record
     assert first is not None
     control.up()
-    assert control.look(own).record == first
+    assert control.inspect(own).record == first
     control.down()
-    assert control.look(own).state == "silent"
+    assert control.inspect(own).state == "not listening"
 
 
 @pytest.mark.service
-def test_what_answers_already_is_used_and_stays(
+def test_status_asks_the_ports_that_are_used(
+    own: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Those of an existing server too, which the last `up` found on a shifted port."""
+    control.up()
+    monkeypatch.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path / "second"))
+    monkeypatch.setattr(control, "SERVERS", {"redis": replace(own, port=own.port - 100)})
+    assert control.up(100) == {own.setting: own.url.format(port=own.port)}
+    found = control.inspect(control.SERVERS["redis"])
+    assert (found.port, found.state) == (own.port, "available")
+    monkeypatch.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path))
+
+
+@pytest.mark.service
+def test_an_existing_server_is_used_and_not_stopped(
     own: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     control.up()
@@ -105,15 +120,15 @@ def test_what_answers_already_is_used_and_stays(
         elsewhere.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path / "second"))
         control.up()
         control.down()
-        found = control.look(own)
-        assert found.state == "answers"
+        found = control.inspect(own)
+        assert found.state == "available"
         assert found.record is None
         assert "existing" in control.status_line(found)
-    assert "own, pid" in control.status_line(control.look(own))
+    assert "own, pid" in control.status_line(control.inspect(own))
 
 
 @pytest.mark.service
-def test_what_others_run_is_not_used_when_it_must_be_our_own(
+def test_an_existing_server_is_not_used_when_an_own_one_is_asked_for(
     own: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     control.up()
@@ -123,47 +138,49 @@ def test_what_others_run_is_not_used_when_it_must_be_our_own(
         assert url != own.url.format(port=own.port)
         assert control.up(own=True) == {own.setting: url}
         control.down()
-    assert control.look(own).state == "answers"
+    assert control.inspect(own).state == "available"
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("kill", [False, True], ids=["in order", "killed"])
-def test_a_restart_brings_another_process_on_the_same_port(own: Server, *, kill: bool) -> None:
+@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+def test_a_restart_starts_another_process_on_the_same_port(own: Server, *, kill: bool) -> None:
     control.up()
-    before = control.look(own)
+    before = control.inspect(own)
     control.restart("redis", kill=kill)
-    after = control.look(own)
-    assert after.state == "answers"
+    after = control.inspect(own)
+    assert after.state == "available"
     assert after.port == before.port
     assert before.record is not None
-    assert not process.alive(before.record)
+    assert not process.is_running(before.record)
     control.stop("redis", kill=kill)
-    assert control.look(own).state == "silent"
+    assert control.inspect(own).state == "not listening"
     control.start("redis")
-    assert control.look(own).state == "answers"
+    assert control.inspect(own).state == "available"
 
 
 @pytest.mark.service
-def test_a_port_that_a_stranger_holds_is_left_to_it(
+def test_the_port_of_a_server_that_refuses_us_is_left_to_it(
     own: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "stranger").mkdir()
-    command = redis.prepare(tmp_path / "stranger", own.port).command
+    (tmp_path / "foreign").mkdir()
+    command = redis.prepare(tmp_path / "foreign", own.port).command
     launch = Launch([*command, "--requirepass", "theirs"])
-    stranger = process.spawn(launch, tmp_path / "stranger.log", own.port)
+    foreign = process.spawn(launch, tmp_path / "foreign.log", own.port)
     try:
-        assert process.until(lambda: control.look(own).state == "refuses", 10)
+        assert process.wait_until(lambda: control.inspect(own).state == "refused", 10)
         (url,) = control.up().values()
         assert url != own.url.format(port=own.port)
-        assert f"{HOST}:{own.port} is taken (-NOAUTH" in capsys.readouterr().out
-        assert control.look(own).state == "answers"
-        assert process.alive(stranger)
+        assert (
+            f"{HOST}:{own.port} can't be used (Authentication required." in capsys.readouterr().out
+        )
+        assert control.inspect(own).state == "available"
+        assert process.is_running(foreign)
     finally:
-        process.kill(stranger)
+        process.kill(foreign)
 
 
 @pytest.mark.service
-def test_status_reports_four_servers_that_answer() -> None:
+def test_status_reports_four_available_servers() -> None:
     done = run("status")
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
@@ -172,3 +189,16 @@ def test_status_reports_four_servers_that_answer() -> None:
         titles
     )
     assert all("existing" in line or "own, pid" in line for line in lines)
+
+
+def test_status_prints_one_line_a_server_and_no_logs_of_clients(tmp_path: Path) -> None:
+    """The servers are asked on the ports of `services.env`, where nobody answers them."""
+    with listening(hang_up) as port:
+        urls = {one.setting: one.url.format(port=port) for one in control.SERVERS.values()}
+        (tmp_path / "services.env").write_text(control.environment_text(urls))
+        done = run("status", KILLSTREAM_SERVICES_DIR=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(control.SERVERS)
+    assert all(f"127.0.0.1:{port}" in line and "refused: " in line for line in lines)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import control, install, kafka, places, postgres, rabbitmq, redis, scram
-from deploy.local.server import Trouble
+from deploy.local import control, install, kafka, paths, postgres, rabbitmq, redis
+from deploy.local.server import Inspection, LocalServerError, Server
 
 
 def test_kafka_runs_as_one_node_on_the_ports_it_is_given() -> None:
@@ -42,14 +42,14 @@ def test_rabbitmq_listens_on_this_host_only_and_makes_our_user_and_host() -> Non
     assert "default_vhost = killstream" in lines
 
 
-def test_postgres_keeps_its_promises_of_durability() -> None:
+def test_postgresql_runs_with_the_settings_for_durability() -> None:
     assert postgres.SETTINGS["fsync"] == "on"
     assert postgres.SETTINGS["synchronous_commit"] == "on"
     assert "full_page_writes" not in postgres.SETTINGS
     assert postgres.SETTINGS["listen_addresses"] == "127.0.0.1"
 
 
-def test_every_server_is_given_to_the_environment_by_its_setting() -> None:
+def test_the_environment_names_each_server_by_its_setting() -> None:
     urls = {one.setting: one.url.format(port=one.port) for one in control.SERVERS.values()}
     assert control.environment_text(urls).splitlines() == [
         "KILLSTREAM_DATABASE_URL=postgresql+asyncpg://killstream:killstream@127.0.0.1:5432/killstream",
@@ -61,23 +61,23 @@ def test_every_server_is_given_to_the_environment_by_its_setting() -> None:
 
 def test_the_directory_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path))
-    assert places.services_dir() == tmp_path
+    assert paths.services_dir() == tmp_path
     monkeypatch.delenv("KILLSTREAM_SERVICES_DIR")
-    assert places.services_dir() == places.PROJECT / ".killstream" / "services"
+    assert paths.services_dir() == paths.PROJECT / ".killstream" / "services"
 
 
-def test_data_goes_where_its_user_can_reach_it(
+def test_data_lies_where_its_user_can_enter(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     is_root = os.geteuid() == 0
     shared = tmp_path / "shared"
-    monkeypatch.setattr(places, "_SHARED_GROUND", shared)
+    monkeypatch.setattr(paths, "_SHARED_ROOT", shared)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    home = places.reachable_home(closed / "postgres", "daemon" if is_root else None)
+    home = paths.accessible_home(closed / "postgres", "daemon" if is_root else None)
     assert home.is_dir()
     assert home.is_relative_to(shared if is_root else closed)
-    again = places.reachable_home(closed / "postgres", "daemon" if is_root else None)
+    again = paths.accessible_home(closed / "postgres", "daemon" if is_root else None)
     assert again == home
 
 
@@ -90,7 +90,7 @@ def test_packages_start_no_servers_while_they_are_installed(
         assert "exit 101" in policy.read_text()
         assert os.access(policy, os.X_OK)
     assert not policy.exists()
-    with pytest.raises(Trouble), install._no_daemons():
+    with pytest.raises(LocalServerError), install._no_daemons():
         install.program("no-such-program")
     assert not policy.exists()
 
@@ -106,23 +106,34 @@ def test_a_policy_that_was_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
-    with pytest.raises(Trouble, match="redis-server"):
+    with pytest.raises(LocalServerError, match="redis-server"):
         install.program("redis-server")
-    with pytest.raises(Trouble, match=r"Redis .* missing redis-server"):
-        install.require([redis.SERVER])
+    with pytest.raises(LocalServerError, match=r"Redis .* missing redis-server"):
+        install.install_missing([not_listening(redis.SERVER, 6379)])
 
 
-def test_scram_proves_the_password_as_in_the_standard() -> None:
-    """Source: the example exchange of RFC 7677, section 3 (read 2026-11-21)."""
-    challenge = (
-        "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
-    )
-    assert scram.final_message("n=user,r=rOprNGfwEbeRWgbNEkqO", challenge, "pencil") == (
-        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
-        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
-    )
+def not_listening(server: Server, port: int) -> Inspection:
+    return Inspection(server, port, "not listening", f"nothing listens on 127.0.0.1:{port}")
 
 
-def test_scram_refuses_a_nonce_that_is_not_ours() -> None:
-    with pytest.raises(ValueError, match="nonce"):
-        scram.final_message("n=,r=ours", "r=theirs,s=AA==,i=4096", "pencil")
+def test_advice_names_the_ports_that_were_probed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server on a shifted port, one whose port is taken, and one on its standard port."""
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(install, "_DEBIAN_FOLDERS", ())
+    with pytest.raises(LocalServerError) as raised:
+        install.install_missing(
+            [
+                not_listening(postgres.SERVER, 15432),
+                Inspection(redis.SERVER, 16379, "refused", "Authentication required."),
+                not_listening(rabbitmq.SERVER, 5672),
+            ]
+        )
+    shifted, taken, standard = str(raised.value).splitlines()
+    assert "@127.0.0.1:15432/killstream" in shifted
+    assert "5432/" not in shifted.replace("15432/", "")
+    assert "docker" not in shifted
+    assert "port 16379: Authentication required." in taken
+    assert "make what listens there answer to redis://127.0.0.1:16379/0, or stop it" in taken
+    assert "docker" not in taken
+    assert "docker compose -f deploy/compose.yaml up rabbitmq" in standard
+    assert "@127.0.0.1:5672/killstream" in standard

@@ -1,89 +1,102 @@
-"""Probes tell a server that is ours to use from silence, strangers and wrong credentials."""
+"""Probes tell an available server from a free port, other protocols and wrong credentials."""
 
 import socket
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import permutations
 from types import ModuleType
 
 import pytest
 
 from deploy.local import control, kafka, postgres, rabbitmq, redis
-from deploy.local.server import Refused, Server, Silent
-from deploy.local.wire import next_free_port
+from deploy.local.ports import PORTS_BESIDE, next_free_port, next_free_server_port
+from deploy.local.server import NotListening, Refused, Server
+from tests.deploy.local.listeners import hang_up, listening, speak_http
 
 MODULES: list[ModuleType] = [postgres, redis, rabbitmq, kafka]
-
-
-@pytest.fixture
-def rude_port() -> Iterator[int]:
-    """Yield a port on which everybody is hung up on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=_hang_up, args=(listener,))
-        thread.start()
-        yield listener.getsockname()[1]
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
-
-
-def _hang_up(listener: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = listener.accept()
-        except OSError:
-            return
-        connection.close()
+EACH_SERVER = pytest.mark.parametrize(
+    "server", control.SERVERS.values(), ids=lambda server: server.name
+)
 
 
 def port_of(module: ModuleType) -> int:
-    return control.look(module.SERVER).port
+    return control.inspect(module.SERVER).port
 
 
-@pytest.mark.parametrize("server", control.SERVERS.values(), ids=lambda server: server.name)
-def test_nobody_there_is_silence(server: Server) -> None:
-    with pytest.raises(Silent):
+@EACH_SERVER
+def test_a_free_port_is_not_listening(server: Server) -> None:
+    with pytest.raises(NotListening):
         server.probe(next_free_port(20000))
 
 
-@pytest.mark.parametrize("server", control.SERVERS.values(), ids=lambda server: server.name)
-def test_a_hang_up_is_a_refusal(server: Server, rude_port: int) -> None:
-    with pytest.raises(Refused):
-        server.probe(rude_port)
+@EACH_SERVER
+@pytest.mark.parametrize("answer", [hang_up, speak_http])
+def test_what_is_no_server_of_this_kind_refuses(
+    server: Server, answer: Callable[[socket.socket], None]
+) -> None:
+    with listening(answer) as port, pytest.raises(Refused):
+        server.probe(port)
 
 
-def test_a_free_port_is_one_that_nobody_holds(rude_port: int) -> None:
-    assert next_free_port(rude_port) > rude_port
+def refusal(server: Server, port: int) -> str:
+    with pytest.raises(Refused) as raised:
+        server.probe(port)
+    return str(raised.value)
+
+
+def test_a_server_that_says_nothing_refuses_within_seconds() -> None:
+    """All four at once: each probe waits for its limit."""
+    with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
+        port = listener.getsockname()[1]
+        started = time.monotonic()
+        with ThreadPoolExecutor() as threads:
+            reasons = threads.map(lambda server: refusal(server, port), control.SERVERS.values())
+            assert all(reasons)
+        assert time.monotonic() - started < 6
+
+
+def test_a_free_port_is_one_that_nobody_holds() -> None:
+    with listening(hang_up) as port:
+        assert next_free_port(port) > port
+
+
+def test_a_moved_server_gets_a_port_whose_neighbours_are_free() -> None:
+    first = next_free_server_port(22000)
+    with socket.create_server(("127.0.0.1", first + PORTS_BESIDE)):
+        second = next_free_server_port(22000)
+    assert second > first
+    assert first % 10 == second % 10 == 0
 
 
 @pytest.mark.service
-@pytest.mark.parametrize("server", control.SERVERS.values(), ids=lambda server: server.name)
-def test_a_server_tells_its_version(server: Server) -> None:
-    found = control.look(server)
-    assert found.state == "answers"
-    assert found.said
+@EACH_SERVER
+def test_an_available_server_has_a_version(server: Server) -> None:
+    found = control.inspect(server)
+    assert found.state == "available"
+    assert found.detail
 
 
 @pytest.mark.service
-@pytest.mark.parametrize(
-    ("asking", "answering"),
-    list(permutations(MODULES, 2)),
-    ids=lambda module: module.SERVER.name,
-)
-def test_another_kind_of_server_is_a_refusal(asking: ModuleType, answering: ModuleType) -> None:
-    with pytest.raises(Refused):
-        asking.SERVER.probe(port_of(answering))
+def test_another_kind_of_server_refuses() -> None:
+    """All pairs at once: some wait for the limit."""
+    ports = {module: port_of(module) for module in MODULES}
+    pairs = list(permutations(MODULES, 2))
+    with ThreadPoolExecutor(len(pairs)) as threads:
+        reasons = threads.map(lambda pair: refusal(pair[0].SERVER, ports[pair[1]]), pairs)
+        assert all(reasons)
 
 
 @pytest.mark.service
 @pytest.mark.parametrize("module", [postgres, rabbitmq], ids=lambda module: module.SERVER.name)
-def test_a_wrong_password_is_a_refusal(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_password_is_refused(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PASSWORD", "wrong")
     with pytest.raises(Refused, match=r"password authentication failed|ACCESS_REFUSED"):
         module.SERVER.probe(port_of(module))
 
 
 @pytest.mark.service
-def test_a_virtual_host_that_is_not_there_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_absent_virtual_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rabbitmq, "VHOST", "elsewhere")
     with pytest.raises(Refused, match="elsewhere"):
         rabbitmq.SERVER.probe(port_of(rabbitmq))

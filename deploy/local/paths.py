@@ -1,4 +1,4 @@
-"""Where the servers' files lie."""
+"""The directories of the servers."""
 
 import hashlib
 import os
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
-_SHARED_GROUND = Path("/var/lib/killstream-local")
+_SHARED_ROOT = Path("/var/lib/killstream-local")
 
 
 def services_dir() -> Path:
@@ -16,17 +16,17 @@ def services_dir() -> Path:
     return Path(chosen).resolve() if chosen else PROJECT / ".killstream" / "services"
 
 
-def reachable_home(home: Path, user: str | None) -> Path:
-    """Return a directory that `user` owns and can reach: `home`, or one outside the project.
+def accessible_home(home: Path, user: str | None) -> Path:
+    """Return a directory that `user` owns and can enter: `home`, or one outside the project.
 
-    A project below /root, say, is closed to every other user; a server that refuses to run as
-    root then keeps its data elsewhere, one directory for each project.
+    A project below /root, for example, is closed to every other user. A server that refuses to run
+    as root then has its data elsewhere, in one directory for each project.
     """
     if user is None:
         home.mkdir(parents=True, exist_ok=True)
         return home
     name = hashlib.sha256(str(home).encode()).hexdigest()[:12]
-    elsewhere = _SHARED_GROUND / name / home.name
+    elsewhere = _SHARED_ROOT / name / home.name
     if elsewhere.exists() or not _can_enter(home, user):
         home = elsewhere
     home.mkdir(parents=True, exist_ok=True)
