@@ -64,11 +64,15 @@ def test_settings_are_listed_with_their_defaults_and_docstrings() -> None:
     said = {name: (default, text) for name, default, text in table(OPERATORS, "setting")}
     assert said == {
         f"`{PREFIX}{name.upper()}`": (
-            f"`{field.default}`" if str(field.default) else "",
+            f"`{_environment_text(field.default)}`" if str(field.default) else "",
             field.description,
         )
         for name, field in Settings.model_fields.items()
     }
+
+
+def _environment_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def test_commands_are_listed() -> None:

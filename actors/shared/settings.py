@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     """A filter in RedisQ's own syntax, passed on to the server."""
     redisq_requests_per_s: float = Field(default=2, gt=0)
     """Pace of polling. RedisQ refuses more than 2."""
+    redisq_bodies: bool = False
+    """Whether a RedisQ server's bodies are taken as ESI's; else each is fetched by id and hash."""
     esi_url: str = "https://esi.evetech.net"
     """Base of ESI; `/killmails/…` is appended."""
     esi_killmail_tokens: int = Field(default=3600, ge=0)
@@ -65,10 +67,18 @@ class Settings(BaseSettings):
     """Where the gateway listens."""
     api_port: int = Field(default=4000, ge=0, le=65535)
     """Port of the gateway."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    """Port of `/metrics` in `killstream streams` and `killstream actors`; 0 is none."""
+    namespace: str = Field(default="", pattern=r"\A[a-z0-9-]*\Z")
+    """Goes before each topic, group, queue, channel and lock where deployments share servers."""
     data_dir: Path = Path(".killstream")
     """Where the embedded parts keep their files."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
+
+    def named(self, name: str) -> str:
+        """Put the namespace before the name of a topic, group, queue, channel or lock."""
+        return f"{self.namespace}.{name}" if self.namespace else name
 
     @property
     def database_dsn(self) -> str:

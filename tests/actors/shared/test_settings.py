@@ -73,3 +73,14 @@ def test_a_url_that_can_not_be_read_shows_no_password(url: str) -> None:
 
 def test_a_kafka_url_gives_its_servers() -> None:
     assert Settings(kafka_url="kafka://a:1,b:2").kafka_bootstrap == "a:1,b:2"
+
+
+def test_a_namespace_goes_before_a_name() -> None:
+    assert Settings().named("killmails") == "killmails"
+    assert Settings(namespace="test-2").named("killmails") == "test-2.killmails"
+
+
+@pytest.mark.parametrize("namespace", ["Test", "a.b", "a b", "a\n", "\u00e4"])
+def test_a_namespace_that_a_server_could_refuse_is_refused(namespace: str) -> None:
+    with pytest.raises(ValueError, match="namespace"):
+        Settings(namespace=namespace)
