@@ -13,8 +13,10 @@ from starlette.routing import Route, WebSocketRoute
 
 from actors.shared.errors import NotFound
 from actors.shared.settings import Settings
+from api.body_limit import BodyLimit
+from api.database import DatabaseUnavailable
+from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
 from api.graphql import graphql_app
-from api.reads import DATABASE_UNAVAILABLE
 from api.rest import ROUTER
 from api.state import open_state
 
@@ -34,12 +36,13 @@ def create_app(settings: Settings) -> FastAPI:
             yield
 
     app = FastAPI(title="Killstream", lifespan=lifespan)
+    app.add_middleware(BodyLimit)
     app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"])
     app.include_router(ROUTER)
     graphql = graphql_app()
     # Not mounted: a mount would answer POST /graphql with a redirect.
     app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
-    for error in (NotFound, RequestValidationError, HTTPException, *DATABASE_UNAVAILABLE):
+    for error in (NotFound, RequestValidationError, HTTPException, DatabaseUnavailable, Exception):
         app.add_exception_handler(error, _answer)
     return app
 
@@ -54,5 +57,7 @@ async def _answer(_request: Request, error: Exception) -> JSONResponse:
             return JSONResponse({"error": "; ".join(reasons)}, 422)
         case HTTPException():
             return JSONResponse({"error": error.detail}, error.status_code)
-    _log.warning("the database is away", error=str(error))
-    return JSONResponse({"error": "the database is away; try again later"}, 503)
+        case DatabaseUnavailable():
+            _log.warning("the database is unavailable", error=str(error))
+            return JSONResponse({"error": UNAVAILABLE_MESSAGE}, 503)
+    return JSONResponse({"error": INTERNAL_MESSAGE}, 500)  # the server logs it

@@ -5,8 +5,11 @@ from typing import Any
 import structlog
 from graphql import GraphQLError, GraphQLSyntaxError
 
-from api.reads import DATABASE_UNAVAILABLE
+from api.database import DatabaseUnavailable
 from api.tail import TooSlow
+
+INTERNAL_MESSAGE = "something went wrong here; it is logged"
+UNAVAILABLE_MESSAGE = "the database is unavailable; try again later"
 
 _log = structlog.get_logger()
 
@@ -18,16 +21,35 @@ class BadInput(GraphQLError):
         super().__init__(message, extensions={"code": "BAD_USER_INPUT"})
 
 
+class BeyondEnd(GraphQLError):
+    """The client asked for what follows a sequence that the feed doesn't have yet."""
+
+    def __init__(self, after: int, last_sequence: int) -> None:
+        super().__init__(
+            f"after: {after} is beyond the end of the feed, {last_sequence}",
+            extensions={"code": "BEYOND_END", "lastSequence": last_sequence},
+        )
+
+
 def format_error(error: GraphQLError, _debug: bool = False) -> dict[str, Any]:
     """Shape an error for a client, with `extensions.code`; what is our fault is logged."""
     code, message = _code(error), error.message
     if code == "INTERNAL":
         _log.error("graphql: a resolver failed", path=error.path, exc_info=error.original_error)
-        message = "something went wrong here; it is logged"
+        message = INTERNAL_MESSAGE
     elif code == "UNAVAILABLE":
-        _log.warning("graphql: the database is away", error=str(error.original_error))
-        message = "the database is away; try again later"
-    return {**error.formatted, "message": message, "extensions": {"code": code}}
+        _log.warning("graphql: the database is unavailable", error=str(error.original_error))
+        message = UNAVAILABLE_MESSAGE
+    extensions = {**(error.extensions or {}), "code": code}
+    return {**error.formatted, "message": message, "extensions": extensions}
+
+
+def format_failure(error: Exception) -> dict[str, Any]:
+    """Shape what ended a subscription; an error that is none of GraphQL's is our fault."""
+    if isinstance(error, GraphQLError):
+        return format_error(error)
+    code = "UNAVAILABLE" if isinstance(error, DatabaseUnavailable) else "INTERNAL"
+    return format_error(GraphQLError(str(error), original_error=error, extensions={"code": code}))
 
 
 def _code(error: GraphQLError) -> str:
@@ -38,7 +60,7 @@ def _code(error: GraphQLError) -> str:
         return str(error.extensions["code"])
     if isinstance(cause, TooSlow):
         return "TOO_SLOW"
-    if isinstance(cause, DATABASE_UNAVAILABLE):
+    if isinstance(cause, DatabaseUnavailable):
         return "UNAVAILABLE"
     if error.path is None:
         return "GRAPHQL_VALIDATION_FAILED"

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select
 
 from actors.shared.tables import FEED
-from api.reads import DATABASE_UNAVAILABLE
+from api.database import DatabaseUnavailable
 from api.state import State
 
 
@@ -30,7 +30,7 @@ async def _feed(state: State) -> dict[str, Any] | None:
     try:
         async with asyncio.timeout(3):
             row = await state.database.fetch_one(newest)
-    except (*DATABASE_UNAVAILABLE, TimeoutError):
+    except DatabaseUnavailable:
         return None
     if row is None:
         return {"lastSequence": 0, "ageSeconds": None}

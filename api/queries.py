@@ -9,6 +9,7 @@ from graphql import GraphQLResolveInfo
 
 from api import reads
 from api.errors import BadInput
+from api.position import check_after
 from api.reads import Position
 from api.scalars import write_long
 from api.state import State
@@ -51,6 +52,7 @@ async def resolve_feed(
 ) -> dict[str, Any]:
     """Give the entries that follow a sequence."""
     _check("first", first, MAX_ENTRIES)
+    await check_after(info.context, after)
     database = info.context.database
     last = await reads.last_sequence(database)
     entries = await reads.feed_page(database, after, first, upto=last, named=_named(info))

@@ -1,31 +1,18 @@
-"""Every read of the database. Nothing here writes."""
+"""Every read of the database. Nothing here writes; each raises `DatabaseUnavailable` like it."""
 
-import sqlite3
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
-import asyncpg
-from databases import Database
 from sqlalchemy import Select, func, literal, select, tuple_
 
 from actors.shared.body import unpack
-from actors.shared.errors import Misconfigured
 from actors.shared.feed import Entry, entries_after, entry_of, names_of
 from actors.shared.killmail import entity_ids
-from actors.shared.settings import Settings, masked
 from actors.shared.tables import FEED, KILLMAILS, UNPUBLISHED, Utc
+from api.database import ReadDatabase
 from api.view import View
-
-DATABASE_UNAVAILABLE: Final = (
-    OSError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    sqlite3.Error,
-)
-"""What a read raises when the database can't answer."""
 
 IDS_A_QUERY: Final = 5_000
 """Both databases take some 32,000 parameters in one query."""
@@ -33,27 +20,6 @@ IDS_A_QUERY: Final = 5_000
 
 _UNPLACED: Final = {"sequence": 0, "kind": "", "stored_at": datetime.fromtimestamp(0, UTC)}
 """What a killmail has in place of its feed's columns when it doesn't come from the feed."""
-
-
-@asynccontextmanager
-async def open_reads(settings: Settings) -> AsyncIterator[Database]:
-    """Open the database for reading; it belongs to the running event loop.
-
-    Raises:
-        Misconfigured: the database can't be reached; says which.
-    """
-    options: dict[str, Any] = {"timeout": 30}
-    if settings.database_url:
-        options |= {"min_size": 1, "max_size": settings.database_pool_size}
-    database = Database(settings.database_dsn, **options)
-    try:
-        await database.connect()
-    except DATABASE_UNAVAILABLE as error:
-        raise Misconfigured(f"no database at {masked(settings.database_dsn)}: {error}") from None
-    try:
-        yield database
-    finally:
-        await database.disconnect()
 
 
 class FeedPosition(NamedTuple):
@@ -71,12 +37,12 @@ class Position:
     killmail_id: int
 
 
-async def last_sequence(database: Database) -> int:
+async def last_sequence(database: ReadDatabase) -> int:
     """Read the feed's highest sequence; 0 when it is empty."""
     return await database.fetch_val(select(func.max(FEED.c.sequence))) or 0
 
 
-async def positions(database: Database, after: int, limit: int) -> list[FeedPosition]:
+async def positions(database: ReadDatabase, after: int, limit: int) -> list[FeedPosition]:
     """Read which places follow a sequence, in order, and whether they were published."""
     query = (
         select(FEED.c.sequence, UNPUBLISHED.c.sequence.label("unpublished"))
@@ -90,7 +56,12 @@ async def positions(database: Database, after: int, limit: int) -> list[FeedPosi
 
 
 async def feed_page(
-    database: Database, after: int, limit: int, *, upto: int | None = None, named: bool = True
+    database: ReadDatabase,
+    after: int,
+    limit: int,
+    *,
+    upto: int | None = None,
+    named: bool = True,
 ) -> list[View]:
     """Read the entries behind a sequence, in order, with the names known now."""
     query = entries_after(after, limit)
@@ -100,14 +71,14 @@ async def feed_page(
     return await _views(database, [entry_of(row._mapping, {}) for row in rows], named)
 
 
-async def killmail(database: Database, killmail_id: int, *, named: bool = True) -> View | None:
+async def killmail(database: ReadDatabase, killmail_id: int, *, named: bool = True) -> View | None:
     """Read one killmail."""
     views = await _killmails(database, KILLMAILS.c.killmail_id == killmail_id, 1, named)
     return views[0] if views else None
 
 
 async def newest(
-    database: Database, after: Position | None, limit: int, *, named: bool = True
+    database: ReadDatabase, after: Position | None, limit: int, *, named: bool = True
 ) -> list[View]:
     """Read killmails, newest first, behind a position. Its cost doesn't grow with the depth."""
     order = tuple_(KILLMAILS.c.killmail_time, KILLMAILS.c.killmail_id)
@@ -119,14 +90,14 @@ async def newest(
     return await _killmails(database, where, limit, named)
 
 
-async def body(database: Database, killmail_id: int) -> bytes | None:
+async def body(database: ReadDatabase, killmail_id: int) -> bytes | None:
     """Read ESI's body, byte by byte as it came."""
     query = select(KILLMAILS.c.body).where(KILLMAILS.c.killmail_id == killmail_id)
     row = await database.fetch_one(query)
     return unpack(row["body"]) if row else None
 
 
-async def names(database: Database, ids: Collection[int]) -> dict[int, str]:
+async def names(database: ReadDatabase, ids: Collection[int]) -> dict[int, str]:
     """Read the known names among some ids."""
     wanted = sorted(ids)
     known: dict[int, str] = {}
@@ -136,7 +107,7 @@ async def names(database: Database, ids: Collection[int]) -> dict[int, str]:
     return known
 
 
-async def _killmails(database: Database, where: Any, limit: int, named: bool) -> list[View]:
+async def _killmails(database: ReadDatabase, where: Any, limit: int, named: bool) -> list[View]:
     query: Select[Any] = (
         select(
             KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.zkb, KILLMAILS.c.body
@@ -150,7 +121,7 @@ async def _killmails(database: Database, where: Any, limit: int, named: bool) ->
     return await _views(database, entries, named)
 
 
-async def _views(database: Database, entries: Sequence[Entry], named: bool) -> list[View]:
+async def _views(database: ReadDatabase, entries: Sequence[Entry], named: bool) -> list[View]:
     views = [View(entry) for entry in entries]
     if named:
         known = await names(database, set().union(*(entity_ids(v.killmail) for v in views)))

@@ -4,11 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from databases import Database
-
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
-from api.reads import open_reads
+from api.database import ReadDatabase, open_reads
 from api.tail import Tail, open_tail
 
 PUBLISHING_S = 0.5
@@ -20,7 +18,7 @@ class State:
     """Opened once a process; it is GraphQL's context (`info.context`), too."""
 
     settings: Settings
-    database: Database
+    database: ReadDatabase
     events: Events
     tail: Tail
 

@@ -8,6 +8,7 @@ from ariadne import SubscriptionType
 from graphql import GraphQLResolveInfo
 
 from actors.shared.metrics import SUBSCRIBERS
+from api.position import check_after
 from api.state import State
 from api.view import View
 
@@ -19,6 +20,7 @@ async def feed_added(
     _: None, info: GraphQLResolveInfo[State], after: int | None = None
 ) -> AsyncGenerator[View, None]:
     """Give every entry."""
+    await check_after(info.context, after)
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.tail.follow(after)) as views:
             async for view in views:
@@ -30,6 +32,7 @@ async def killmail_added(
     _: None, info: GraphQLResolveInfo[State], after: int | None = None
 ) -> AsyncGenerator[View, None]:
     """Give the entries of killmails that are new here."""
+    await check_after(info.context, after)
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.tail.follow(after)) as views:
             async for view in views:

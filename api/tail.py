@@ -11,7 +11,7 @@ costs no memory, loses nothing and slows nobody down.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Final, NoReturn
@@ -19,12 +19,12 @@ from typing import Final, NoReturn
 import msgspec
 import structlog
 from broadcaster import Broadcast
-from databases import Database
 
 from actors.shared.errors import KillstreamError
 from actors.shared.feed import CHANNEL, decode_entry
 from actors.shared.metrics import EVENTS_DROPPED, GAPS_FILLED
 from api import reads
+from api.database import DatabaseUnavailable, ReadDatabase
 from api.view import View
 
 RING_ENTRIES: Final = 2_000
@@ -40,6 +40,8 @@ TURN: Final = 32
 """Entries that a reader may take in a row before the others have a turn."""
 QUIET_S: Final = 1.0
 """How often the table is asked whether the channel left something out."""
+MAX_PAUSE_S: Final = 30.0
+"""The longest pause before a read that failed by our own fault is tried again."""
 GAP_S: Final = 0.03
 """How long an entry out of order waits for those below it before the table is asked."""
 MAX_BEHIND: Final = 100_000
@@ -58,7 +60,7 @@ class TooSlow(KillstreamError):
 
 @asynccontextmanager
 async def open_tail(
-    database: Database, events: Broadcast, unpublished_patience_s: float
+    database: ReadDatabase, events: Broadcast, unpublished_patience_s: float
 ) -> AsyncIterator["Tail"]:
     """Follow the feed from its end on, for the length of the block.
 
@@ -79,7 +81,7 @@ async def open_tail(
 class Tail:
     """The recent end of the feed: `last` is the highest sequence with nothing missing below."""
 
-    def __init__(self, database: Database, unpublished_patience_s: float, last: int) -> None:
+    def __init__(self, database: ReadDatabase, unpublished_patience_s: float, last: int) -> None:
         self.last = last
         self._database = database
         self._unpublished_patience_s = unpublished_patience_s
@@ -91,6 +93,8 @@ class Tail:
         self._pages: dict[int, list[View]] = {}
         """The latest pages read, by the sequence behind which they start; all full."""
         self._paging = asyncio.Lock()
+        self._unavailable = False
+        """Whether the last read failed for want of the database; each change is logged once."""
         self._messages = 0
         self._unpublished_sequence = 0
         self._unpublished_since_s = 0.0
@@ -120,8 +124,8 @@ class Tail:
     def follow(self, after: int | None = None) -> AsyncGenerator[View, None]:
         """Give every entry behind `after` (or from now on), in order, without gap or double.
 
-        Waits for the next one at the end; never ends by itself. Behind a sequence that the feed
-        hasn't reached it waits until it has.
+        Waits for the next one at the end; never ends by itself. Behind a sequence that this
+        process hasn't reached yet it waits until it has.
 
         Raises:
             TooSlow: it had reached the end once and fell more than `MAX_BEHIND` behind since.
@@ -148,29 +152,41 @@ class Tail:
                     yield view
 
     async def _page(self, position: int) -> tuple[list[View], int]:
-        """Read what follows a position, however long the database is away; and up to where.
+        """Read what follows a position, however long the database is unavailable; and up to where.
 
-        Pages begin at multiples of `PAGE`, so that readers that are behind share them.
+        Pages begin at multiples of `PAGE`, so that readers that are behind share them. One reads
+        at a time, once; who has to try again lets the others have a turn before.
         """
-        start = position - position % PAGE
-        async with self._paging:
-            upto = min(start + PAGE, self.last)
-            page = self._pages.get(start)
-            if page is None:
-                page = await self._read(start, upto)
-                if upto == start + PAGE:
-                    self._pages[start] = page
-            if len(self._pages) > PAGES:
-                del self._pages[next(iter(self._pages))]
-        return [view for view in page if view.entry.sequence > position], upto
-
-    async def _read(self, after: int, upto: int) -> list[View]:
         while True:
             try:
-                return await reads.feed_page(self._database, after, PAGE, upto=upto)
-            except reads.DATABASE_UNAVAILABLE as error:
-                _log.warning("tail: the database is away", error=str(error))
+                async with self._paging:
+                    return await self._shared_page(position)
+            except DatabaseUnavailable as error:
+                self._database_is_unavailable(error)
                 await asyncio.sleep(QUIET_S)
+
+    async def _shared_page(self, position: int) -> tuple[list[View], int]:
+        start = position - position % PAGE
+        upto = min(start + PAGE, self.last)
+        page = self._pages.get(start)
+        if page is None:
+            page = await reads.feed_page(self._database, start, PAGE, upto=upto)
+            self._database_is_back()
+            if upto == start + PAGE:
+                self._pages[start] = page
+        if len(self._pages) > PAGES:
+            del self._pages[next(iter(self._pages))]
+        return [view for view in page if view.entry.sequence > position], upto
+
+    def _database_is_unavailable(self, error: DatabaseUnavailable) -> None:
+        if not self._unavailable:
+            _log.warning("tail: the database is unavailable", error=str(error))
+        self._unavailable = True
+
+    def _database_is_back(self) -> None:
+        if self._unavailable:
+            _log.info("tail: the database is back")
+        self._unavailable = False
 
     async def _listen(self, events: Broadcast) -> None:
         """Take what the channel brings, for ever."""
@@ -184,14 +200,22 @@ class Tail:
 
     async def _heal(self) -> NoReturn:
         """Take from the table what the channel left out, for ever."""
+        pauses_s = _growing_pauses_s()
         while True:
             if not await self._worth_a_look():
                 continue
             try:
                 await self._fill()
-            except reads.DATABASE_UNAVAILABLE as error:
-                _log.warning("tail: the database is away", error=str(error))
+            except DatabaseUnavailable as error:
+                self._database_is_unavailable(error)
                 await asyncio.sleep(QUIET_S)
+            except Exception:  # our own fault: what comes over the channel goes on meanwhile
+                pause_s = next(pauses_s)
+                _log.exception("tail: the feed can't be read", again_in_s=pause_s)
+                await asyncio.sleep(pause_s)
+            else:
+                self._database_is_back()
+                pauses_s = _growing_pauses_s()
             if self._early:
                 self._look.set()
 
@@ -200,7 +224,7 @@ class Tail:
         for line in message.split("\n"):
             try:
                 view = View(decode_entry(line))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
                 _log.error("tail: not an entry", error=str(error))
                 EVENTS_DROPPED.inc()
             else:
@@ -290,6 +314,14 @@ class Tail:
         self._early = {n: view for n, view in self._early.items() if n > sequence}
         self._wake()
         self._advance()
+
+
+def _growing_pauses_s() -> Iterator[float]:
+    """Give 1 s, doubled up to half a minute."""
+    pause_s = QUIET_S
+    while True:
+        yield pause_s
+        pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
 
 def _size(views: dict[int, View]) -> int:

@@ -13,12 +13,11 @@ from ariadne.asgi.handlers import GraphQLTransportWSHandler
 from ariadne.asgi.handlers.graphql_transport_ws import ClientContext
 from ariadne.graphql import parse_query, validate_data
 from ariadne.types import Operation
-from ariadne.utils import get_operation_type
-from graphql import GraphQLError, OperationType
+from graphql import DocumentNode, GraphQLError, OperationType, get_operation_ast
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from actors.shared.metrics import DELIVERIES, SUBSCRIBERS_CLOSED
-from api.errors import format_error
+from api.errors import format_error, format_failure
 from api.operation import subscribe
 from api.tail import TooSlow
 
@@ -39,6 +38,10 @@ TOO_SLOW: Final = 4413
 TOO_MANY: Final = 4429
 
 _GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
+
+
+class Blocked(Exception):
+    """A client doesn't read what it is sent."""
 
 
 class Message(TypedDict):
@@ -74,7 +77,7 @@ class WebsocketHandler(GraphQLTransportWSHandler):
                 await self._converse(websocket, client)
         except (TimeoutError, *_GONE):
             pass
-        except (msgspec.MsgspecError, GraphQLError) as error:
+        except (msgspec.MsgspecError, RecursionError, GraphQLError) as error:
             await _close(websocket, BAD_MESSAGE, f"bad message: {error}")
         finally:
             waiting.cancel()
@@ -106,7 +109,10 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         if len(operations) >= MAX_OPERATIONS:
             return await _close(websocket, TOO_MANY, f"at most {MAX_OPERATIONS} operations at once")
         validate_data(data)
-        results = await self._start(websocket, data)
+        try:
+            results = await self._start(websocket, data)
+        except Exception as error:  # it ends this operation and not the connection's others
+            results = [format_failure(error)]
         if isinstance(results, list):
             await _send(websocket, "error", operation_id, msgspec.json.encode(results))
             return None
@@ -121,11 +127,8 @@ class WebsocketHandler(GraphQLTransportWSHandler):
     ) -> AsyncGenerator[bytes, None] | list[dict[str, Any]]:
         """Give the operation's results as JSON, or its errors."""
         context = await self.get_context_for_request(websocket, data)
-        try:
-            document = parse_query(context, self.query_parser, data)
-            kind = get_operation_type(document, data.get("operationName"))
-        except GraphQLError as error:
-            return [format_error(error)]
+        document = parse_query(context, self.query_parser, data)
+        kind = _kind_of(document, data.get("operationName"))
         assert self.schema
         assert self.http_handler
         if kind == OperationType.SUBSCRIPTION:
@@ -143,23 +146,51 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         operation_id: str,
         client_context: ClientContext,
     ) -> None:
-        """Send an operation's results as they come, then `complete`."""
+        """Send an operation's results as they come, then `complete`, or `error` when it breaks."""
         try:
-            async for payload in results_producer:
-                await _send(websocket, "next", operation_id, payload)
-                DELIVERIES.inc()
-            await _send(websocket, "complete", operation_id)
+            kind, last_payload = await _send_results(websocket, results_producer, operation_id)
+            # The client may use the id again as soon as it has the last message.
+            client_context.operations.pop(operation_id, None)
+            client_context.operation_tasks.pop(operation_id, None)
+            await _send(websocket, kind, operation_id, last_payload)
         except TooSlow as error:
             SUBSCRIBERS_CLOSED.labels(reason="behind").inc()
             await _close(websocket, TOO_SLOW, str(error))
-        except TimeoutError:
+        except Blocked:
             SUBSCRIBERS_CLOSED.labels(reason="blocked").inc()
             await _close(websocket, TOO_SLOW, f"too slow: nothing was read for {SEND_S:.0f} s")
             cast(Client, client_context).patience.reschedule(0)
         except _GONE:
             pass
-        client_context.operations.pop(operation_id, None)
-        client_context.operation_tasks.pop(operation_id, None)
+
+
+async def _send_results(
+    websocket: WebSocket, results: AsyncGenerator[bytes, None], operation_id: str
+) -> tuple[str, bytes | None]:
+    """Send results until they end; give the kind and the payload of the message to end with."""
+    try:
+        async for payload in results:
+            await _send(websocket, "next", operation_id, payload)
+            DELIVERIES.inc()
+    except (TooSlow, Blocked, *_GONE):
+        raise
+    except Exception as error:
+        return "error", msgspec.json.encode([format_failure(error)])
+    return "complete", None
+
+
+def _kind_of(document: DocumentNode, operation_name: str | None) -> OperationType:
+    """Tell what kind of operation is asked for.
+
+    Raises:
+        GraphQLError: the document doesn't say, or has no operation of that name.
+    """
+    operation = get_operation_ast(document, operation_name)
+    if operation is None:
+        unknown = f"Unknown operation named {operation_name!r}."
+        missing = "Must provide operationName: the document has no operation, or several."
+        raise GraphQLError(missing if operation_name is None else unknown)
+    return operation.operation
 
 
 async def _only(result: Any) -> AsyncGenerator[bytes, None]:
@@ -172,12 +203,15 @@ async def _send(
     """Send a message.
 
     Raises:
-        TimeoutError: the client doesn't read.
+        Blocked: the client doesn't read.
     """
     message = b'{"type":"%b","id":%b' % (kind.encode(), msgspec.json.encode(operation_id))
     message += b',"payload":%b}' % payload if payload is not None else b"}"
-    async with asyncio.timeout(SEND_S):
-        await websocket.send_text(message.decode())
+    try:
+        async with asyncio.timeout(SEND_S):
+            await websocket.send_text(message.decode())
+    except TimeoutError:
+        raise Blocked from None
 
 
 async def _close(websocket: WebSocket, code: int, reason: str) -> None:

@@ -63,6 +63,19 @@ async def test_silent_it_keeps_connections_open_and_holds_bytes_back(
     another[1].close()
 
 
+async def test_stranded_connections_stay_silent_while_new_ones_are_forwarded(
+    proxy: Proxy, client: Streams
+) -> None:
+    assert await echoed(client, b"before") == b"before"
+    proxy.strand_connections()
+    proxy.resume()
+    with pytest.raises(TimeoutError):
+        await echoed(client, b"lost")
+    another = await asyncio.open_connection("127.0.0.1", proxy.port)
+    assert await echoed(another, b"hello") == b"hello"
+    another[1].close()
+
+
 async def test_it_closes_silent_connections(proxy: Proxy, client: Streams) -> None:
     assert await echoed(client, b"before") == b"before"
     proxy.go_silent()

@@ -74,7 +74,7 @@ async def test_our_own_faults_show_nothing_of_our_insides(
     async with writer.database.begin() as connection:
         await connection.exec_driver_sql("DROP TABLE feed")
     (error,) = (await query(client, "{ feed(after: 0) { lastSequence } }"))["errors"]
-    assert error["extensions"] == {"code": "UNAVAILABLE"}
+    assert error["extensions"] == {"code": "INTERNAL"}
     assert "table" not in error["message"]
 
 
@@ -195,3 +195,43 @@ async def test_client_that_does_not_read_is_given_up(
 async def text(client: aiohttp.ClientSession, path: str) -> str:
     async with client.get(path) as answer:
         return await answer.text()
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        ("query A { __typename }", "B"),
+        ("query A { __typename }", ""),
+        ("subscription A { feedAdded { kind } }", "B"),
+        ("query A { ...B } fragment B on Query { __typename }", "B"),
+        ("fragment B on Query { __typename }", None),
+        ("query A { __typename } query B { __typename }", None),
+    ],
+)
+async def test_operation_that_is_not_there_is_an_error_of_that_operation_only(
+    client: aiohttp.ClientSession, writer: Writer, document: str, name: str | None
+) -> None:
+    async with connect(client) as connection:
+        await connection.subscribe("subscription { killmailAdded { killmailId } }", "other")
+        payload = {"query": document, "operationName": name}
+        await connection.socket.send_json({"type": "subscribe", "id": "1", "payload": payload})
+        message = await connection.socket.receive_json(timeout=5)
+        assert (message["type"], message["id"]) == ("error", "1")
+        assert message["payload"][0]["extensions"] == {"code": "GRAPHQL_VALIDATION_FAILED"}
+        await writer.add(1)
+        assert await connection.next() == {"killmailAdded": {"killmailId": 1}}
+
+
+DEEP = "subscription { killmailAdded(after: " + "[" * 3_000 + "]" * 900 + ") { killmailId } }"
+
+
+async def test_document_too_deep_to_parse_ends_its_operation_only(
+    client: aiohttp.ClientSession,
+) -> None:
+    async with connect(client) as connection:
+        payload = {"query": DEEP}
+        await connection.socket.send_json({"type": "subscribe", "id": "1", "payload": payload})
+        message = await connection.socket.receive_json(timeout=5)
+        assert (message["type"], message["id"]) == ("error", "1")
+        await connection.socket.send_json({"type": "ping"})
+        assert (await connection.socket.receive_json(timeout=5))["type"] == "pong"

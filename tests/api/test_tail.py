@@ -2,29 +2,31 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
 
 import pytest
-from databases import Database
-from sqlalchemy import delete
+import zstandard
+from sqlalchemy import delete, update
 
 from actors.shared.feed import CHANNEL
 from actors.shared.settings import Settings
 from actors.shared.tables import KILLMAILS
+from api import reads
 from api import tail as tail_module
-from api.reads import open_reads
+from api.database import DatabaseUnavailable, ReadDatabase, open_reads
 from api.tail import Tail, TooSlow, open_tail
 from api.view import View
 from tests.api.gateway import Writer, a_killmail
 
 
 @pytest.fixture
-async def database(settings: Settings, writer: Writer) -> AsyncIterator[Database]:
+async def database(settings: Settings, writer: Writer) -> AsyncIterator[ReadDatabase]:
     async with open_reads(settings) as opened:
         yield opened
 
 
 @pytest.fixture
-async def tail(database: Database, writer: Writer) -> AsyncIterator[Tail]:
+async def tail(database: ReadDatabase, writer: Writer) -> AsyncIterator[Tail]:
     async with (
         open_tail(database, writer.events, unpublished_patience_s=0.1) as opened,
         writer.events.subscribe(CHANNEL),  # then the tail's subscription stands, too
@@ -86,19 +88,19 @@ async def test_reader_that_had_all_and_fell_too_far_behind_is_told_where_to_go_o
     assert await take(replay, 50) == list(range(1, 51)), "who catches up isn't too slow"
 
 
-async def test_hole_in_the_table_stops_nobody(
-    tail: Tail, writer: Writer, database: Database
-) -> None:
+async def test_hole_in_the_table_stops_nobody(tail: Tail, writer: Writer) -> None:
     reader = tail.follow()
     await writer.mark(*await writer.store(a_killmail(1), a_killmail(2)))
-    await database.execute(delete(KILLMAILS).where(KILLMAILS.c.killmail_id == 1))
+    async with writer.database.begin() as connection:
+        await connection.execute(delete(KILLMAILS).where(KILLMAILS.c.killmail_id == 1))
     await writer.add(3)
     assert await take(reader, 2) == [2, 3]
 
 
 async def test_strangers_message_is_passed_over(tail: Tail, writer: Writer) -> None:
     reader = tail.follow()
-    await writer.events.publish(CHANNEL, 'nonsense\n{"sequence": "x"}\n')
+    deep = '{"killmail": ' + "[" * 100_000
+    await writer.events.publish(CHANNEL, f'nonsense\n{{"sequence": "x"}}\n\ud800\n{deep}\n')
     await writer.add(1)
     assert await take(reader, 1) == [1]
 
@@ -126,3 +128,69 @@ async def test_many_readers_at_different_places_see_the_same_order(
         await writer.add(*range(start, min(start + 7, 201)))
     for after, taken in enumerate(await asyncio.gather(*readers)):
         assert taken == list(range(after + 1, 201))
+
+
+class Broken(Exception):
+    """Something that nobody foresaw."""
+
+
+async def test_page_that_cannot_be_read_breaks_its_readers_only(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
+    live = tail.follow()
+    await writer.add(*range(1, 21))
+    assert await take(live, 20) == list(range(1, 21))
+    async with writer.database.begin() as connection:
+        await connection.execute(
+            update(KILLMAILS).where(KILLMAILS.c.killmail_id == 3).values(body=b"no zstd")
+        )
+    for _ in range(2):
+        with pytest.raises(zstandard.ZstdError):
+            await take(tail.follow(0), 1)
+    await writer.add(21)
+    assert await take(live, 1) == [21]
+
+
+async def test_replay_waits_for_an_absent_database_without_holding_up_others(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader whose page can't be read has not the lock while it waits to try again."""
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
+    monkeypatch.setattr(tail_module, "PAGE", 10)
+    monkeypatch.setattr(tail_module, "QUIET_S", 0.1)
+    await writer.add(*range(1, 51))
+    while tail.last < 50:
+        await asyncio.sleep(0)
+    away, read = {0}, reads.feed_page
+
+    async def feed_page(database: ReadDatabase, after: int, *args: Any, **options: Any) -> Any:
+        if after in away:
+            raise DatabaseUnavailable("away")
+        return await read(database, after, *args, **options)
+
+    monkeypatch.setattr(reads, "feed_page", feed_page)
+    stuck = asyncio.create_task(take(tail.follow(0), 50))
+    await asyncio.sleep(0.05)
+    assert await take(tail.follow(20), 30) == list(range(21, 51))
+    assert not stuck.done()
+    away.clear()
+    assert await stuck == list(range(1, 51))
+
+
+async def test_tail_goes_on_after_a_read_that_broke(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "QUIET_S", 0.05)
+    read, breaks = reads.last_sequence, [Broken("once"), Broken("twice")]
+
+    async def last_sequence(database: ReadDatabase) -> int:
+        if breaks:
+            raise breaks.pop()
+        return await read(database)
+
+    monkeypatch.setattr(reads, "last_sequence", last_sequence)
+    reader = tail.follow()
+    await writer.mark(*await writer.store(a_killmail(1)))
+    assert await take(reader, 1) == [1]
+    assert breaks == []

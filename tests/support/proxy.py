@@ -41,6 +41,12 @@ class Proxy:
         """Forward again, first what was held back."""
         self._forwarding.set()
 
+    def strand_connections(self) -> None:
+        """Go silent for ever on the connections that are open now; new ones are forwarded."""
+        self._forwarding.clear()
+        self._forwarding = asyncio.Event()
+        self._forwarding.set()
+
     async def close_connections(self) -> None:
         """Close every open connection, on both sides."""
         connections = list(self._connections)
@@ -70,9 +76,10 @@ class Proxy:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await asyncio.open_connection(*self._server)
+        forwarding = self._forwarding
         ways = [
-            asyncio.create_task(self._forward(reader, server_writer)),
-            asyncio.create_task(self._forward(server_reader, writer, self._readdressed)),
+            asyncio.create_task(_forward(reader, server_writer, forwarding)),
+    asyncio.create_task(_forward(server_reader, writer, forwarding, self._readdressed)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -82,17 +89,6 @@ class Proxy:
             await asyncio.gather(*ways, return_exceptions=True)
             server_writer.transport.abort()
 
-    async def _forward(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        translate: Callable[[bytes], bytes] = bytes,
-    ) -> None:
-        while data := await reader.read(CHUNK_BYTES):
-            await self._forwarding.wait()
-            writer.write(translate(data))
-            await writer.drain()
-        await self._forwarding.wait()  # an end is news, too: it doesn't pass a silent line
 
     def _readdressed(self, data: bytes) -> bytes:
         """Put the proxy in the place of a Kafka broker that names its own address.
@@ -104,6 +100,19 @@ class Proxy:
         host, port = self._server
         address = host.encode()
         return data.replace(address + pack(">i", port), address + pack(">i", self.port))
+
+
+async def _forward(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    forwarding: asyncio.Event,
+    translate: Callable[[bytes], bytes] = bytes,
+) -> None:
+    while data := await reader.read(CHUNK_BYTES):
+        await forwarding.wait()
+        writer.write(translate(data))
+        await writer.drain()
+    await forwarding.wait()  # an end is news, too: it doesn't pass a silent line
 
 
 @asynccontextmanager

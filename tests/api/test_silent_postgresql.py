@@ -1,0 +1,78 @@
+"""A connection to PostgreSQL that goes silent without closing costs seconds and no killmail."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from actors.shared.database import open_database
+from actors.shared.events import open_events
+from actors.shared.settings import Settings
+from api import tail as tail_module
+from api.database import open_reads
+from api.tail import Tail, open_tail
+from tests.api.gateway import Writer, a_killmail, make_tables
+from tests.support.proxy import Proxy, open_proxy
+from tests.support.servers import fresh_database
+
+pytestmark = pytest.mark.service
+READ_S = 0.5
+
+
+@pytest.fixture
+async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
+    """A writer to PostgreSQL, on a line of its own; nothing is listening to its channel."""
+    async with fresh_database() as url:
+        settings = Settings(data_dir=tmp_path, database_url=url)
+        async with open_database(settings) as database, open_events(settings) as events:
+            await make_tables(database)
+            yield Writer(database, events)
+
+
+@pytest.fixture
+async def proxy(writer: Writer) -> AsyncIterator[Proxy]:
+    url = writer.database.url.render_as_string(hide_password=False)
+    async with open_proxy(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def tail(
+    writer: Writer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Tail]:
+    monkeypatch.setattr(tail_module, "QUIET_S", 0.1)
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
+    url = proxy.url(writer.database.url.render_as_string(hide_password=False))
+    async with (
+        open_reads(Settings(database_url=url), read_s=READ_S) as database,
+        open_tail(database, writer.events, untold_patience_s=0.1) as opened,
+    ):
+        yield opened
+
+
+async def sequences(tail: Tail, after: int, count: int) -> list[int]:
+    async with asyncio.timeout(READ_S * 4 + 2):
+        views = tail.follow(after)
+        return [(await anext(views)).entry.sequence for _ in range(count)]
+
+
+async def test_tail_and_replays_go_on_over_a_new_connection(
+    tail: Tail, writer: Writer, proxy: Proxy
+) -> None:
+    await writer.mark(*await writer.store(*map(a_killmail, range(1, 21))))
+    assert await sequences(tail, 0, 20) == list(range(1, 21))
+    proxy.strand_connections()
+    await writer.mark(*await writer.store(a_killmail(21)))
+    live, replayed = await asyncio.gather(sequences(tail, 20, 1), sequences(tail, 3, 18))
+    assert (live, replayed) == ([21], list(range(4, 22)))
+
+
+async def test_tail_goes_on_when_a_silent_server_is_back(
+    tail: Tail, writer: Writer, proxy: Proxy
+) -> None:
+    proxy.go_silent()
+    await writer.mark(*await writer.store(a_killmail(1)))
+    await asyncio.sleep(READ_S * 2)
+    proxy.resume()
+    assert await sequences(tail, 0, 1) == [1]
