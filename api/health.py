@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import select
 
 from actors.shared.tables import FEED
-from api.database import DatabaseUnavailable
 from api.state import State
 
 
@@ -30,7 +29,7 @@ async def _feed(state: State) -> dict[str, Any] | None:
     try:
         async with asyncio.timeout(3):
             row = await state.database.fetch_one(newest)
-    except DatabaseUnavailable:
+    except Exception:  # whatever it is, health says it
         return None
     if row is None:
         return {"lastSequence": 0, "ageSeconds": None}

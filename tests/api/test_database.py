@@ -1,4 +1,4 @@
-"""Reads of the database: what is wrong with a read is told from a server that can't answer."""
+"""Reads of the database: a wrong read is not a server that cannot answer."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -79,7 +79,7 @@ async def test_end_is_the_tables_where_this_process_is_behind(
         await connection.subscribe("subscription { feedAdded { sequence } }", "2")
         seen_elsewhere = await writer.store(a_killmail(1), a_killmail(2))
         await connection.subscribe(DOCUMENTS["killmailAdded"], after=2)
-        await writer.tell(*seen_elsewhere)
+        await writer.publish(*seen_elsewhere)
         await writer.add(3)
         messages = [await connection.socket.receive_json(timeout=5) for _ in range(4)]
         assert sorted(

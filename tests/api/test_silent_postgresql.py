@@ -46,7 +46,7 @@ async def tail(
     url = proxy.url(writer.database.url.render_as_string(hide_password=False))
     async with (
         open_reads(Settings(database_url=url), read_s=READ_S) as database,
-        open_tail(database, writer.events, untold_patience_s=0.1) as opened,
+        open_tail(database, writer.events, unpublished_patience_s=0.1) as opened,
     ):
         yield opened
 

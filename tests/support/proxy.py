@@ -79,7 +79,7 @@ class Proxy:
         forwarding = self._forwarding
         ways = [
             asyncio.create_task(_forward(reader, server_writer, forwarding)),
-    asyncio.create_task(_forward(server_reader, writer, forwarding, self._readdressed)),
+            asyncio.create_task(_forward(server_reader, writer, forwarding, self._readdressed)),
         ]
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
@@ -88,7 +88,6 @@ class Proxy:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
             server_writer.transport.abort()
-
 
     def _readdressed(self, data: bytes) -> bytes:
         """Put the proxy in the place of a Kafka broker that names its own address.
