@@ -1,6 +1,6 @@
 """What is out by now: the layout released over time, and the files it makes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from deploy.standin.faults import Faults
@@ -64,6 +64,11 @@ class Dataset:
         sequence = self.first_sequence + position
         delays_s = [run.late_s for run in faults.absent if run.late_s and run.holds(sequence)]
         return self.released_at_s(position) + max([late_s, *delays_s])
+
+    @property
+    def slots(self) -> Sequence[Slot]:
+        """What each position holds, as far as it is laid out."""
+        return self._layout.slots
 
     def slot(self, position: int) -> Slot:
         """Look at what a released position holds."""

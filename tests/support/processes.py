@@ -37,6 +37,19 @@ class Killstream:
             os.killpg(self.pid, signal.SIGKILL)
         await self.process.wait()
 
+    async def kill_parent(self, timeout_s: float) -> set[int]:
+        """End it as a crash does, but none of its children; give those that outlive it so long."""
+        children = with_descendants([self.pid]) - {self.pid}
+        os.kill(self.pid, signal.SIGKILL)
+        await self.process.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while alive(children):
+                    await asyncio.sleep(0.1)
+        left = alive(children)
+        _signal(left, signal.SIGKILL)
+        return left
+
     async def says(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
         """Wait until its output matches; fail with the output when it ends or time is over."""
         async with asyncio.timeout(timeout_s):
@@ -113,6 +126,18 @@ def with_descendants(pids: Iterable[int]) -> set[int]:
             seen.add(pid)
             wanted += tree.get(pid, [])
     return seen
+
+
+def alive(pids: Iterable[int]) -> set[int]:
+    """Give those of the processes that still run."""
+    return {pid for pid in pids if _state(pid) not in ("", "Z", "X")}
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:
