@@ -6,8 +6,8 @@ process, and what a crash takes is read again from the source's ledger.
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any, Final
 
 import dramatiq
@@ -15,6 +15,7 @@ import msgspec
 import structlog
 import uvloop
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
+from dramatiq.brokers import rabbitmq as dramatiq_rabbitmq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.encoder import Encoder, MessageData
@@ -27,14 +28,20 @@ from dramatiq.middleware import (
     ShutdownNotifications,
 )
 from dramatiq.worker import Worker
+from pika.exceptions import AMQPError
 
+from actors.rabbitmq import connection_parameters
 from actors.resources import open_resources
+from actors.sender import Sender
 from actors.shared.counts import counts
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.metrics import ERRORS
+from actors.shared.outage import Outage, one_line
 from actors.shared.settings import Settings, settings
 
 log: Final = structlog.get_logger()
+
+dramatiq_rabbitmq.MAX_ENQUEUE_ATTEMPTS = 2  # one after an idle connection; then we retry, and say so
 
 DATABASE_QUEUE: Final = "database"
 """Work that waits for the database."""
@@ -125,11 +132,6 @@ def unless_exhausted(tries: int, error: BaseException) -> bool:
     return isinstance(error, RetryLater) or tries < MAX_TRIES
 
 
-def no_retry(tries: int, error: BaseException) -> bool:
-    """Decide against a retry: for work that a schedule asks for again."""
-    return False
-
-
 def make_broker(settings: Settings) -> dramatiq.Broker:
     """Make the broker that the settings ask for. It connects with the first message."""
     middleware: list[Middleware] = [
@@ -140,12 +142,14 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         Retries(retry_when=unless_exhausted, min_backoff=1_000, max_backoff=600_000),
     ]
     if settings.rabbitmq_url:
-        return RabbitmqBroker(
+        connecting = RabbitmqBroker(
             url=settings.rabbitmq_url,
             confirm_delivery=True,  # a message is sent when RabbitMQ has it, not before
             max_priority=MAX_PRIORITY,
             middleware=middleware,
         )
+        connecting.parameters = connection_parameters(settings.rabbitmq_url)
+        return connecting
     return StubBroker(middleware=middleware)
 
 
@@ -154,13 +158,51 @@ broker: Final = make_broker(settings())
 dramatiq.set_broker(broker)
 
 
-def actor(**options: Any) -> Callable[[Callable[..., Any]], dramatiq.Actor[..., Any]]:
-    """Declare a unit of work. `Invalid` ends it for good, `RetryLater` puts it off."""
-    return dramatiq.actor(broker=broker, throws=Invalid, **options)
+Work = Callable[..., Awaitable[None]]
 
 
-_senders: Final = ThreadPoolExecutor(1, "enqueue")
-"""One thread, so one connection: pika's is neither shared between threads nor asynchronous."""
+def actor(
+    *, scheduled: bool = False, **options: Any
+) -> Callable[[Work], dramatiq.Actor[..., Any]]:
+    """Declare a unit of work. `Invalid` ends it for good, `RetryLater` puts it off.
+
+    Args:
+        scheduled: a schedule asks for it again, so a failure is logged and counted, and neither
+            retried nor a dead letter.
+        **options: dramatiq's.
+    """
+
+    def declare(work: Work) -> dramatiq.Actor[..., Any]:
+        function = _once(work) if scheduled else work
+        return dramatiq.actor(function, broker=broker, throws=Invalid, **options)
+
+    return declare
+
+
+def _once(work: Work) -> Work:
+    @wraps(work)
+    async def attempt(*args: Any) -> None:
+        try:
+            await work(*args)
+        except Exception as error:  # an edge: the schedule asks again
+            ERRORS.inc()
+            log.warning("scheduled.failed", unit=work.__name__, reason=one_line(error))
+
+    return attempt
+
+
+def _heartbeat() -> None:
+    """Answer RabbitMQ's heartbeats while nothing is sent."""
+    connection = getattr(getattr(broker, "state", None), "connection", None)
+    if connection is not None:
+        try:
+            connection.process_data_events(0)
+        except AMQPError:
+            del broker.connection  # the next message opens another
+
+
+_sender: Final = Sender(_heartbeat)
+_rabbitmq: Final = Outage("RabbitMQ")
 
 
 async def enqueue(
@@ -175,17 +217,15 @@ async def enqueue(
         priority: 0 to MAX_PRIORITY, the higher the sooner; only RabbitMQ looks at it.
     """
     message = unit.message_with_options(args=args, broker_priority=priority)
-    loop = asyncio.get_running_loop()
     for attempt in itertools.count():
+        sending = _sender.submit(lambda: broker.enqueue(message, delay=delay_ms or None))
         try:
-            await loop.run_in_executor(
-                _senders, lambda: broker.enqueue(message, delay=delay_ms or None)
-            )
+            await asyncio.wrap_future(sending)
         except ConnectionClosed as error:
-            if attempt == 0:
-                log.warning("rabbitmq is away, message waits", unit=unit.actor_name, why=str(error))
+            _rabbitmq.failed(error.__cause__ or error)
             await asyncio.sleep(pause_s(attempt))
         else:
+            _rabbitmq.worked()
             return
 
 

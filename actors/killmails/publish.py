@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from sqlalchemy import delete, select
 
-from actors.broker import DATABASE_QUEUE, actor, no_retry
+from actors.broker import DATABASE_QUEUE, actor
 from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
@@ -58,7 +58,7 @@ async def publish(unpublished: Sequence[Unpublished]) -> None:
     PUBLISHED.inc(len(unpublished))
 
 
-@actor(queue_name=DATABASE_QUEUE, priority=5, retry_when=no_retry)
+@actor(queue_name=DATABASE_QUEUE, priority=5, scheduled=True)
 async def sweep() -> None:
     """Tell of entries that were stored and never published, as after a crash between the two."""
     while forgotten := await _forgotten():

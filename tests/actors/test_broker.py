@@ -58,9 +58,19 @@ def test_the_pause_while_rabbitmq_is_away_stays_short_for_ever() -> None:
     assert pauses == [0.1, 0.2, 5.0, 5.0]
 
 
-def test_a_sweep_that_breaks_is_left_to_the_schedule() -> None:
-    assert sweep.options["retry_when"] is no_retry
-    assert not no_retry(0, RuntimeError())
+async def test_scheduled_work_that_breaks_is_counted_and_leaves_no_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stub = StubBroker()
+    monkeypatch.setattr(broker_module, "broker", stub)
+
+    async def breaks() -> None:
+        raise RuntimeError("broken")
+
+    unit = broker_module.actor(scheduled=True, queue_name=DATABASE_QUEUE)(breaks)
+    before = errors()
+    await unit.fn()
+    assert errors() == before + 1
 
 
 class Rig:
