@@ -41,11 +41,13 @@ from actors.shared.settings import Settings, settings
 
 log: Final = structlog.get_logger()
 
-dramatiq_rabbitmq.MAX_ENQUEUE_ATTEMPTS = 2  # one after an idle connection; then we retry, and say so
+dramatiq_rabbitmq.MAX_ENQUEUE_ATTEMPTS = (
+    2  # one after an idle connection; then we retry, and say so
+)
 
-DATABASE_QUEUE: Final = "database"
+DATABASE_QUEUE: Final = settings().named("database")
 """Work that waits for the database."""
-ESI_QUEUE: Final = "esi"
+ESI_QUEUE: Final = settings().named("esi")
 """Work that waits for ESI's budget."""
 
 MAX_PRIORITY: Final = 9
@@ -161,9 +163,7 @@ dramatiq.set_broker(broker)
 Work = Callable[..., Awaitable[None]]
 
 
-def actor(
-    *, scheduled: bool = False, **options: Any
-) -> Callable[[Work], dramatiq.Actor[..., Any]]:
+def actor(*, scheduled: bool = False, **options: Any) -> Callable[[Work], dramatiq.Actor[..., Any]]:
     """Declare a unit of work. `Invalid` ends it for good, `RetryLater` puts it off.
 
     Args:
@@ -174,7 +174,7 @@ def actor(
 
     def declare(work: Work) -> dramatiq.Actor[..., Any]:
         function = _once(work) if scheduled else work
-        return dramatiq.actor(function, broker=broker, throws=Invalid, **options)
+        return dramatiq.actor(broker=broker, throws=Invalid, **options)(function)
 
     return declare
 
@@ -193,10 +193,9 @@ def _once(work: Work) -> Work:
 
 def _heartbeat() -> None:
     """Answer RabbitMQ's heartbeats while nothing is sent."""
-    connection = getattr(getattr(broker, "state", None), "connection", None)
-    if connection is not None:
+    if isinstance(broker, RabbitmqBroker) and hasattr(broker.state, "connection"):
         try:
-            connection.process_data_events(0)
+            broker.connection.process_data_events(0)
         except AMQPError:
             del broker.connection  # the next message opens another
 

@@ -9,6 +9,8 @@ from faust.types.settings import Settings as FaustSettings
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings, settings
 
+GROUP: Final = "killstream"
+"""The consumer group of all streams processes."""
 SESSION_TIMEOUT_S: Final = 6
 """How long a dead process holds its partitions; a group's first join takes half of it."""
 
@@ -27,7 +29,7 @@ def make_app(settings: Settings) -> faust.App:
     if foreign:
         raise Misconfigured(f"unset {', '.join(foreign)}: Faust would obey it instead of us")
     return faust.App(
-        "killstream",
+        settings.named(GROUP),
         broker=f"kafka://{settings.kafka_bootstrap.replace(',', ';')}",
         store="memory://",
         web_enabled=False,

@@ -20,6 +20,7 @@ from actors.shared import topics
 from actors.shared.errors import Invalid, KillstreamError
 from actors.shared.reference import decode_reference
 from actors.shared.rejection import encode_rejection
+from actors.shared.settings import settings
 from streams.app import app
 
 BATCH_REFERENCES: Final = 200
@@ -33,7 +34,9 @@ FILL_S: Final = 0.005
 REJECTS_IN_A_ROW: Final = 1_000
 """Refusals without one good reference between, after which it must be us who are wrong."""
 
-received: Final = app.topic(topics.RECEIVED.name, key_type=bytes, value_type=bytes)
+received: Final = app.topic(
+    settings().named(topics.RECEIVED.name), key_type=bytes, value_type=bytes
+)
 
 
 class TooManyRejects(KillstreamError):

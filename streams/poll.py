@@ -149,7 +149,7 @@ async def _until_stopped(
     lease: Lease,
 ) -> None:
     """Hold the lock and work, again and again, until the work ends by itself or is stopped."""
-    lock = f"killstream:poll:{name}"
+    lock = settings.named(f"killstream:poll:{name}")
     while not stop.is_set():
         try:
             await run_alone(settings.redis_url, lock, work, stop, lease)

@@ -34,10 +34,12 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
         producer = await stack.enter_async_context(open_producer(settings))
         await stack.enter_async_context(_agents())
 
+        topic = settings.named(RECEIVED.name)
+
         async def send(references: Sequence[Reference]) -> None:
             sent = [
                 await producer.send(
-                    RECEIVED.name,
+                    topic,
                     encode_reference(reference),
                     key=str(reference.killmail_id).encode(),
                 )

@@ -121,7 +121,7 @@ def open_budget(settings: Settings, redis: Redis | None) -> Budget:
     terms = Terms({KILLMAIL: settings.esi_killmail_tokens}, settings.esi_window_s * 1000)
     if redis is None:
         return LocalBudget(terms)
-    return RedisBudget(terms, redis, urlsplit(settings.esi_url).netloc)
+    return RedisBudget(terms, redis, settings.named(urlsplit(settings.esi_url).netloc))
 
 
 def scopes_of(group: str) -> tuple[str, ...]:

@@ -74,8 +74,9 @@ def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
 async def _produce(entries: Iterable[tuple[int, bytes]]) -> None:
     """Put entries on their topic; returns when Kafka has them all."""
     producer = resources().producer
+    topic = resources().settings.named(topics.STORED.name)
     sent = [
-        await producer.send(topics.STORED.name, value, key=str(killmail_id).encode())
+        await producer.send(topic, value, key=str(killmail_id).encode())
         for killmail_id, value in entries
     ]
     await asyncio.gather(*sent)

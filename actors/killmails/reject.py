@@ -59,12 +59,13 @@ async def publish_rejections(rejections: Sequence[bytes]) -> None:
 
     One that is too large for the topic stays in the table alone.
     """
+    topic = resources().settings.named(topics.REJECTED.name)
     for value in rejections:
         rejection = decode_rejection(value)
         log.warning("rejected", reason=rejection.reason, killmail_id=rejection.killmail_id)
         REJECTED.inc()
         key = str(rejection.killmail_id).encode() if rejection.killmail_id is not None else b""
         try:
-            await resources().producer.send_and_wait(topics.REJECTED.name, value, key=key)
+            await resources().producer.send_and_wait(topic, value, key=key)
         except MessageSizeTooLargeError:
-            log.warning("too large for its topic", bytes=len(value), topic=topics.REJECTED.name)
+            log.warning("too large for its topic", bytes=len(value), topic=topic)

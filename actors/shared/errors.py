@@ -1,10 +1,15 @@
 """The four ways work can end badly, named by what whoever sees them must do."""
 
+from typing import ClassVar
+
 from dramatiq.errors import Retry
 
 
 class KillstreamError(Exception):
     """Base of all our errors."""
+
+    exit_code: ClassVar[int] = 1
+    """What a command ends with: 2 for settings, else 1, so that a supervisor starts it again."""
 
 
 class Invalid(KillstreamError):
@@ -25,3 +30,9 @@ class NotFound(KillstreamError):
 
 class Misconfigured(KillstreamError):
     """A setting is missing or wrong: say which and what to do, then stop."""
+
+    exit_code = 2
+
+
+class ServerUnavailable(KillstreamError):
+    """A server that we need didn't answer within the time that we wait for it."""

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     """Port of the gateway."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of `/metrics` in `killstream streams` and `killstream actors`; 0 is none."""
-    namespace: str = Field(default="", pattern="^[a-z0-9-]*$")
+    namespace: str = Field(default="", pattern=r"^([a-z][a-z0-9-]*)?$")
     """Goes before each topic, group, queue, channel and lock where deployments share servers."""
     data_dir: Path = Path(".killstream")
     """Where the embedded parts keep their files."""

@@ -4,17 +4,29 @@ Keys are the killmail_id as decimal text (empty when unknown), so that one killm
 in order. Values are JSON, versioned by `"v"`.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    LeaderNotAvailableError,
+    NodeNotReadyError,
+    NotControllerError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+    for_code,
+)
 
-from actors.shared.errors import Misconfigured
+from actors.shared.errors import Misconfigured, ServerUnavailable
 from actors.shared.killmail import MAX_BODY_BYTES
+from actors.shared.outage import Outage, one_line
 from actors.shared.settings import Settings
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
@@ -44,51 +56,128 @@ MAX_MESSAGE_BYTES: Final = 2 * MAX_BODY_BYTES
 """Largest message: the largest body, with zkb and names around it."""
 
 
+NO_ERROR: Final = 0
+RETRY_S: Final = 1.0
+START_S: Final = 60.0
+"""How long a start waits for Kafka."""
+REQUEST_MS: Final = 10_000
+"""How long Kafka may take for one request; a batch that isn't taken by then fails."""
+CLOSE_S: Final = 3.0
+TRANSIENT: Final = (
+    NotControllerError,
+    RequestTimedOutError,
+    LeaderNotAvailableError,
+    KafkaConnectionError,
+    NodeNotReadyError,
+)
+"""Refusals that pass by themselves."""
+
+
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Open a producer whose messages are sent when Kafka has them for good."""
+    """Open a producer whose messages are sent when Kafka has them for good.
+
+    A message that Kafka doesn't take within `REQUEST_MS` fails with a KafkaError. Closing takes at
+    most `CLOSE_S`; who still waits for a message then gets no answer.
+    """
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap,
         acks="all",
         max_request_size=MAX_MESSAGE_BYTES,
         max_batch_size=1024 * 1024,
+        request_timeout_ms=REQUEST_MS,
     )
     await producer.start()
     try:
         yield producer
     finally:
-        await producer.stop()
+        with suppress(TimeoutError, KafkaError):
+            await asyncio.wait_for(producer.stop(), CLOSE_S)
 
 
-async def create_topics(settings: Settings) -> None:
-    """Create the topics that aren't there; those that are stay as they are.
+async def create_topics(settings: Settings, *, wait_s: float = START_S) -> list[str]:
+    """Create the topics that aren't there; those that are stay as they are. Returns their names.
+
+    Waits for Kafka up to `wait_s`.
 
     Raises:
-        Misconfigured: no Kafka answers at the address.
+        Misconfigured: Kafka refuses a topic; says which and why.
+        ServerUnavailable: no Kafka answered.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    outage = Outage(f"Kafka at {settings.kafka_bootstrap}")
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            async with asyncio.timeout(max(1.0, deadline_s - time.monotonic())):
+                created = await _create_missing(settings)
+        except (KafkaError, TimeoutError, OSError) as error:
+            if time.monotonic() + RETRY_S > deadline_s:
+                raise ServerUnavailable(
+                    f"{outage.what} can't be used: {one_line(error)}; start it, or correct"
+                    f" KILLSTREAM_KAFKA_URL"
+                ) from None
+            outage.failed(error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            outage.worked()
+            return created
+
+
+@asynccontextmanager
+async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Open an admin client; every request of it has a limit."""
+    admin = AIOKafkaAdminClient(
+        bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=REQUEST_MS
+    )
     try:
         await admin.start()
-    except KafkaConnectionError as error:
-        await admin.close()
-        raise Misconfigured(f"no Kafka at {settings.kafka_bootstrap}: {error}") from None
-    try:
-        missing = {topic.name for topic in TOPICS} - set(await admin.list_topics())
-        if missing:
-            await admin.create_topics(
-                [
-                    NewTopic(
-                        topic.name,
-                        topic.partitions,
-                        settings.kafka_replication,
-                        topic_configs={
-                            "retention.ms": str(topic.retention_ms),
-                            "max.message.bytes": str(MAX_MESSAGE_BYTES),
-                        },
-                    )
-                    for topic in TOPICS
-                    if topic.name in missing
-                ]
-            )
+        yield admin
     finally:
-        await admin.close()
+        with suppress(TimeoutError, KafkaError):
+            await asyncio.wait_for(admin.close(), CLOSE_S)
+
+
+async def _create_missing(settings: Settings) -> list[str]:
+    async with open_admin(settings) as admin:
+        there = set(await admin.list_topics())
+        missing = [topic for topic in TOPICS if settings.named(topic.name) not in there]
+        if not missing:
+            return []
+        answer = await admin.create_topics([_new(topic, settings) for topic in missing])
+        _check(answer.topic_errors)
+        return [settings.named(topic.name) for topic in missing]
+
+
+def _new(topic: Topic, settings: Settings) -> NewTopic:
+    return NewTopic(
+        settings.named(topic.name),
+        topic.partitions,
+        settings.kafka_replication,
+        topic_configs={
+            "retention.ms": str(topic.retention_ms),
+            "max.message.bytes": str(MAX_MESSAGE_BYTES),
+        },
+    )
+
+
+def _check(codes: Iterable[Sequence[Any]]) -> None:
+    """Read Kafka's answer for each topic: its name, a code and, by version, a text.
+
+    Raises:
+        KafkaError: something that passes by itself.
+        Misconfigured: a topic is refused.
+    """
+    refused = []
+    for name, code, *text in codes:
+        if code in (NO_ERROR, TopicAlreadyExistsError.errno):  # another process was quicker
+            continue
+        error = for_code(code)
+        why = " ".join(filter(None, text)) or error.description
+        if issubclass(error, TRANSIENT):
+            raise error(why)
+        refused.append(f"{name} ({error.__name__.removesuffix('Error')}: {why})")
+    if refused:
+        raise Misconfigured(
+            f"Kafka refuses to create {', '.join(refused)}: create it yourself, or correct"
+            " KILLSTREAM_KAFKA_REPLICATION or the brokers' policy"
+        )

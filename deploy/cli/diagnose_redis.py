@@ -41,8 +41,9 @@ async def redis_steps(settings: Settings, for_s: float) -> AsyncIterator[Finding
             yield await _ping(redis)
             trying = "publish/subscribe"
             yield await _round_trip(redis, subscription)
-            trying = f"channel {CHANNEL}"
-            yield await _listen(redis, subscription, for_s)
+            channel = settings.named(CHANNEL)
+            trying = f"channel {channel}"
+            yield await _listen(redis, subscription, channel, for_s)
     except (RedisError, OSError, ValueError) as error:
         yield Finding(trying, str(error) or type(error).__name__, _advice(error, trying))
 
@@ -84,10 +85,10 @@ async def _round_trip(redis: Redis, subscription: PubSub) -> Finding:
     return Finding("publish/subscribe", f"{round_trip_ms:.2f} ms there and back")
 
 
-async def _listen(redis: Redis, subscription: PubSub, for_s: float) -> Finding:
-    step = f"channel {CHANNEL}"
-    [(_, listening)] = await redis.pubsub_numsub(CHANNEL)
-    await subscription.subscribe(CHANNEL)
+async def _listen(redis: Redis, subscription: PubSub, channel: str, for_s: float) -> Finding:
+    step = f"channel {channel}"
+    [(_, listening)] = await redis.pubsub_numsub(channel)
+    await subscription.subscribe(channel)
     await _confirmed(subscription)
     loop = asyncio.get_running_loop()
     until_s = loop.time() + for_s

@@ -5,7 +5,7 @@ named: then the part lives in the process of `killstream up` and can't be seen f
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -160,25 +160,24 @@ def _messages(connection: BlockingConnection, queue: str) -> int | None:
 async def inspect_kafka(settings: Settings) -> KafkaFacts:
     """Count the messages of each topic, and those that the streams have yet to read."""
     bootstrap = settings.kafka_bootstrap
+    names = [settings.named(topic.name) for topic in TOPICS]
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
     try:
         await admin.start()
         await consumer.start()
-        partitions = await _partitions(admin)
+        partitions = await _partitions(admin, names)
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        next_offsets = await _next_offsets(admin)
+        next_offsets = await _next_offsets(admin, settings.named(GROUP))
     finally:
         await consumer.stop()
         await admin.close()
-    return KafkaFacts(
-        {topic.name: _topic(topic.name, begins, ends, next_offsets) for topic in TOPICS}
-    )
+    return KafkaFacts({name: _topic(name, begins, ends, next_offsets) for name in names})
 
 
-async def _partitions(admin: AIOKafkaAdminClient) -> list[TopicPartition]:
-    there = {topic.name for topic in TOPICS} & set(await admin.list_topics())
+async def _partitions(admin: AIOKafkaAdminClient, names: Collection[str]) -> list[TopicPartition]:
+    there = set(names) & set(await admin.list_topics())
     return [
         TopicPartition(topic["topic"], partition["partition"])
         for topic in (await admin.describe_topics(sorted(there)) if there else ())
@@ -186,10 +185,10 @@ async def _partitions(admin: AIOKafkaAdminClient) -> list[TopicPartition]:
     ]
 
 
-async def _next_offsets(admin: AIOKafkaAdminClient) -> dict[TopicPartition, int]:
+async def _next_offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
     """Where the streams go on reading; nothing where no group has ever been."""
     try:
-        committed = await admin.list_consumer_group_offsets(GROUP)
+        committed = await admin.list_consumer_group_offsets(group)
     except GroupCoordinatorNotAvailableError:
         return {}
     return {partition: place.offset for partition, place in committed.items()}
@@ -202,7 +201,7 @@ def _topic(
     next_offsets: dict[TopicPartition, int],
 ) -> TopicFacts:
     mine = [partition for partition in ends if partition.topic == name]
-    is_read = name == RECEIVED.name or not next_offsets.keys().isdisjoint(mine)
+    is_read = name.endswith(RECEIVED.name) or not next_offsets.keys().isdisjoint(mine)
     behind = [ends[p] - max(begins[p], next_offsets.get(p, 0)) for p in mine]
     return TopicFacts(
         partitions=len(mine),

@@ -57,7 +57,7 @@ def fail(error: BaseException) -> NoReturn:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     console.print(f"killstream: {error}")
-    raise typer.Exit(2)
+    raise typer.Exit(getattr(error, "exit_code", 1))
 
 
 def introduce(what: str, settings: Settings) -> None:

@@ -76,7 +76,7 @@ def actors(
     asyncio.run(_rehearse(configured))
     arguments = ["actors.worker", f"--processes={processes}", f"--threads={threads}"]
     if queues:
-        arguments += ["--queues", *queues]
+        arguments += ["--queues", *map(configured.named, queues)]
     sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
 
 

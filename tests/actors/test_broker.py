@@ -1,4 +1,4 @@
-"""How units of work travel and end: done, no_retry, not yet, or a dead letter."""
+"""How units of work travel and end: done, invalid, later, or a dead letter."""
 
 import asyncio
 import queue
@@ -18,20 +18,20 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from actors import broker as broker_module
+from actors import rabbitmq as rabbitmq_module
 from actors.broker import (
     DATABASE_QUEUE,
     MAX_PRIORITY,
     MessagePack,
     enqueue,
     make_broker,
-    no_retry,
     pause_s,
 )
-from actors.killmails.publish import sweep
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.settings import Settings
 from deploy.local import control
 from tests.support.processes import start_killstream
+from tests.support.proxy import open_proxy
 from tests.support.servers import empty_servers, fresh_database
 
 VALUES = st.recursive(
@@ -56,21 +56,6 @@ def test_broken_bytes_are_no_message(data: bytes) -> None:
 def test_the_pause_while_rabbitmq_is_away_stays_short_for_ever() -> None:
     pauses = [pause_s(attempt) for attempt in (0, 1, 10, 100_000)]
     assert pauses == [0.1, 0.2, 5.0, 5.0]
-
-
-async def test_scheduled_work_that_breaks_is_counted_and_leaves_no_dead_letter(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stub = StubBroker()
-    monkeypatch.setattr(broker_module, "broker", stub)
-
-    async def breaks() -> None:
-        raise RuntimeError("broken")
-
-    unit = broker_module.actor(scheduled=True, queue_name=DATABASE_QUEUE)(breaks)
-    before = errors()
-    await unit.fn()
-    assert errors() == before + 1
 
 
 class Rig:
@@ -104,6 +89,13 @@ class Rig:
                 assert body is not None, "no dead letter came"
                 return dramatiq.Message.decode(body)
         raise AssertionError("the queue was deleted")
+
+    def messages(self, queue_name: str) -> int:
+        """Count what is ready in a queue."""
+        parameters = pika.URLParameters(self.settings.rabbitmq_url)
+        with pika.BlockingConnection(parameters) as connection:
+            declared = connection.channel().queue_declare(queue_name, passive=True)
+            return int(declared.method.message_count)
 
     @contextmanager
     def working(self, threads: int = 1) -> Any:
@@ -151,6 +143,50 @@ async def test_work_that_keeps_breaking_is_retried_and_then_a_dead_letter(
     assert (rejection.actor_name, rejection.args) == ("breaks", (b"\xff\x00 body",))
     assert errors() - before == 3
     assert rig.done.empty()
+
+
+@pytest.mark.service
+async def test_scheduled_work_that_breaks_is_counted_and_leaves_no_dead_letter(rig: Rig) -> None:
+    async def breaks() -> None:
+        rig.done.put("ran")
+        raise RuntimeError("broken")
+
+    before = errors()
+    unit = broker_module.actor(scheduled=True, queue_name=DATABASE_QUEUE)(breaks)
+    await enqueue(unit)
+    await enqueue(rig.actor(rig.done.put, actor_name="say"), "after")
+    with rig.working():
+        assert [await rig.next(), await rig.next()] == ["ran", "after"]
+    assert errors() == before + 1
+    assert rig.messages("database.XQ") == rig.messages("database.DQ") == 0
+
+
+@pytest.mark.service
+async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_module, "HEARTBEAT_S", 1)
+    monkeypatch.setattr(rabbitmq_module, "ANSWER_S", 1.0)
+    async with open_proxy(rig.settings.rabbitmq_url) as proxy:
+        behind = rig.settings.model_copy(
+            update={"rabbitmq_url": proxy.url(rig.settings.rabbitmq_url)}
+        )
+        async with a_rig(behind, monkeypatch) as silent:
+            unit = silent.actor(silent.done.put, actor_name="say")
+            await enqueue(unit, "before")
+            with silent.working():
+                assert await silent.next() == "before"
+                proxy.go_silent()
+                connections = proxy.accepted
+                waiting = asyncio.create_task(enqueue(unit, "meanwhile"))
+                async with asyncio.timeout(TIMEOUT_S):
+                    while proxy.accepted < connections + 3:  # consumers and sender gave theirs up
+                        await asyncio.sleep(0.05)
+                    await proxy.close_connections()
+                    proxy.resume()
+                    await waiting
+                    while await silent.next() != "meanwhile":
+                        pass  # what wasn't acknowledged in time comes again
 
 
 @pytest.mark.service

@@ -14,7 +14,7 @@ So a reader that must miss nothing numbers its messages, and reads gaps from whe
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from broadcaster import Broadcast
@@ -41,7 +41,7 @@ async def open_events(settings: Settings) -> AsyncIterator["Events"]:
         backend = RedisBackend(settings.redis_url)
     else:
         backend = MemoryBackend(str(settings.data_dir.resolve()))
-    events = Events(backend)
+    events = Events(backend, settings.named)
     await events.connect()
     try:
         yield events
@@ -56,25 +56,34 @@ class Events(Broadcast):
     subscribers overwrite each other; here each one asks, and the backends take that as one.
     """
 
-    def __init__(self, backend: RedisBackend | MemoryBackend) -> None:
+    def __init__(
+        self, backend: RedisBackend | MemoryBackend, named: Callable[[str], str] = str
+    ) -> None:
         super().__init__(backend=backend)
         self.connectivity = backend.connectivity
+        self._named = named
+        """Puts the namespace before a channel's name."""
+
+    async def publish(self, channel: str, message: str) -> None:
+        """Publish to who subscribes to the channel in this namespace."""
+        await super().publish(self._named(channel), message)
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncIterator[Subscriber]:
         """Subscribe for the length of the block; waits until the subscription stands."""
-        backlog = BoundedQueue()
+        channel = self._named(channel)
+        queue = BoundedQueue()
         readers = self._subscribers.setdefault(channel, set())
-        readers.add(backlog)
+        readers.add(queue)
         try:
             await self._backend.subscribe(channel)
-            yield Subscriber(backlog)
+            yield Subscriber(queue)
         finally:
-            readers.discard(backlog)
+            readers.discard(queue)
             if not readers and self._subscribers.get(channel) is readers:
                 del self._subscribers[channel]
                 await self._backend.unsubscribe(channel)
-            backlog.put_nowait(None)
+            queue.put_nowait(None)
 
     async def disconnect(self) -> None:
         """Close; who still reads comes to the end of its messages."""
@@ -82,5 +91,5 @@ class Events(Broadcast):
         await asyncio.wait([self._listener_task])
         await self._backend.disconnect()
         for readers in self._subscribers.values():
-            for backlog in readers:
-                backlog.put_nowait(None)
+            for queue in readers:
+                queue.put_nowait(None)
