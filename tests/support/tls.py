@@ -1,5 +1,6 @@
 """Redis and RabbitMQ with TLS on 127.0.0.1, with certificates of an authority made for them."""
 
+import os
 import shutil
 import signal
 import ssl
@@ -82,7 +83,7 @@ def _openssl(certificate: Path, key: Path, name: str, *options: str) -> None:
 @contextmanager
 def _redis(home: Path, certificates: Certificates) -> Iterator[str]:
     home.mkdir()
-    port = next_free_server_port(26000)
+    port = _free_port()
     program = shutil.which("redis-server")
     assert program, "no redis-server: run `just services` first"
     options = {
@@ -113,7 +114,7 @@ def _redis(home: Path, certificates: Certificates) -> Iterator[str]:
 
 @contextmanager
 def _rabbitmq(home: Path, certificates: Certificates) -> Iterator[str]:
-    port = next_free_server_port(27000)
+    port = _free_port()
     launch = rabbitmq.prepare(home, port)
     configuration = home / "rabbitmq.conf"
     plain = f"listeners.tcp.default = {HOST}:{port}\n"
@@ -145,6 +146,11 @@ def _rabbitmq(home: Path, certificates: Certificates) -> Iterator[str]:
             yield url
     finally:
         rabbitmq.end_epmd(port)
+
+
+def _free_port() -> int:
+    """Choose by this process: RabbitMQ listens seconds later, when others have chosen theirs."""
+    return next_free_server_port(22_000 + os.getpid() % 1000 * 10)
 
 
 @contextmanager

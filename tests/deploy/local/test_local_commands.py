@@ -23,7 +23,7 @@ COMMAND = [sys.executable, "-m", "deploy.local"]
 def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Server]:
     """Yield a Redis of this test's own, not started yet, on a free port."""
     monkeypatch.setenv("KILLSTREAM_SERVICES_DIR", str(tmp_path))
-    server = replace(redis.SERVER, port=next_free_port(21000))
+    server = replace(redis.SERVER, port=next_free_port(20_500 + os.getpid() % 1000))
     monkeypatch.setattr(control, "SERVERS", {"redis": server})
     yield server
     control.down()
