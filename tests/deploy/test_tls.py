@@ -23,7 +23,7 @@ from tests.support.processes import start_killstream
 from tests.support.servers import empty_servers
 from tests.support.tls import TlsServers, tls_servers
 
-pytestmark = [pytest.mark.service, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.service, pytest.mark.timeout(240)]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ async def test_all_processes_work_together(settings: Settings, tmp_path: Path) -
             "esi_url": upstream.url,
         }
         async with pipeline(plain.model_copy(update=changes), tmp_path) as pipe:
-            await pipe.until(lambda published: published >= 20, timeout_s=60)
+            await pipe.until(lambda published: published >= 20, timeout_s=120)
             for command in (["status"], ["diagnose", "redis"]):
                 log = tmp_path / f"{command[0]}.log"
                 checking = await start_killstream(*command, settings=pipe.settings, log=log)
