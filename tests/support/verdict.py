@@ -9,10 +9,11 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import unpack
-from actors.shared.tables import FEED, KILLMAILS, LEDGER, REJECTED
+from actors.shared.tables import FEED, GAPS, KILLMAILS, LEDGER, REJECTED
 from deploy.standin.dataset import Dataset
 from deploy.standin.faults import Faults
 from tests.support.pipeline import Pipeline
+from tests.support.processes import killstream
 from tests.support.subscriber import Subscriber
 from tests.support.tables import rows
 
@@ -39,6 +40,7 @@ async def stored_verdict(database: AsyncEngine, dataset: Dataset) -> dict[str, A
         "updated": len(feed) - added.total(),
         "unpublished": unpublished,
         "ledger": await unresolved(database, dataset),
+        "gaps": [(g["first_position"], g["last_position"]) for g in await rows(database, GAPS)],
         "rejected": [row["reason"] for row in await rows(database, REJECTED)][:SHOWN],
     }
 
@@ -97,16 +99,27 @@ def positions_of(dataset: Dataset) -> dict[int, int]:
     }
 
 
+async def _status(pipe: Pipeline) -> list[str]:
+    """Ask `killstream status`, as an operator would."""
+    log = pipe.logs / "status.txt"
+    async with killstream("status", settings=pipe.settings, log=log) as process:
+        await process.process.wait()
+    return ["killstream status:", *log.read_text().splitlines()]
+
+
 async def explain(pipe: Pipeline, dataset: Dataset, verdict: Mapping[str, Any]) -> str:
     """Say where missing killmails stand, what the ledger holds, what processes logged last."""
     positions, ledger = positions_of(dataset), {e["position"]: e for e in verdict["ledger"]}
-    lines = [f"missing: {len(verdict['missing'])}"]
-    for killmail_id in verdict["missing"][:SHOWN]:
-        sequence = dataset.first_sequence + positions[killmail_id]
-        lines.append(f"  {killmail_id} at {sequence}: ledger has {ledger.get(sequence)}")
+    missing = sorted(positions[killmail_id] for killmail_id in verdict["missing"])
+    lines = [f"missing: {len(missing)}"]
+    for position in missing[:SHOWN]:
+        sequence = dataset.first_sequence + position
+        summary = dataset.killmails.summary(dataset.slot(position).index)
+        lines.append(f"  {sequence} {summary.killmail_id}: ledger has {ledger.get(sequence)}")
     kinds = Counter((entry["kind"], entry["tries"]) for entry in verdict["ledger"])
     lines.append(f"ledger, by kind and tries: {dict(kinds)}")
     lines += [f"  {entry}" for entry in verdict["ledger"][:SHOWN]]
+    lines += await _status(pipe)
     for log in sorted(pipe.logs.glob("*.log")):
         said = log.read_text(errors="replace").splitlines()
         lines += [f"{log.name}, {len(said)} lines, the last:"]
