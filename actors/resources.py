@@ -43,7 +43,7 @@ class Resources:
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     """Open everything, close it in reverse order; makes it what `resources()` gives."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_database(settings))
+        database = await stack.enter_async_context(open_database(settings, "actors"))
         await check_schema(database)
         events = await stack.enter_async_context(open_events(settings))
         await create_topics(settings)

@@ -13,6 +13,7 @@ from databases.core import Connection
 from sqlalchemy import Select
 
 from actors.shared.errors import KillstreamError, Misconfigured
+from actors.shared.postgres import Connector, Limits, read_url
 from actors.shared.settings import Settings, masked
 
 READ_S: Final = 5.0
@@ -70,14 +71,7 @@ async def open_reads(
     Raises:
         Misconfigured: the database can't be reached; says which.
     """
-    options: dict[str, Any] = {"timeout": read_s}
-    if settings.database_url:
-        options |= {
-            "min_size": 1,
-            "max_size": settings.database_pool_size,
-            "max_inactive_connection_lifetime": IDLE_S,
-        }
-    database = Database(settings.database_dsn, **options)
+    database = Database(settings.database_dsn, **_options(settings, read_s))
     try:
         await database.connect()
     except Exception as error:
@@ -86,6 +80,18 @@ async def open_reads(
         yield ReadDatabase(database, read_s)
     finally:
         await _disconnect(database)
+
+
+def _options(settings: Settings, read_s: float) -> dict[str, Any]:
+    if not settings.database_url:
+        return {"timeout": read_s}
+    limits = Limits(connect_s=read_s, command_s=read_s)
+    return {
+        "connect": Connector(read_url(settings.database_url), "api", limits).connect,
+        "min_size": 1,
+        "max_size": settings.database_pool_size,
+        "max_inactive_connection_lifetime": IDLE_S,
+    }
 
 
 async def _disconnect(database: Database) -> None:

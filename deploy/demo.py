@@ -18,7 +18,7 @@ from rich.live import Live
 from sqlalchemy import func, select
 
 from actors.shared.counts import counts
-from actors.shared.database import open_database
+from actors.shared.database import open_database, reading
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.tables import FEED, UNPUBLISHED
 from deploy.cli.process import console, run
@@ -134,7 +134,7 @@ async def _judge(
         .outerjoin(UNPUBLISHED, UNPUBLISHED.c.sequence == FEED.c.sequence)
         .where(FEED.c.kind == "added")
     )
-    async with open_database(configured) as database, database.connect() as connection:
+    async with open_database(configured, "demo") as database, reading(database) as connection:
         entered, unpublished = (await connection.execute(stored)).one()
     played = _played(standin)
     return Verdict(

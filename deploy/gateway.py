@@ -28,7 +28,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     Raises:
         Misconfigured: the address is taken, or the database has no tables.
     """
-    async with open_database(settings) as database:
+    async with open_database(settings, "api") as database:
         await check_schema(database)
     server = _Server(
         uvicorn.Config(

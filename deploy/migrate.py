@@ -1,7 +1,7 @@
 """Bring the database to the newest schema."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from alembic import command
 from alembic.config import Config
@@ -9,7 +9,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from actors.shared.database import open_database
+from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
+
+UNLIMITED: Final = Limits(command_s=None)
+"""A migration takes its time."""
 
 
 async def migrate(settings: Settings) -> str:
@@ -21,7 +25,10 @@ async def migrate(settings: Settings) -> str:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
-    async with open_database(settings) as engine, engine.begin() as connection:
+    async with (
+        open_database(settings, "migrate", limits=UNLIMITED) as engine,
+        engine.begin() as connection,
+    ):
         await connection.run_sync(upgrade)
     head: Any = ScriptDirectory.from_config(config).get_current_head()
     return str(head)

@@ -14,6 +14,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.ack import ack
+from actors.shared.database import reading
 from actors.shared.rows import insert_missing
 from actors.shared.tables import CURSORS, LEDGER
 
@@ -28,7 +29,7 @@ class LedgerEntry:
 
 async def read_cursor(database: AsyncEngine, source: str) -> int | None:
     """Tell how far a source was read; None when it never was."""
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         position: int | None = await connection.scalar(
             select(CURSORS.c.position).where(CURSORS.c.source == source)
         )
@@ -79,7 +80,7 @@ async def overdue(
         .order_by(LEDGER.c.position)
         .limit(limit)
     )
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         return [LedgerEntry(*row) for row in await connection.execute(query)]
 
 
@@ -87,7 +88,7 @@ async def low_water(database: AsyncEngine, source: str) -> int | None:
     """Tell up to which place everything is durable; None when the source was never read."""
     first = select(func.min(LEDGER.c.position)).where(LEDGER.c.source == source).scalar_subquery()
     query = select(CURSORS.c.position, first).where(CURSORS.c.source == source)
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         row = (await connection.execute(query)).one_or_none()
     if row is None:
         return None

@@ -29,7 +29,7 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
     """
     async with AsyncExitStack() as stack:
         await create_topics(settings)
-        database = await stack.enter_async_context(open_database(settings))
+        database = await stack.enter_async_context(open_database(settings, "streams"))
         await check_schema(database)
         producer = await stack.enter_async_context(open_producer(settings))
         await stack.enter_async_context(_agents())

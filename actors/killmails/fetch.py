@@ -19,6 +19,7 @@ from actors.killmails.persist import persist
 from actors.killmails.reject import reject
 from actors.resources import resources
 from actors.shared.body import unpack
+from actors.shared.database import reading
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.reference import Reference, decode_reference, encode_reference
 from actors.shared.rejection import encode_rejection
@@ -88,7 +89,7 @@ async def _get_bodies(keys: set[Key]) -> dict[Key, bytes | RetryLater | Invalid]
 async def _stored(keys: Collection[Key]) -> dict[Key, bytes]:
     ids = [killmail_id for killmail_id, _ in keys]
     query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.body)
-    async with resources().database.connect() as connection:
+    async with reading(resources().database) as connection:
         rows = await connection.execute(
             query.where(among(connection, KILLMAILS.c.killmail_id, ids))
         )

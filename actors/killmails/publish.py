@@ -18,6 +18,7 @@ from actors.broker import DATABASE_QUEUE, actor
 from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
+from actors.shared.database import reading
 from actors.shared.feed import CHANNEL, Entry, encode_entry, entries_after, entry_of, join_entries
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
 from actors.shared.metrics import PUBLISHED
@@ -101,7 +102,7 @@ async def _forgotten() -> list[Unpublished]:
         .order_by(UNPUBLISHED.c.sequence)
         .limit(SWEEP_ENTRIES)
     )
-    async with resources().database.connect() as connection:
+    async with reading(resources().database) as connection:
         rows = await connection.execute(
             entries_after(0, SWEEP_ENTRIES).where(FEED.c.sequence.in_(unpublished))
         )

@@ -13,6 +13,7 @@ from sqlalchemy import bindparam, func, select, update
 from actors.broker import ESI_QUEUE, actor, enqueue
 from actors.esi.client import EsiName, Refused, Unavailable
 from actors.resources import Resources, resources
+from actors.shared.database import reading
 from actors.shared.errors import RetryLater
 from actors.shared.rows import Columns, among, insert_missing
 from actors.shared.tables import NAMES
@@ -111,7 +112,7 @@ async def _resolve(opened: Resources, ids: Sequence[int]) -> None:
 
 async def _read_table(opened: Resources, ids: Sequence[int]) -> list[int]:
     """Learn what is stored; give the rest, in order."""
-    async with opened.database.connect() as connection:
+    async with reading(opened.database) as connection:
         rows = (
             await connection.execute(select(NAMES).where(among(connection, NAMES.c.id, ids)))
         ).all()

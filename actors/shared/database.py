@@ -1,42 +1,74 @@
 """The database: one engine a process and event loop, PostgreSQL or an SQLite file alike."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final
 
 import msgspec
-from sqlalchemy import event, select
+from sqlalchemy import Connection, Dialect, event, select
+from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from actors.shared.errors import Misconfigured
+from actors.shared.postgres import Connector, Limits, read_url
 from actors.shared.settings import Settings, masked
 from actors.shared.tables import FEED_COUNTER
 
+CLOSE_S: Final = 3.0
+"""How long closing all connections may take."""
+SQLITE_WAIT_S: Final = 30.0
+"""How long a transaction that writes waits for another one's end."""
+DEFAULT_LIMITS: Final = Limits()
+_READS: Final = "killstream_reads"
+"""The execution option of connections that only read."""
+
 
 @asynccontextmanager
-async def open_database(settings: Settings) -> AsyncIterator[AsyncEngine]:
-    """Open the engine; it belongs to the running event loop and closes with the block."""
+async def open_database(
+    settings: Settings, part: str = "killstream", *, limits: Limits = DEFAULT_LIMITS
+) -> AsyncIterator[AsyncEngine]:
+    """Open the engine; it belongs to the running event loop and closes with the block.
+
+    Connects with the first use. A connection that goes silent is given up within the limits, and
+    what was asked on it raises `TimeoutError`: PostgreSQL is away, ask again. Closing waits for no
+    silent server.
+
+    Args:
+        settings: Which database, and how many connections at most.
+        part: What of Killstream asks; PostgreSQL shows it as the connections' name.
+        limits: For each wait for PostgreSQL.
+
+    Raises:
+        Misconfigured: the data directory can't be made; says why.
+    """
     if settings.database_url:
-        engine = create_async_engine(
-            settings.database_dsn,
-            pool_size=settings.database_pool_size,
-            json_serializer=_json_text,
-            json_deserializer=str,
-        )
+        connector = Connector(read_url(settings.database_url), part, limits)
+        engine = _postgresql_engine(settings, connector)
+        try:
+            yield engine
+        finally:
+            await _close(engine, connector)
     else:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-        engine = create_async_engine(
-            settings.database_dsn,
-            connect_args={"timeout": 30},
-            json_serializer=_json_text,
-            json_deserializer=str,
-        )
-        _make_sqlite_strict(engine)
-    try:
-        yield engine
-    finally:
-        await engine.dispose()
+        engine = _sqlite_engine(settings)
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
+
+
+@asynccontextmanager
+async def reading(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Give a connection that only reads: it waits for no writer and makes none wait.
+
+    On PostgreSQL each statement is a transaction of its own, on SQLite all of them are one.
+    """
+    options: dict[str, Any] = {_READS: True}
+    if database.dialect.name == "postgresql":
+        options["isolation_level"] = "AUTOCOMMIT"
+    async with database.connect() as connection:
+        yield await connection.execution_options(**options)
 
 
 async def check_schema(engine: AsyncEngine) -> None:
@@ -47,7 +79,7 @@ async def check_schema(engine: AsyncEngine) -> None:
     """
     url = masked(engine.url.render_as_string(hide_password=False))
     try:
-        async with engine.connect() as connection:
+        async with reading(engine) as connection:
             await connection.execute(select(FEED_COUNTER.c.last_sequence))
     except DBAPIError as error:
         raise Misconfigured(
@@ -62,8 +94,89 @@ def _json_text(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _make_sqlite_strict(engine: AsyncEngine) -> None:
-    """Take SQLite's write lock at BEGIN, so that two writers queue up instead of failing."""
+def _is_reading(connection: Connection) -> bool:
+    return _READS in connection.get_execution_options()
+
+
+def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
+    limits = connector.limits
+    engine = create_async_engine(
+        connector.target.url.set(query={}),
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=limits.command_s or SQLITE_WAIT_S,
+        json_serializer=_json_text,
+        json_deserializer=str,
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def _connect(dialect: Dialect, _record: Any, _args: Any, _options: Any) -> Any:
+        def connect() -> Any:
+            return dialect.loaded_dbapi.connect(
+                async_creator_fn=connector.connect,
+                prepared_statement_cache_size=0 if connector.behind_pooler else 100,
+            )
+
+        assumed = connector.behind_pooler
+        connection = connect()
+        if connector.behind_pooler == assumed:
+            return connection
+        connection.terminate()  # a pooler was found: this one would name its statements
+        return connect()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _limit(connection: Connection) -> None:
+        """Have the server end what we may have to give up on: its locks would stop all others.
+
+        For this transaction only: behind a pooler the next one is in another session.
+        """
+        if limits.command_s is not None and not _is_reading(connection):
+            connection.exec_driver_sql(_limits_statement(limits.command_s))
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def _give_up_silent(context: ExceptionContext) -> BaseException | None:
+        """Give up a connection that did not answer, and all that were opened before."""
+        if not isinstance(context.original_exception, TimeoutError):
+            return None
+        context.is_disconnect = context.invalidate_pool_on_disconnect = True
+        return TimeoutError(f"PostgreSQL didn't answer within {limits.command_s:g} s")
+
+    return engine
+
+
+def _limits_statement(command_s: float) -> str:
+    """The server gives up a little before we do, so that a connection that works is kept."""
+    statement_ms, idle_ms = int(command_s * 800), int(command_s * 1000)
+    return (
+        f"SELECT set_config('statement_timeout', '{statement_ms}', true),"
+        f" set_config('idle_in_transaction_session_timeout', '{idle_ms}', true)"
+    )
+
+
+async def _close(engine: AsyncEngine, connector: Connector) -> None:
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await engine.dispose()
+    finally:
+        connector.terminate()
+
+
+def _sqlite_engine(settings: Settings) -> AsyncEngine:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"can't make KILLSTREAM_DATA_DIR {settings.data_dir}: {error.strerror}"
+        ) from None
+    engine = create_async_engine(
+        settings.database_dsn,
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        connect_args={"timeout": SQLITE_WAIT_S},
+        json_serializer=_json_text,
+        json_deserializer=str,
+    )
 
     @event.listens_for(engine.sync_engine, "connect")
     def _on_connect(connection: Any, _record: Any) -> None:
@@ -79,5 +192,8 @@ def _make_sqlite_strict(engine: AsyncEngine) -> None:
         connection.rollback()
 
     @event.listens_for(engine.sync_engine, "begin")
-    def _on_begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    def _on_begin(connection: Connection) -> None:
+        """Take the write lock at once, so that two writers queue up instead of failing."""
+        connection.exec_driver_sql("BEGIN" if _is_reading(connection) else "BEGIN IMMEDIATE")
+
+    return engine
