@@ -157,8 +157,8 @@ class Connector:
     def __post_init__(self) -> None:
         self.behind_pooler = self.target.behind_pooler
 
-    async def connect(self, **_: Any) -> Connection:
-        """Open a connection; other arguments, as asyncpg's pool gives them, change nothing.
+    async def connect(self, *_args: Any, **_options: Any) -> Connection:
+        """Open a connection; arguments, as asyncpg's pool gives them, change nothing.
 
         Raises:
             TimeoutError: the server doesn't answer.
