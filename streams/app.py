@@ -15,6 +15,10 @@ SESSION_TIMEOUT_S: Final = 6
 """How long a dead process holds its partitions; a group's first join takes half of it."""
 
 
+METADATA_MS: Final = 5_000
+"""After this a topic that was deleted and created again is seen."""
+
+
 def make_app(settings: Settings) -> faust.App:
     """Make the app that consumes our topics.
 
@@ -42,6 +46,7 @@ def make_app(settings: Settings) -> faust.App:
         stream_wait_empty=False,
         stream_recovery_delay=0.0,
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=METADATA_MS,
         logging_config=None,
     )
 

@@ -16,6 +16,7 @@ from streams.app import app
 from streams.ingest import broken
 from streams.poll import poll
 from streams.sources.step import Refused
+from streams.topics import keep_topics
 
 __all__ = ["run_streams", "streams"]
 
@@ -57,8 +58,10 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(poll(settings, database, send, refuse, stop))
             watching = group.create_task(_raise_when_broken())
+            keeping = group.create_task(keep_topics(settings))
             await stop.wait()
             watching.cancel()
+            keeping.cancel()
 
 
 async def _raise_when_broken() -> None:

@@ -108,7 +108,7 @@ async def create_topics(settings: Settings, *, wait_s: float = START_S) -> list[
     deadline_s = time.monotonic() + wait_s
     while True:
         try:
-            async with asyncio.timeout(max(1.0, deadline_s - time.monotonic())):
+            async with asyncio.timeout(max(5.0, deadline_s - time.monotonic())):
                 created = await _create_missing(settings)
         except (KafkaError, TimeoutError, OSError) as error:
             if time.monotonic() + RETRY_S > deadline_s:

@@ -17,7 +17,7 @@ from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.reference import NO_JSON, encode_reference
 from actors.shared.rejection import decode_rejection
 from actors.shared.settings import Settings
-from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics
+from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics, open_admin
 from deploy.local import control
 from streams.ingest import BATCH_BYTES, BATCH_REFERENCES, REJECTS_IN_A_ROW, hand_over
 from tests.support.esi import sent
@@ -102,7 +102,7 @@ class Rig:
                 message = dramatiq.Message.decode(body)
                 assert message.actor_name in names
                 taken.append(message)
-                references -= len(message.args[0])
+                references -= len(message.args[0]) if message.args else 0
                 if references <= 0:
                     break
             channel.cancel()
@@ -188,7 +188,7 @@ async def test_nothing_but_refusals_stops_the_process_loudly(rig: Rig) -> None:
     await rig.pipe.start("streams")
     streams = rig.pipe.running["streams"]
     async with asyncio.timeout(TIMEOUT_S):
-        assert await streams.process.wait() == 2
+        assert await streams.process.wait() == 1
     assert f"refusals in a row on {topics.RECEIVED.name}" in streams.log.read_text()
     rejections = await rig.take(REJECTS_IN_A_ROW, "reject")
     assert decode_rejection(rejections[0].args[0][0]).value == "garbage 0"
@@ -222,7 +222,7 @@ async def test_offsets_do_not_move_before_rabbitmq_has_the_batch(rig: Rig) -> No
     await asyncio.to_thread(control.stop, "rabbitmq", kill=True)
     try:
         await rig.pipe.start("streams")
-        await rig.pipe.running["streams"].says("rabbitmq is away")
+        await rig.pipe.running["streams"].says("server.unavailable")
         async with asyncio.timeout(TIMEOUT_S):
             await rig.pipe.stop("streams")  # which commits what was acknowledged
     finally:
@@ -230,3 +230,20 @@ async def test_offsets_do_not_move_before_rabbitmq_has_the_batch(rig: Rig) -> No
     assert await rig.committed() == 0
     await rig.pipe.start("streams")
     assert {value for message in await rig.take(300) for value in message.args[0]} == set(values)
+
+
+@pytest.mark.service
+@pytest.mark.crash
+async def test_a_deleted_topic_is_said_created_again_and_read_on(rig: Rig) -> None:
+    await rig.pipe.start("streams")
+    await rig.produce([reference_of(i) for i in range(100)])
+    await rig.take(100)
+    async with open_admin(rig.settings) as admin:
+        await admin.delete_topics([topics.RECEIVED.name])
+    await rig.pipe.running["streams"].says("kafka.topics_created_again")
+    await rig.produce([reference_of(i) for i in range(100, 110)])
+    taken = await rig.take(10, "persist", "sweep")
+    assert {value for message in taken for value in (message.args or [()])[0]} == {
+        reference_of(i) for i in range(100, 110)
+    }
+    assert len(rig.pipe.running["streams"].log.read_text().splitlines()) < 40
