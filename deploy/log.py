@@ -2,10 +2,15 @@
 
 import logging
 import sys
+from typing import Final
 
 import structlog
 
 from actors.shared.settings import Settings
+from deploy.repeats import Repeats
+
+SILENT: Final = ("pika",)
+"""Libraries that log what their callers raise and say themselves."""
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -38,4 +43,7 @@ def set_up_logs(settings: Settings) -> None:
             ],
         )
     )
+    handler.addFilter(Repeats())
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)

@@ -1,0 +1,69 @@
+"""Libraries' log lines: each kind once, then with growing pauses, and never long.
+
+A library that lost its server may log the same line thousands of times a second. The first goes
+out; those that follow are counted, and the next one that goes out says how many there were.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+PAUSE_FIRST_S: Final = 30.0
+PAUSE_MOST_S: Final = 3600.0
+QUIET_S: Final = 600.0
+"""After so long without it a line is new again."""
+MAX_CHARS: Final = 500
+MAX_KINDS: Final = 500
+"""Kinds remembered; beyond, all are forgotten, which costs a few repeated lines."""
+
+_VARIABLE: Final = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"|<[^>]*>")
+"""What differs between two lines of one kind."""
+
+
+@dataclass
+class _Kind:
+    last_s: float
+    next_s: float
+    pause_s: float = PAUSE_FIRST_S
+    suppressed: int = 0
+
+
+class Repeats(logging.Filter):
+    """Lets the first record of a kind pass, then one after each pause; shortens all."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, int, str], _Kind] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide on a record; one that passes has its final text."""
+        text = record.getMessage()
+        kind = (record.name, record.levelno, _VARIABLE.sub("", text)[:120])
+        now_s = self._clock()
+        seen = self._kinds.get(kind)
+        if seen is None or now_s > seen.last_s + QUIET_S:
+            if len(self._kinds) >= MAX_KINDS:
+                self._kinds.clear()
+            self._kinds[kind] = _Kind(now_s, now_s + PAUSE_FIRST_S)
+            suppressed = 0
+        elif now_s < seen.next_s:
+            seen.last_s = now_s
+            seen.suppressed += 1
+            return False
+        else:
+            suppressed, seen.suppressed = seen.suppressed, 0
+            seen.pause_s = min(2 * seen.pause_s, PAUSE_MOST_S)
+            seen.last_s, seen.next_s = now_s, now_s + seen.pause_s
+        record.msg, record.args = _shortened(text), ()
+        if suppressed:
+            record.msg += f" (and {suppressed} more like it)"
+        return True
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_CHARS else f"{line[:MAX_CHARS]}… ({len(line)} characters)"

@@ -1,0 +1,57 @@
+import logging
+
+from deploy.repeats import MAX_CHARS, MAX_KINDS, PAUSE_FIRST_S, QUIET_S, Repeats
+
+
+class Clock:
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def a_record(text: str, *args: object) -> logging.LogRecord:
+    return logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, args, None)
+
+
+def passes(repeats: Repeats, text: str, *args: object) -> str | None:
+    record = a_record(text, *args)
+    return record.getMessage() if repeats.filter(record) else None
+
+
+def test_a_line_of_one_kind_goes_out_once_and_then_after_growing_pauses() -> None:
+    clock = Clock()
+    repeats = Repeats(clock)
+    assert passes(repeats, "node %s is gone", 1) == "node 1 is gone"
+    assert passes(repeats, "another line") == "another line"
+    assert [passes(repeats, "node %s is gone", i) for i in range(1000)] == [None] * 1000
+    clock.now_s += PAUSE_FIRST_S
+    assert passes(repeats, "node %s is gone", 7) == "node 7 is gone (and 1000 more like it)"
+    clock.now_s += PAUSE_FIRST_S
+    assert passes(repeats, "node %s is gone", 8) is None
+    clock.now_s += PAUSE_FIRST_S
+    assert passes(repeats, "node %s is gone", 9) == "node 9 is gone (and 1 more like it)"
+
+
+def test_a_line_is_new_again_after_a_quiet_time() -> None:
+    clock = Clock()
+    repeats = Repeats(clock)
+    passes(repeats, "lost")
+    passes(repeats, "lost")
+    clock.now_s += QUIET_S + 1
+    assert passes(repeats, "lost") == "lost"
+    assert passes(repeats, "lost") is None
+
+
+def test_a_long_line_is_shortened() -> None:
+    said = passes(Repeats(), "body %s", "x" * 100_000)
+    assert said is not None
+    assert len(said) < MAX_CHARS + 40
+    assert "100005 characters" in said
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    repeats = Repeats()
+    for number in range(2 * MAX_KINDS + 1):
+        assert passes(repeats, "line " + "x" * (number % 100) + "y" * (number // 100))
+    assert len(repeats._kinds) <= MAX_KINDS
