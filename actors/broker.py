@@ -19,7 +19,7 @@ from dramatiq.brokers import rabbitmq as dramatiq_rabbitmq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.stub import StubBroker
 from dramatiq.encoder import Encoder, MessageData
-from dramatiq.errors import ConnectionClosed, DecodeError
+from dramatiq.errors import DecodeError
 from dramatiq.middleware import (
     AsyncIO,
     Middleware,
@@ -30,7 +30,7 @@ from dramatiq.middleware import (
 from dramatiq.worker import Worker
 from pika.exceptions import AMQPError
 
-from actors.rabbitmq import connection_parameters
+from actors.rabbitmq import UNAVAILABLE, connection_parameters
 from actors.resources import open_resources
 from actors.sender import Sender
 from actors.shared.counts import counts
@@ -220,8 +220,8 @@ async def enqueue(
         sending = _sender.submit(lambda: broker.enqueue(message, delay=delay_ms or None))
         try:
             await asyncio.wrap_future(sending)
-        except ConnectionClosed as error:
-            _rabbitmq.failed(error.__cause__ or error)
+        except UNAVAILABLE as error:
+            _rabbitmq.failed(error)
             await asyncio.sleep(pause_s(attempt))
         else:
             _rabbitmq.worked()

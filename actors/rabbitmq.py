@@ -1,9 +1,24 @@
 """RabbitMQ: how a connection is made, so that a server that goes silent is noticed in seconds."""
 
+import asyncio
 import socket
+import time
+from ssl import SSLCertVerificationError
 from typing import Final
 
 import pika
+from dramatiq.errors import ConnectionClosed
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.exceptions import (
+    AMQPError,
+    AuthenticationError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from actors.shared.errors import Misconfigured, ServerUnavailable
+from actors.shared.outage import Outage, one_line
+from actors.shared.settings import Settings, masked
 
 HEARTBEAT_S: Final = 5
 """A connection without a byte from the server for this and 5 s more counts as lost."""
@@ -11,6 +26,25 @@ ANSWER_S: Final = 5.0
 """How long connecting may take, and each step of it."""
 BLOCKED_S: Final = 20.0
 """How long RabbitMQ may refuse to read, as it does when its disk or memory is full."""
+
+
+START_S: Final = 60.0
+"""How long a start waits for RabbitMQ."""
+RETRY_S: Final = 1.0
+REFUSED: Final = (
+    AuthenticationError,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    SSLCertVerificationError,
+)
+"""What waiting doesn't change."""
+UNAVAILABLE: Final = (
+    ConnectionClosed,
+    AMQPError,
+    AMQPConnectorException,  # a handshake that takes too long; pika doesn't count it as AMQPError
+    OSError,  # TLS, names, sockets
+)
+"""What dramatiq and pika raise while RabbitMQ can't be used."""
 
 
 def connection_parameters(url: str) -> pika.URLParameters:
@@ -28,3 +62,37 @@ def connection_parameters(url: str) -> pika.URLParameters:
     if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; pika sets SO_KEEPALIVE with these
         parameters.tcp_options = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
     return parameters
+
+
+async def check_rabbitmq(settings: Settings, wait_s: float = START_S) -> None:
+    """Make sure that RabbitMQ takes us; waits for it up to `wait_s`.
+
+    Raises:
+        Misconfigured: it refuses our login, our virtual host or its certificate is unknown.
+        ServerUnavailable: it didn't answer.
+    """
+    where = f"RabbitMQ at {masked(settings.rabbitmq_url)}"
+    outage = Outage(where)
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            await asyncio.to_thread(_connect_once, settings.rabbitmq_url)
+        except REFUSED as error:
+            raise Misconfigured(
+                f"{where} refuses us: {one_line(error)}; correct KILLSTREAM_RABBITMQ_URL"
+            ) from None
+        except UNAVAILABLE as error:
+            if time.monotonic() + RETRY_S > deadline_s:
+                raise ServerUnavailable(
+                    f"{where} can't be used: {one_line(error)}; start it, or correct"
+                    " KILLSTREAM_RABBITMQ_URL"
+                ) from None
+            outage.failed(error)
+            await asyncio.sleep(RETRY_S)
+        else:
+            outage.worked()
+            return
+
+
+def _connect_once(url: str) -> None:
+    pika.BlockingConnection(connection_parameters(url)).close()

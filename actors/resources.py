@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.esi.budget import open_budget
 from actors.esi.client import Esi
 from actors.names.cache import NameCache
+from actors.rabbitmq import check_rabbitmq
 from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
@@ -47,6 +48,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         await check_schema(database)
         events = await stack.enter_async_context(open_events(settings))
         await create_topics(settings)
+        if settings.rabbitmq_url:
+            await check_rabbitmq(settings)
         producer = await stack.enter_async_context(open_producer(settings))
         connector = aiohttp.TCPConnector(limit=settings.esi_concurrency + 8)
         http = await stack.enter_async_context(

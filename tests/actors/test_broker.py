@@ -27,12 +27,14 @@ from actors.broker import (
     make_broker,
     pause_s,
 )
-from actors.shared.errors import Invalid, RetryLater
+from actors.rabbitmq import check_rabbitmq
+from actors.shared.errors import Invalid, Misconfigured, RetryLater, ServerUnavailable
 from actors.shared.settings import Settings
 from deploy.local import control
+from deploy.ports import free_port
 from tests.support.processes import start_killstream
 from tests.support.proxy import open_proxy
-from tests.support.servers import empty_servers, fresh_database
+from tests.support.servers import empty_servers, fresh_database, server_urls
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.binary() | st.text(),
@@ -187,6 +189,20 @@ async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives
                     await waiting
                     while await silent.next() != "meanwhile":
                         pass  # what wasn't acknowledged in time comes again
+
+
+@pytest.mark.service
+async def test_a_wrong_password_is_said_with_the_setting_and_without_the_password() -> None:
+    url = server_urls()["rabbitmq_url"].replace(":killstream@", ":s3cret@")
+    with pytest.raises(Misconfigured, match=r"refuses us.*KILLSTREAM_RABBITMQ_URL") as refused:
+        await check_rabbitmq(Settings(rabbitmq_url=url))
+    assert "s3cret" not in str(refused.value)
+
+
+async def test_a_rabbitmq_that_is_not_there_is_waited_for_and_then_said() -> None:
+    url = f"amqp://a:b@127.0.0.1:{free_port()}/x"
+    with pytest.raises(ServerUnavailable, match="KILLSTREAM_RABBITMQ_URL"):
+        await check_rabbitmq(Settings(rabbitmq_url=url), wait_s=0.5)
 
 
 @pytest.mark.service
