@@ -90,6 +90,8 @@ CREATE TABLE ledger (
     object_id      TEXT,                     -- RedisQ's object that is still to be fetched
     tries          BIGINT NOT NULL DEFAULT 0,
     next_try_at    TIMESTAMPTZ NOT NULL,     -- when it is read or sent again
+    refusals       BIGINT NOT NULL DEFAULT 0, -- how often ESI refused the killmail
+    refused_at     TIMESTAMPTZ,              -- when ESI refused it first
     PRIMARY KEY (source, position)
 );
 

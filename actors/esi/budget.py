@@ -15,6 +15,7 @@ Source: ESI's documentation of rate limiting (read 2026-11-21).
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from actors.esi.budget_scripts import CHARGE, PAUSE, RESERVE
 from actors.shared.errors import RetryLater
 from actors.shared.settings import Settings
 
@@ -53,6 +55,7 @@ DRIFT_MS: Final = 100
 """How far ESI's clock and ours may drift apart in one window."""
 REDIS_TIMEOUT_S: Final = 3.0
 REDIS_UNAVAILABLE_MS: Final = 5_000
+REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 
 class Paused(RetryLater):
@@ -61,6 +64,10 @@ class Paused(RetryLater):
     def __init__(self, message: str, *, delay_ms: int, scope: str) -> None:
         super().__init__(message, delay_ms=delay_ms)
         self.scope = scope
+
+
+class Spent(RetryLater):
+    """The tokens of a group are spent; some come back after `delay_ms`."""
 
 
 class Reservation(NamedTuple):
@@ -91,7 +98,8 @@ class Budget(Protocol):
 
         Raises:
             Paused: ESI asked for a pause of this group or of everything.
-            RetryLater: the tokens are spent, or Redis can't be asked; carries the wait.
+            Spent: the tokens are spent.
+            RetryLater: Redis can't be asked.
         """
         ...
 
@@ -231,9 +239,10 @@ class RedisBudget:
     def __init__(self, terms: Terms, redis: Redis, name: str) -> None:
         self._terms = terms
         self._prefix = f"{{killstream:esi:{name}}}"
-        self._reserve = redis.register_script(_RESERVE)
-        self._charge = redis.register_script(_CHARGE)
-        self._pause = redis.register_script(_PAUSE)
+        self._is_available = True
+        self._reserve = redis.register_script(RESERVE)
+        self._charge = redis.register_script(CHARGE)
+        self._pause = redis.register_script(PAUSE)
 
     async def reserve(self, group: str) -> Reservation:
         """Take leave to send one request."""
@@ -244,12 +253,12 @@ class RedisBudget:
         hold_ms = ANSWER_MS + self._terms.window_ms + DRIFT_MS
         limit = self._terms.tokens.get(group, 0)
         try:
-            wait_ms, paused, reason = await _within_timeout(
+            wait_ms, paused, reason = await self._run(
                 self._reserve, keys, [reservation.id, tokens, limit, hold_ms, SOON_MS]
             )
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             raise RetryLater(
-                f"no budget without Redis: {error}", delay_ms=REDIS_UNAVAILABLE_MS
+                f"no budget without Redis: {error!r}", delay_ms=REDIS_UNAVAILABLE_MS
             ) from error
         if paused:
             raise Paused(reason.decode(), delay_ms=wait_ms, scope=scopes[paused - 1])
@@ -270,21 +279,33 @@ class RedisBudget:
         left = -1 if remaining is None else remaining
         limit = self._terms.tokens[group]
         arguments = [id_, reserved, tokens, limit, window_ms, left, USUAL_TOKENS]
-        try:
-            await _within_timeout(self._charge, self._keys(group), arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("redis is away, a request stays booked at its most", why=str(error))
+        with suppress(*REDIS_ERRORS):
+            await self._run(self._charge, self._keys(group), arguments)
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
         """Hold a scope back; when Redis is away nothing is sent anyway."""
         try:
-            begins = await _within_timeout(
-                self._pause, [self._pause_key(scope)], [duration_ms, reason]
-            )
-        except (RedisError, OSError, TimeoutError) as error:
-            log.warning("redis is away, a pause isn't noted", scope=scope, why=str(error))
+            begins = await self._run(self._pause, [self._pause_key(scope)], [duration_ms, reason])
+        except REDIS_ERRORS:
             return True
         return bool(begins)
+
+    async def _run(
+        self, script: Callable[..., Awaitable[Any]], keys: Iterable[str], arguments: Iterable[Any]
+    ) -> Any:
+        """Run a script within a time limit; log when Redis goes away and when it is back."""
+        try:
+            async with asyncio.timeout(REDIS_TIMEOUT_S):
+                result = await script(keys=list(keys), args=list(arguments))
+        except REDIS_ERRORS as error:
+            if self._is_available:
+                log.warning("esi.budget_unavailable", server="redis", reason=repr(error))
+            self._is_available = False
+            raise
+        if not self._is_available:
+            log.info("esi.budget_available", server="redis")
+        self._is_available = True
+        return result
 
     def _keys(self, group: str) -> list[str]:
         return [f"{self._prefix}:{group}:spent", f"{self._prefix}:{group}:known"]
@@ -293,94 +314,9 @@ class RedisBudget:
         return f"{self._prefix}:pause:{scope}"
 
 
-async def _within_timeout(
-    script: Callable[..., Awaitable[Any]], keys: Iterable[str], arguments: Iterable[Any]
-) -> Any:
-    async with asyncio.timeout(REDIS_TIMEOUT_S):
-        return await script(keys=list(keys), args=list(arguments))
-
-
-def _spent(group: str, wait_ms: float) -> RetryLater:
-    return RetryLater(f"ESI's {group} budget is spent", delay_ms=int(wait_ms) + 1)
+def _spent(group: str, wait_ms: float) -> Spent:
+    return Spent(f"ESI's {group} budget is spent", delay_ms=int(wait_ms) + 1)
 
 
 def _now_ms() -> float:
     return time.monotonic() * 1000
-
-
-_SPENT: Final = """
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-
--- Entries are "way:5:id" (under way), "spent:2:id" or "others:7:id", by the time they come back.
-local function spent(usual)
-  local entries = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-  local total, under_way, parts = 0, 0, {}
-  for i = 1, #entries, 2 do
-    local kind, tokens = string.match(entries[i], '^(%a+):(%d+):')
-    tokens = tonumber(tokens)
-    if kind == 'way' then
-      under_way = under_way + 1
-      if usual then tokens = usual end
-    end
-    total = total + tokens
-    parts[#parts + 1] = {tokens, tonumber(entries[i + 1])}
-  end
-  return total, under_way, parts
-end
-"""
-
-_RESERVE: Final = (
-    _SPENT
-    + """
-local id, tokens, limit = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local hold, soon = tonumber(ARGV[4]), tonumber(ARGV[5])
-local longest, paused = 0, 0
-for i = 3, #KEYS do
-  local left = redis.call('PTTL', KEYS[i])
-  if left > longest then longest, paused = left, i - 2 end
-end
-if paused > 0 then return {longest, paused, redis.call('GET', KEYS[paused + 2])} end
-if tokens == 0 then return {0, 0, ''} end
-
-local total, under_way, parts = spent()
-local missing = total + tokens - limit
-if under_way > 0 and (missing > 0 or redis.call('EXISTS', KEYS[2]) == 0) then
-  return {soon, 0, ''}
-end
-for _, part in ipairs(parts) do
-  if missing <= 0 then break end
-  missing = missing - part[1]
-  if missing <= 0 then return {math.max(part[2] - now, 1), 0, ''} end
-end
-redis.call('ZADD', KEYS[1], now + hold, 'way:' .. tokens .. ':' .. id)
-redis.call('PEXPIRE', KEYS[1], hold)
-return {0, 0, ''}
-"""
-)
-
-_CHARGE: Final = (
-    _SPENT
-    + """
-local id, reserved, tokens, limit = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-local window, remaining, usual = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local known = redis.call('ZREM', KEYS[1], 'way:' .. reserved .. ':' .. id)
-redis.call('ZADD', KEYS[1], now + window, 'spent:' .. tokens .. ':' .. id)
-if remaining >= 0 then
-  if known == 1 then redis.call('SET', KEYS[2], 1, 'PX', window) end
-  local others = limit - spent(usual) - remaining
-  if others > 0 then
-    redis.call('ZADD', KEYS[1], now + window, 'others:' .. others .. ':' .. id)
-  end
-end
-if redis.call('PTTL', KEYS[1]) < window then redis.call('PEXPIRE', KEYS[1], window) end
-return 0
-"""
-)
-
-_PAUSE: Final = """
-local left = redis.call('PTTL', KEYS[1])
-if left < tonumber(ARGV[1]) then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[1]) end
-return left <= 0 and 1 or 0
-"""

@@ -1,8 +1,9 @@
-"""The ESI client: asks within the limits, heeds what each answer says about them, tries again.
+"""The ESI client: asks within the limits, follows what each answer says about them, tries again.
 
-A request ends in one of four ways: with its answer, as `Refused` (ESI says that we asked for the
-wrong thing), as `Unavailable` (trouble over there, already tried a few times), or as `RetryLater`
-(we are to wait; ESI's wish counts for all processes).
+A request ends in one of five ways: with its answer; as `Refused` (ESI says that the request is
+wrong); as `UnexpectedStatus` (a status that its route doesn't have, such as 403 or 301); as
+`Unavailable` (trouble at ESI, already tried a few times: what isn't the thing that was asked for
+is an outage, too); as `RetryLater` (wait; the wait holds for all processes).
 
 Source: ESI's OpenAPI document, compatibility date 2026-08-18, and its documentation of rate limits
 and errors (read 2026-11-21).
@@ -11,8 +12,7 @@ and errors (read 2026-11-21).
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
@@ -22,6 +22,8 @@ import structlog
 from prometheus_client import Counter
 from yarl import URL
 
+from actors.esi.answer import DEFAULT_PAUSE_MS, Answer, read_answer, tokens_of
+from actors.esi.breaker import Breaker
 from actors.esi.budget import (
     ALL,
     BUCKETLESS,
@@ -33,9 +35,10 @@ from actors.esi.budget import (
     Budget,
     Paused,
     Reservation,
+    scopes_of,
 )
 from actors.shared.errors import Invalid, KillstreamError, RetryLater
-from actors.shared.killmail import MAX_BODY_BYTES, parse_killmail
+from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
 
@@ -51,12 +54,16 @@ BUCKETLESS_CONCURRENCY: Final = 4
 """Requests in flight on routes whose errors are counted: few, so that few can fail at once."""
 LEAST_ERRORS_LEFT: Final = 50
 """Of ESI's 100 errors a minute, for all who share our address: below this we stop risking any."""
-OUTAGES_IN_A_ROW: Final = 5
-"""So many 502, 503, 504 or no answers without a good one between them, and we ask `/status`."""
+FAILURES_IN_A_ROW: Final = 5
+"""So many failures without a good answer between them, and we ask `/status`; so many different
+requests, and the group pauses."""
+FAILURE_PAUSE_MS: Final = (1_000, 60_000)
+"""The first and the longest pause of a group that fails."""
+UNEXPECTED_IN_A_ROW: Final = 3
+"""So many different requests with an unexpected status look like a ban: the group pauses."""
+UNEXPECTED_PAUSE_MS: Final = (DEFAULT_PAUSE_MS, 4 * DEFAULT_PAUSE_MS)
 STATUS_S: Final = 30.0
 """How long ESI keeps the answer of `/status`."""
-DEFAULT_PAUSE_MS: Final = 60_000
-"""Pause after an answer that asks for one without a time, or that ESI shouldn't give (403 …)."""
 SOON_S: Final = 5.0
 """How long a request waits here for others that are under way, before it is put off."""
 
@@ -67,7 +74,7 @@ REQUESTS: Final = Counter(
 )
 PAUSES: Final = Counter(
     "killstream_esi_pauses",
-    "Pauses that ESI asked for. Rises: it is overloaded, down, or displeased; read the log.",
+    "Pauses of requests to ESI. Rises: it is overloaded, down, or displeased; read the log.",
     ["scope"],
 )
 
@@ -80,32 +87,15 @@ class Garbled(Unavailable):
     """ESI's answer isn't what was asked for."""
 
 
+class UnexpectedStatus(KillstreamError):
+    """ESI answered with a status that the route doesn't have; other requests may fare well."""
+
+
 class Refused(Invalid):
-    """ESI says that the request is wrong: unknown id or hash."""
+    """ESI says that the request is wrong: unknown id or hash.
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back. The body is complete and decompressed."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def number(self, header: str) -> int | None:
-        """Read a header that is a whole number; None when it isn't there or is none."""
-        value = self.headers.get(header, "")
-        return int(value) if value.isascii() and value.isdigit() else None
-
-    def ms(self, header: str) -> int:
-        """Read a header of seconds as milliseconds; without it, what we wait by default."""
-        seconds = self.number(header)
-        return DEFAULT_PAUSE_MS if seconds is None else seconds * 1000
-
-    @property
-    def words(self) -> str:
-        """What an answer says, as far as it fits into a line of log."""
-        return self.body[:200].decode(errors="replace")
+    Under load it says so of good ones, too.
+    """
 
 
 class EsiName(msgspec.Struct, frozen=True, gc=False):
@@ -118,6 +108,20 @@ class EsiName(msgspec.Struct, frozen=True, gc=False):
 
 class _Status(msgspec.Struct, frozen=True):
     vip: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of ESI."""
+
+    group: str
+    """The rate limit group of the route, or `BUCKETLESS`."""
+    path: str
+    """The path below ESI's base."""
+    body: bytes | None = None
+    """JSON to post."""
+    etag: str | None = None
+    """The ETag of what the caller has; answers 304 come cheaper."""
 
 
 _names_decoder: Final = msgspec.json.Decoder(list[EsiName])
@@ -142,18 +146,21 @@ class Esi:
             BUCKETLESS: asyncio.Semaphore(BUCKETLESS_CONCURRENCY),
             STATUS: asyncio.Semaphore(1),
         }
-        self._outages = 0
+        self._breakers = {group: Breaker() for group in self._slots}
         self._is_down = False
-        self._looked_at_s = -STATUS_S
-        self._looking = asyncio.Lock()
+        self._checked_at_s = -STATUS_S
+        self._checking = asyncio.Lock()
+        self._said_paused: set[str] = set()
+        self.errors_left = 100
+        """What ESI said last: errors until it refuses every request of this address."""
 
     async def killmail(self, killmail_id: int, killmail_hash: str) -> bytes:
         """Fetch one killmail's body, the very bytes that ESI gave.
 
         Raises:
-            Refused: ESI knows no such id and hash. Under load it says so of good ones, too.
-            Garbled: what came isn't this killmail.
-            Unavailable, RetryLater: try again later.
+            Refused: ESI knows no such id and hash.
+            UnexpectedStatus: ESI has another reason not to give this one.
+            Garbled, Unavailable, RetryLater: try again later.
         """
 
         def read(answer: Answer) -> bytes:
@@ -162,91 +169,100 @@ class Esi:
                 raise Invalid(f"the body is of killmail {found}")
             return answer.body
 
-        return await self.ask(KILLMAIL, f"/killmails/{killmail_id}/{killmail_hash}", read)
+        return await self.ask(Request(KILLMAIL, f"/killmails/{killmail_id}/{killmail_hash}"), read)
 
     async def names(self, ids: Collection[int]) -> list[EsiName]:
-        """Resolve up to 1,000 distinct ids.
+        """Resolve up to 1,000 distinct ids: all of them, or none.
 
         Raises:
             Refused: one of them is unknown; ESI doesn't say which.
-            Garbled, Unavailable, RetryLater: try again later.
+            UnexpectedStatus, Garbled, Unavailable, RetryLater: try again later.
         """
+        wanted = set(ids)
 
         def read(answer: Answer) -> list[EsiName]:
             try:
-                return _names_decoder.decode(answer.body)
-            except msgspec.DecodeError as error:
+                found = _names_decoder.decode(answer.body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise Invalid(f"not a list of names: {error}") from None
+            if {name.id for name in found} != wanted:
+                raise Invalid("names of other ids than asked for")
+            return found
 
-        body = msgspec.json.encode(sorted(ids))
-        return await self.ask(BUCKETLESS, "/universe/names", read, body=body)
+        body = msgspec.json.encode(sorted(wanted))
+        return await self.ask(Request(BUCKETLESS, "/universe/names", body), read)
 
-    async def ask(
-        self,
-        group: str,
-        path: str,
-        read: Callable[[Answer], T],
-        *,
-        body: bytes | None = None,
-        etag: str | None = None,
-    ) -> T:
+    async def ask(self, request: Request, read: Callable[[Answer], T]) -> T:
         """Ask, a few times if need be, and read the answer.
 
         Args:
-            group: the rate limit group of the route, or `BUCKETLESS`.
-            path: the path below ESI's base.
+            request: what to ask.
             read: takes an answer with status 2xx (304 too, when an etag was given) and raises
                 `Invalid` when it isn't what it should be.
-            body: JSON to post.
-            etag: the ETag of what the caller has; answers 304 come cheaper.
 
         Raises:
-            Refused, Garbled, Unavailable, RetryLater: as the class says.
+            Refused, UnexpectedStatus, Garbled, Unavailable, RetryLater: as the module says.
         """
         for backoff_s in BACKOFF_S:
             try:
-                return await self._ask_once(group, path, read, body, etag)
+                return await self._ask_once(request, read)
             except Unavailable as error:
-                log.debug("esi: trying again", path=path, why=str(error))
+                if self._breakers[request.group].is_open:
+                    raise
+                log.debug("esi.retries", path=request.path, reason=str(error))
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
-        return await self._ask_once(group, path, read, body, etag)
+        return await self._ask_once(request, read)
 
-    async def _ask_once(
-        self,
-        group: str,
-        path: str,
-        read: Callable[[Answer], T],
-        body: bytes | None,
-        etag: str | None,
-    ) -> T:
+    async def pause(self, scope: str, duration_ms: int, reason: str) -> NoReturn:
+        """Pause requests of all processes, log it when it is news, and raise the wait.
+
+        Raises:
+            RetryLater: always.
+        """
+        await self._pause(scope, duration_ms, reason)
+        raise RetryLater(reason, delay_ms=duration_ms)
+
+    async def _ask_once(self, request: Request, read: Callable[[Answer], T]) -> T:
         if self._is_down:
-            await self._look_at_tranquility()
-        try:
-            async with self._slots[group]:
-                answer = await self._exchange(group, path, body, etag)
-        except Unavailable:
-            await self._count_outage()
-            raise
-        await self._heed(group, path, answer)
-        try:
-            return read(answer)
-        except Invalid as error:
-            raise Garbled(f"ESI's {path}: {error}") from None
+            await self._check_tranquility()
+        breaker = self._breakers[request.group]
+        if breaker.is_open:
+            async with breaker.probing:
+                if breaker.is_open:
+                    return await self._ask_and_judge(request, read)
+        return await self._ask_and_judge(request, read)
 
-    async def _exchange(
-        self, group: str, path: str, body: bytes | None, etag: str | None
-    ) -> Answer:
-        """Send one request within the budget and charge what it cost."""
-        reservation = await self._reserve(group)
+    async def _ask_and_judge(self, request: Request, read: Callable[[Answer], T]) -> T:
         try:
-            answer = await self._send(path, body, etag)
+            async with self._slots[request.group]:
+                answer = await self._exchange(request)
+            await self._check_status(request, answer)
+            result = _read(request, answer, read)
+        except UnexpectedStatus as error:
+            await self._fail(request, UNEXPECTED_IN_A_ROW, UNEXPECTED_PAUSE_MS, error)
+            raise
+        except Unavailable as error:
+            delay_ms = await self._fail(request, FAILURES_IN_A_ROW, FAILURE_PAUSE_MS, error)
+            if delay_ms:
+                raise RetryLater(str(error), delay_ms=delay_ms) from None
+            raise
+        self._breakers[request.group].succeed()
+        self._say_resumed(request.group)
+        await self._check_errors_left(request.group, answer)
+        return result
+
+    async def _exchange(self, request: Request) -> Answer:
+        """Send one request within the budget and charge what it cost."""
+        reservation = await self._reserve(request.group)
+        try:
+            answer = await self._send(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             await self._budget.charge(reservation, 0)
             raise Unavailable(f"ESI can't be reached: {error}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             await self._budget.charge(reservation, None)
-            raise Unavailable(f"no answer to {path}: {error!r}") from None
-        REQUESTS.labels(group=group, status=answer.status).inc()
+            raise Unavailable(f"no answer to {request.path}: {error!r}") from None
+        REQUESTS.labels(group=request.group, status=answer.status).inc()
         remaining = answer.number("X-Ratelimit-Remaining")
         await self._budget.charge(reservation, tokens_of(answer.status), remaining)
         return answer
@@ -264,100 +280,111 @@ class Esi:
                     raise
                 await asyncio.sleep(wait.delay_ms / 1000)
 
-    async def _send(self, path: str, body: bytes | None, etag: str | None) -> Answer:
+    async def _send(self, request: Request) -> Answer:
         headers = dict(self._headers)
-        if body is not None:
+        if request.body is not None:
             headers["Content-Type"] = "application/json"
-        if etag is not None:
-            headers["If-None-Match"] = etag
+        if request.etag is not None:
+            headers["If-None-Match"] = request.etag
         async with self._http.request(
-            "GET" if body is None else "POST",
-            URL(self._base + path, encoded=True),
+            "GET" if request.body is None else "POST",
+            URL(self._base + request.path, encoded=True),
             headers=headers,
-            data=body,
+            data=request.body,
             timeout=TIMEOUT,
             allow_redirects=False,
         ) as response:
-            return Answer(response.status, response.headers, await _read(response))
+            return await read_answer(response)
 
-    async def _heed(self, group: str, path: str, answer: Answer) -> None:
-        """Do what the answer says about the limits; raise unless it is good."""
+    async def _check_status(self, request: Request, answer: Answer) -> None:
+        """Raise unless the answer is good; pause when it asks for that."""
         status = answer.status
-        await self._heed_errors_left(group, answer)
-        if status < 300 or status == 304:
-            self._outages = 0
-        elif status in (400, 404, 422):
-            raise Refused(f"ESI answers {status} to {path}: {answer.words}")
-        elif status >= 500:
-            if status in (502, 503, 504):
-                await self._count_outage()
-            raise Unavailable(f"ESI answers {status} to {path}: {answer.words}")
-        elif status == 420:
+        if status < 300 or (status == 304 and request.etag is not None):
+            return
+        said = f"ESI answers {status} to {request.path}: {answer.error}"
+        if status in (400, 404, 422):
+            await self._check_errors_left(request.group, answer)
+            raise Refused(said)
+        if status >= 500:
+            await self._check_errors_left(request.group, answer)
+            raise Unavailable(said)
+        if status == 420:
             reset_ms = answer.ms("X-ESI-Error-Limit-Reset")
-            await self._pause(ALL, reset_ms, "this address spent ESI's error budget")
-        elif status == 429:
-            await self._pause(group, answer.ms("Retry-After"), f"too many {group} requests for ESI")
-        else:
-            why = f"ESI answers {status} to {path}: {answer.words}"
-            await self._pause(group, DEFAULT_PAUSE_MS, why)
+            await self.pause(ALL, reset_ms, "this address spent ESI's error budget")
+        if status == 429:
+            reason = f"too many {request.group} requests for ESI"
+            await self.pause(request.group, answer.ms("Retry-After"), reason)
+        raise UnexpectedStatus(said)
 
-    async def _heed_errors_left(self, group: str, answer: Answer) -> None:
+    async def _check_errors_left(self, group: str, answer: Answer) -> None:
         left = answer.number("X-ESI-Error-Limit-Remain")
-        if group == BUCKETLESS and left is not None and left < LEAST_ERRORS_LEFT:
-            with suppress(RetryLater):  # this answer still counts
-                why = f"only {left} errors are left before ESI refuses everything"
-                await self._pause(group, answer.ms("X-ESI-Error-Limit-Reset"), why)
+        if group != BUCKETLESS or left is None:
+            return
+        self.errors_left = left
+        if left < LEAST_ERRORS_LEFT:
+            reason = f"only {left} errors are left before ESI refuses everything"
+            await self._pause(group, answer.ms("X-ESI-Error-Limit-Reset"), reason)
 
-    async def _count_outage(self) -> None:
-        self._outages += 1
-        if self._outages >= OUTAGES_IN_A_ROW:
-            await self._look_at_tranquility()
+    async def _fail(
+        self, request: Request, limit: int, pause_ms: tuple[int, int], error: KillstreamError
+    ) -> int:
+        """Count a failure; pause the group when several different requests failed in a row.
 
-    async def _look_at_tranquility(self) -> None:
+        Returns:
+            How long the group pauses, 0 when it doesn't.
+
+        Raises:
+            RetryLater: Tranquility is down, or ESI refuses `/status`, too.
+        """
+        breaker = self._breakers[request.group]
+        backs_off = breaker.fail((request.path, request.body), limit)
+        if backs_off or breaker.failures >= FAILURES_IN_A_ROW:
+            await self._check_tranquility()
+        if not backs_off:
+            return 0
+        delay_ms = breaker.back_off_ms(*pause_ms)
+        await self._pause(request.group, delay_ms, str(error))
+        return delay_ms
+
+    async def _check_tranquility(self) -> None:
         """Ask how the game server is, unless somebody just did; pause while it is down.
 
         Raises:
             RetryLater: it is down.
         """
-        async with self._looking:
+        async with self._checking:
             await self._reserve(NOTHING)  # raises while a pause goes on
-            if time.monotonic() < self._looked_at_s + STATUS_S:
+            if time.monotonic() < self._checked_at_s + STATUS_S:
                 return
             self._is_down = not await self._is_tranquility_up()
-            self._looked_at_s = time.monotonic()
-            self._outages = 0
+            self._checked_at_s = time.monotonic()
             if self._is_down:
-                why = "Tranquility is down, or ESI itself"
-                await self._pause(TRANQUILITY, int(STATUS_S * 1000), why)
+                reason = "Tranquility is down, or ESI itself"
+                await self.pause(TRANQUILITY, int(STATUS_S * 1000), reason)
 
     async def _is_tranquility_up(self) -> bool:
         try:
-            answer = await self._exchange(STATUS, "/status", None, None)
+            answer = await self._exchange(Request(STATUS, "/status"))
             return answer.status == 200 and not _status_decoder.decode(answer.body).vip
-        except (Unavailable, msgspec.DecodeError):
+        except (Unavailable, msgspec.DecodeError, UnicodeDecodeError):
             return False
 
-    async def _pause(self, scope: str, duration_ms: int, why: str) -> NoReturn:
-        """Pause all processes, say so once, and raise the wait."""
-        if await self._budget.pause(scope, duration_ms, why):
+    async def _pause(self, scope: str, duration_ms: int, reason: str) -> None:
+        begins = await self._budget.pause(scope, duration_ms, reason)
+        if begins:
             PAUSES.labels(scope=scope).inc()
-            log.warning("esi: pausing", what=scope, for_s=duration_ms / 1000, why=why)
-        raise RetryLater(why, delay_ms=duration_ms)
+        if begins and scope not in self._said_paused:
+            self._said_paused.add(scope)
+            log.warning("esi.paused", scope=scope, for_s=duration_ms / 1000, reason=reason)
+
+    def _say_resumed(self, group: str) -> None:
+        for scope in self._said_paused.intersection(scopes_of(group)):
+            self._said_paused.remove(scope)
+            log.info("esi.resumed", scope=scope)
 
 
-def tokens_of(status: int) -> int:
-    """Tell what an answer costs in the bucket of its group."""
-    if status == 429 or status >= 500:
-        return 0
-    return {2: 2, 3: 1}.get(status // 100, 5)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Read a body, no further than a little past the limit."""
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_BODY_BYTES:
-            response.close()
-            break
-    return bytes(body)
+def _read(request: Request, answer: Answer, read: Callable[[Answer], T]) -> T:
+    try:
+        return read(answer)
+    except Invalid as error:
+        raise Garbled(f"ESI's {request.path}: {error}") from None

@@ -1,21 +1,27 @@
 """Fetch killmails' bodies from ESI: step 3 of a killmail's way, where the source gave no body.
 
 Takes references; gives each on to `persist` with its body, or to `reject` with the reason, or to
-itself for later. All that is sent before this message is done, so a crash loses nothing: the
-message comes again, and `persist` knows what it has.
+itself for later, or leaves it to the ledger, from which it comes again when its time has come. All
+that is sent before this message is done, so a crash loses nothing: the message comes again, and
+`persist` knows what it has.
 """
 
 import asyncio
 import random
+import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Final
 
 import msgspec
 from sqlalchemy import select
 
 from actors.broker import ESI_QUEUE, MAX_PRIORITY, actor, enqueue
-from actors.esi.client import Garbled, Refused, Unavailable
+from actors.esi.budget import Spent
+from actors.esi.client import Refused, Unavailable, UnexpectedStatus
 from actors.killmails.persist import persist
+from actors.killmails.postpone import MAX_MESSAGE_DELAY, postpone, record_refusals
 from actors.killmails.reject import reject
 from actors.resources import resources
 from actors.shared.body import unpack
@@ -26,83 +32,102 @@ from actors.shared.rejection import encode_rejection
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
-MAX_REFUSALS: Final = 2
-"""So often ESI refuses a killmail before we believe it: under load it says 422 of good ones."""
-REFUSED_AGAIN_MS: Final = 60_000
-UNAVAILABLE_AGAIN_MS: Final = 30_000
-LONGEST_DELAY_MS: Final = 300_000
-"""Longest delay of a message: RabbitMQ takes back what a consumer holds for 30 minutes."""
+UNAVAILABLE_MS: Final = 30_000
+"""Wait after an outage's first failure; doubles with each try of the message."""
+MAX_TRIES: Final = 5
+"""Tries of one message in an outage, in about eight minutes; then the ledger has them."""
+LEFT_TO_LEDGER: Final = timedelta(minutes=10)
+"""When the ledger sends again what it was left with by an outage."""
+MAX_DELAY_MS: Final = MAX_MESSAGE_DELAY // timedelta(milliseconds=1)
 MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Size at which a message to `persist` is full."""
 
 Key = tuple[int, str]
 """killmail_id and hash."""
+Outcome = bytes | RetryLater | Invalid
+"""A body, or a wait until ESI can be asked, or why ESI refuses."""
+
+_HASH: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @actor(queue_name=ESI_QUEUE, priority=0)
-async def fetch(references: list[bytes], refusals: int = 0) -> None:
+async def fetch(references: list[bytes], tries: int = 0) -> None:
     """Get bodies, from the database or from ESI, and hand them on.
 
-    What can't be had now is put off by itself; the rest goes on.
+    What can't be had now is put off by itself; the rest goes on. A refusal is believed only after
+    hours (see `actors.killmails.postpone`), an outage never is one.
 
     Args:
         references: as `actors.shared.reference` writes them, without bodies.
-        refusals: how often ESI has refused these very killmails already.
+        tries: how often this message met an outage already.
     """
     wanted, rejections = _read(references)
     bodies = await _get_bodies({(r.killmail_id, r.hash) for r in wanted})
     outcomes = [(r, bodies[r.killmail_id, r.hash]) for r in wanted]
     got = [(r, body) for r, body in outcomes if isinstance(body, bytes)]
-    put_off = [(r, wait) for r, wait in outcomes if isinstance(wait, RetryLater)]
-    refused = [(r, why) for r, why in outcomes if isinstance(why, Invalid)]
+    waiting = [(r, wait) for r, wait in outcomes if isinstance(wait, RetryLater)]
+    refused = [(r, reason) for r, reason in outcomes if isinstance(reason, Invalid)]
     for message in _messages(got):
         await enqueue(persist, message, priority=MAX_PRIORITY)
-    await _defer(put_off, refusals)
-    if refused and refusals + 1 < MAX_REFUSALS:
-        again = [encode_reference(r) for r, _ in refused]
-        await enqueue(fetch, again, refusals + 1, delay_ms=_spread(REFUSED_AGAIN_MS))
-    else:
-        rejections += [encode_rejection(str(why), encode_reference(r), r) for r, why in refused]
+    await _put_off(waiting, tries)
+    rejections += await _refuse(refused)
     if rejections:
         await enqueue(reject, rejections)
 
 
 def _read(references: Iterable[bytes]) -> tuple[list[Reference], list[bytes]]:
-    """Read a batch; what is no reference becomes a rejection with the reason."""
+    """Read a batch; what ESI can't be asked for becomes a rejection with the reason."""
     wanted, rejections = [], []
     for value in references:
+        reference = None
         try:
-            wanted.append(decode_reference(value))
+            reference = decode_reference(value)
+            wanted.append(_with_usable_hash(reference))
         except Invalid as error:
-            rejections.append(encode_rejection(str(error), value))
+            rejections.append(encode_rejection(str(error), value, reference))
     return wanted, rejections
 
 
-async def _get_bodies(keys: set[Key]) -> dict[Key, bytes | RetryLater | Invalid]:
-    """Get each body once, or the reason why there is none, from ESI only where it isn't stored."""
-    stored = await _stored(keys)
-    missing = sorted(keys - stored.keys())
+def _with_usable_hash(reference: Reference) -> Reference:
+    given = reference.hash or ""
+    usable = given.strip().lower()
+    if not _HASH.fullmatch(usable):
+        raise Invalid(f"no body, and no hash to ask ESI with: {given[:60]!r}")
+    return reference if usable == given else msgspec.structs.replace(reference, hash=usable)
+
+
+async def _get_bodies(keys: set[Key]) -> dict[Key, Outcome]:
+    """Get each body once, or the reason why there is none, from ESI only where it isn't stored.
+
+    What is stored counts also where ESI refuses the hash that came: a killmail's id is its key.
+    """
+    stored = await _stored({killmail_id for killmail_id, _ in keys})
+    missing = sorted(key for key in keys if stored.get(key[0], ("",))[0] != key[1])
     answers = await asyncio.gather(*(_ask(*key) for key in missing))
-    return {**stored, **dict(zip(missing, answers, strict=True))}
+    bodies: dict[Key, Outcome] = {key: stored[key[0]][1] for key in keys if key[0] in stored}
+    for key, answer in zip(missing, answers, strict=True):
+        if key not in bodies or not isinstance(answer, Invalid):
+            bodies[key] = answer
+    return bodies
 
 
-async def _stored(keys: Collection[Key]) -> dict[Key, bytes]:
-    ids = [killmail_id for killmail_id, _ in keys]
+async def _stored(ids: Collection[int]) -> dict[int, tuple[str, bytes]]:
+    """Read hashes and bodies by killmail_id."""
     query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.body)
     async with reading(resources().database) as connection:
         rows = await connection.execute(
             query.where(among(connection, KILLMAILS.c.killmail_id, ids))
         )
-        return {(row.killmail_id, row.killmail_hash): unpack(row.body) for row in rows}
+        return {row.killmail_id: (row.killmail_hash, unpack(row.body)) for row in rows}
 
 
-async def _ask(killmail_id: int, killmail_hash: str) -> bytes | RetryLater | Invalid:
+async def _ask(killmail_id: int, killmail_hash: str) -> Outcome:
     try:
         return await resources().esi.killmail(killmail_id, killmail_hash)
-    except (Refused, Garbled) as error:
+    except (Refused, UnexpectedStatus) as error:
         return Invalid(str(error))
     except Unavailable as error:
-        return RetryLater(str(error), delay_ms=UNAVAILABLE_AGAIN_MS)
+        return RetryLater(str(error), delay_ms=UNAVAILABLE_MS)
     except RetryLater as wait:
         return wait
 
@@ -122,20 +147,50 @@ def _messages(got: Iterable[tuple[Reference, bytes]]) -> Iterator[list[bytes]]:
         yield message
 
 
-async def _defer(waiting: Sequence[tuple[Reference, RetryLater]], refusals: int) -> None:
-    """Send what has to wait to ourselves.
+async def _put_off(waiting: Sequence[tuple[Reference, RetryLater]], tries: int) -> None:
+    """Send what has to wait to ourselves; what an outage holds up for long stays in the ledger."""
+    spent = [(r, wait) for r, wait in waiting if isinstance(wait, Spent)]
+    held_up = [(r, wait) for r, wait in waiting if not isinstance(wait, Spent)]
+    # No sooner than after a hundredth of the window: while the budget is spent, tokens come back
+    # one by one, and a message a token would keep us busy with messages.
+    await _send_later(spent, resources().settings.esi_window_s * 10, tries)
+    if tries + 1 < MAX_TRIES:
+        await _send_later(held_up, UNAVAILABLE_MS * 2**tries, tries + 1)
+    elif held_up:
+        left = [reference for reference, _ in held_up]
+        await postpone(resources().database, left, LEFT_TO_LEDGER * random.uniform(1.0, 1.5))
 
-    No sooner than after a hundredth of the window: while the budget is spent, tokens come back
-    one by one, and a message a token would keep us busy with messages.
-    """
-    if not waiting:
-        return
-    least_ms = resources().settings.esi_window_s * 10
-    delay_ms = max(least_ms, *(wait.delay_ms for _, wait in waiting))
-    again = [encode_reference(reference) for reference, _ in waiting]
-    await enqueue(fetch, again, refusals, delay_ms=_spread(delay_ms))
+
+async def _send_later(
+    waiting: Sequence[tuple[Reference, RetryLater]], least_ms: int, tries: int
+) -> None:
+    if waiting:
+        delay_ms = max(least_ms, *(wait.delay_ms for _, wait in waiting))
+        later = [encode_reference(reference) for reference, _ in waiting]
+        await enqueue(fetch, later, tries, delay_ms=_spread(delay_ms))
+
+
+async def _refuse(refused: Sequence[tuple[Reference, Invalid]]) -> list[bytes]:
+    """Count refusals; give rejections of those that are believed, put the others off."""
+    if not refused:
+        return []
+    reasons = {(r.source, r.position): str(reason) for r, reason in refused}
+    later: dict[timedelta, list[bytes]] = defaultdict(list)
+    rejections = []
+    for refusal in await record_refusals(resources().database, [r for r, _ in refused]):
+        reference = refusal.reference
+        value = encode_reference(reference)
+        if refusal.is_believed:
+            reason = reasons[reference.source, reference.position]
+            rejections.append(encode_rejection(reason, value, reference))
+        elif refusal.wait <= MAX_MESSAGE_DELAY:
+            later[refusal.wait].append(value)
+    for wait, values in later.items():
+        delay_ms = wait // timedelta(milliseconds=1)
+        await enqueue(fetch, values, delay_ms=_spread(delay_ms))
+    return rejections
 
 
 def _spread(delay_ms: int) -> int:
     """Lengthen a delay by up to a half, so that not all come back at once."""
-    return int(min(delay_ms, LONGEST_DELAY_MS / 1.5) * random.uniform(1.0, 1.5))
+    return int(min(delay_ms, MAX_DELAY_MS / 1.5) * random.uniform(1.0, 1.5))

@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import bindparam, func, select, update
 
 from actors.broker import ESI_QUEUE, actor, enqueue
-from actors.esi.client import EsiName, Refused, Unavailable
+from actors.esi.client import EsiName, Refused, Unavailable, UnexpectedStatus
 from actors.resources import Resources, resources
 from actors.shared.database import reading
 from actors.shared.errors import RetryLater
@@ -67,7 +67,7 @@ async def resolve_names(ids: list[int]) -> None:
     """Learn names that couldn't be had when they were wanted. Idempotent."""
     try:
         await _resolve(resources(), ids)
-    except (Unavailable, RetryLater) as error:
+    except (Unavailable, UnexpectedStatus, RetryLater) as error:
         delay_ms = max(LATER_MS, getattr(error, "delay_ms", 0)) * random.uniform(1, 2)
         raise RetryLater(str(error), delay_ms=int(min(delay_ms, LONGEST_DELAY_MS))) from error
 
@@ -87,7 +87,7 @@ def _ask_for(opened: Resources, ids: Collection[int]) -> set[asyncio.Task[None]]
 async def _resolve_or_leave(opened: Resources, ids: Sequence[int]) -> None:
     try:
         await _resolve(opened, ids)
-    except (Unavailable, RetryLater) as error:
+    except (Unavailable, UnexpectedStatus, RetryLater) as error:
         log.debug("names come later", ids=len(ids), why=str(error))
     except Exception:  # a task that nobody awaits; the message that follows will tell
         log.exception("names come later", ids=len(ids))

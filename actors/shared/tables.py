@@ -156,6 +156,8 @@ class LedgerRow(SQLModel, table=True):
     object_id: str | None = Field(default=None, sa_type=Text)
     tries: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
     next_try_at: datetime = Field(sa_type=Utc)
+    refusals: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
+    refused_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class GapRow(SQLModel, table=True):

@@ -66,6 +66,8 @@ def _sources() -> None:
         ledger.add_column(sa.Column("object_id", sa.Text))
         ledger.add_column(sa.Column("tries", sa.BigInteger, nullable=False, server_default=zero))
         ledger.add_column(sa.Column("next_try_at", TIME))
+        ledger.add_column(sa.Column("refusals", sa.BigInteger, nullable=False, server_default=zero))
+        ledger.add_column(sa.Column("refused_at", TIME))
     op.execute("UPDATE ledger SET next_try_at = received_at")
     with op.batch_alter_table("ledger") as ledger:
         ledger.alter_column("kind", server_default=None)

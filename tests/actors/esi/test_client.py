@@ -7,12 +7,14 @@ from uuid import uuid4
 
 import aiohttp
 import pytest
+import structlog
 from aiohttp import web
 from redis.asyncio import Redis
 
 from actors.esi import client as esi_module
+from actors.esi.answer import DEFAULT_PAUSE_MS, Answer, tokens_of
 from actors.esi.budget import BUCKETLESS, KILLMAIL, LocalBudget, Paused, RedisBudget, Terms
-from actors.esi.client import Answer, Esi, Garbled, Refused, Unavailable, tokens_of
+from actors.esi.client import Esi, Garbled, Refused, Request, Unavailable, UnexpectedStatus
 from actors.shared.errors import RetryLater
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.settings import Settings
@@ -75,8 +77,9 @@ async def test_known_etag_is_answered_304_and_costs_one_token() -> None:
     async with standin() as upstream, esi_client(upstream) as esi:
         played = upstream.dataset.killmails[0]
         path = f"/killmails/{played.killmail_id}/{played.killmail_hash}"
-        first = await esi.ask(KILLMAIL, path, lambda answer: answer)
-        again = await esi.ask(KILLMAIL, path, lambda answer: answer, etag=first.headers["ETag"])
+        first = await esi.ask(Request(KILLMAIL, path), lambda answer: answer)
+        known = Request(KILLMAIL, path, etag=first.headers["ETag"])
+        again = await esi.ask(known, lambda answer: answer)
         assert (first.status, again.status, again.body) == (200, 304, b"")
         assert again.number("X-Ratelimit-Used") == tokens_of(304) == 1
 
@@ -214,7 +217,7 @@ async def test_waits_while_tranquility_is_down(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_outages_while_tranquility_is_up_pause_nothing() -> None:
     async with standin() as upstream, esi_client(upstream) as esi:
-        set_faults(upstream, esi_fail_next=esi_module.OUTAGES_IN_A_ROW)
+        set_faults(upstream, esi_fail_next=esi_module.FAILURES_IN_A_ROW)
         wanted = list(upstream.dataset.killmails)[:2]
         bodies = [await patiently(esi, played) for played in wanted]
         assert bodies == [played.body for played in wanted]
@@ -247,15 +250,44 @@ async def test_the_body_of_another_killmail_is_garbled() -> None:
                 await esi.killmail(1, "0" * 40)
 
 
-async def test_unexpected_refusal_pauses_instead_of_asking_on() -> None:
+@pytest.mark.parametrize("status", [301, 403, 410])
+async def test_an_unexpected_status_of_one_killmail_pauses_nothing(status: int) -> None:
+    async with standin(20) as upstream, esi_client(upstream) as esi:
+        wanted = list(upstream.dataset.killmails)
+        set_faults(upstream, esi_killmail_status={wanted[0].killmail_id: status})
+        for _ in range(10):
+            with pytest.raises(UnexpectedStatus, match=f"{status}.*No access"):
+                await esi.killmail(wanted[0].killmail_id, wanted[0].killmail_hash)
+        for played in wanted[1:]:
+            assert await esi.killmail(played.killmail_id, played.killmail_hash) == played.body
+        assert requests(upstream, "moved") == 0
+
+
+async def test_an_unexpected_status_of_several_killmails_in_a_row_pauses_their_group() -> None:
+    async with standin(20) as upstream, esi_client(upstream) as esi:
+        wanted = list(upstream.dataset.killmails)
+        set_faults(upstream, esi_killmail_status={p.killmail_id: 403 for p in wanted})
+        for played in wanted[: esi_module.UNEXPECTED_IN_A_ROW]:
+            with pytest.raises(UnexpectedStatus):
+                await esi.killmail(played.killmail_id, played.killmail_hash)
+        with pytest.raises(Paused, match="403") as paused:
+            await esi.killmail(wanted[-1].killmail_id, wanted[-1].killmail_hash)
+        assert paused.value.scope == KILLMAIL
+        assert paused.value.delay_ms > 50_000
+        assert await esi.names([30_000_142])  # other groups go on
+
+
+async def test_a_ban_of_everything_is_no_trouble_of_a_killmail() -> None:
     async def say(_: web.Request) -> web.Response:
         return web.Response(status=403, text="banned")
 
     async with esi_that_says(say) as esi:
-        with pytest.raises(RetryLater, match=r"403.*banned"):
-            await esi.killmail(1, "0" * 40)
-        with pytest.raises(Paused):
-            await esi.killmail(1, "0" * 40)
+        for killmail_id in range(1, esi_module.UNEXPECTED_IN_A_ROW):
+            with pytest.raises(UnexpectedStatus):
+                await esi.killmail(killmail_id, "0" * 40)
+        for killmail_id in range(10, 20):
+            with pytest.raises(RetryLater):
+                await esi.killmail(killmail_id, "0" * 40)
 
 
 async def test_redirects_are_not_followed() -> None:
@@ -263,8 +295,74 @@ async def test_redirects_are_not_followed() -> None:
         raise web.HTTPFound("http://127.0.0.1:1/elsewhere")
 
     async with esi_that_says(say) as esi:
-        with pytest.raises(RetryLater, match="302"):
+        with pytest.raises(UnexpectedStatus, match="302"):
             await esi.killmail(1, "0" * 40)
+
+
+@pytest.mark.parametrize("kind", ["html", "empty", "cut"])
+async def test_answers_that_are_no_killmails_are_an_outage(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(esi_module, "FAILURE_PAUSE_MS", (50, 400))
+    async with standin(40) as upstream, esi_client(upstream) as esi:
+        set_faults(upstream, esi_wrong=(kind,))
+        wanted = list(upstream.dataset.killmails)
+        with structlog.testing.capture_logs() as logs:
+            outcomes = await asyncio.gather(
+                *(esi.killmail(p.killmail_id, p.killmail_hash) for p in wanted),
+                return_exceptions=True,
+            )
+            assert all(isinstance(outcome, Garbled | RetryLater) for outcome in outcomes)
+            asked = requests(upstream, "killmail")
+            for _ in range(5):  # while it lasts, one request after each pause
+                await asyncio.gather(*(wait_a_pause(esi, p) for p in wanted))
+            assert requests(upstream, "killmail") - asked < 5 * 10
+            set_faults(upstream)
+            assert [await patiently(esi, p) for p in wanted] == [p.body for p in wanted]
+        said = [entry["event"] for entry in logs if entry["log_level"] != "debug"]
+        assert said == ["esi.paused", "esi.resumed"]
+        assert not any("killmail_time" in str(entry) for entry in logs)
+
+
+async def wait_a_pause(esi: Esi, played: UpstreamKillmail) -> None:
+    try:
+        await esi.killmail(played.killmail_id, played.killmail_hash)
+    except RetryLater as wait:
+        await asyncio.sleep(wait.delay_ms / 1000)
+    except Unavailable:
+        pass
+
+
+async def test_one_killmail_that_is_always_garbled_pauses_nothing() -> None:
+    async with standin(2) as upstream, esi_client(upstream) as esi:
+        bad, good = list(upstream.dataset.killmails)
+        set_faults(upstream, esi_wrong=("html",))
+        for _ in range(3):
+            with pytest.raises(Garbled):
+                await esi.killmail(bad.killmail_id, bad.killmail_hash)
+        set_faults(upstream)
+        assert await esi.killmail(good.killmail_id, good.killmail_hash) == good.body
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"error":"No \\u0000access\\n"}', "No  access "),
+        (b"<html>secret</html>", "19 bytes without an error text"),
+        (b"\xff", "1 bytes without an error text"),
+    ],
+)
+def test_errors_are_one_printable_line_and_never_a_body(body: bytes, error: str) -> None:
+    assert Answer(403, {}, body).error == error
+
+
+async def test_names_of_other_ids_are_garbled() -> None:
+    async def say(_: web.Request) -> web.Response:
+        return web.json_response([])
+
+    async with esi_that_says(say) as esi:
+        with pytest.raises(Garbled, match="other ids"):
+            await esi.names([7])
 
 
 async def test_an_esi_that_cannot_be_reached_is_left_alone_for_a_while() -> None:
@@ -328,4 +426,4 @@ def test_cost_of_an_answer(status: int, tokens: int) -> None:
 def test_headers_that_are_no_numbers_are_passed_over() -> None:
     answer = Answer(429, {"Retry-After": "Sat, 21 Nov 2026 11:00:00 GMT"}, b"")
     assert answer.number("Retry-After") is None
-    assert answer.ms("Retry-After") == esi_module.DEFAULT_PAUSE_MS
+    assert answer.ms("Retry-After") == DEFAULT_PAUSE_MS

@@ -194,8 +194,9 @@ async def test_what_is_late_comes_by_itself_and_a_message_makes_sure(
 
 
 async def test_outage_costs_no_more_than_the_deadline_and_the_message_resolves(
-    opened: Resources, upstream: Standin
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(esi_module, "STATUS_S", 0.1)
     set_faults(upstream, esi_error_rate=1.0, esi_error_status=500)
     assert await known_names(CHARACTERS, LONG_MS) == {}
     failures = asked(upstream, 500)
@@ -205,8 +206,18 @@ async def test_outage_costs_no_more_than_the_deadline_and_the_message_resolves(
     with pytest.raises(RetryLater):
         await run(resolve_names, *message.args)
     set_faults(upstream)
-    await run(resolve_names, *message.args)
+    await until_resolved(message.args[0])
     assert await known_names(CHARACTERS, 0) == expected(upstream, CHARACTERS)
+
+
+async def until_resolved(ids: list[int]) -> None:
+    """Run the message until the client's pause is over."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await run(resolve_names, ids)
+            except RetryLater:
+                await asyncio.sleep(0.05)
 
 
 async def test_nothing_is_being_asked_after_the_end(settings: Settings, upstream: Standin) -> None:

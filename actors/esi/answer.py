@@ -1,0 +1,67 @@
+"""What ESI answers: one response, complete, and what it says about limits and errors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from actors.shared.killmail import MAX_BODY_BYTES
+
+DEFAULT_PAUSE_MS: Final = 60_000
+"""Pause after an answer that asks for one without a time, or that ESI shouldn't give (403 …)."""
+MAX_ERROR_CHARACTERS: Final = 200
+
+
+class _Error(msgspec.Struct):
+    error: str
+
+
+_error_decoder: Final = msgspec.json.Decoder(_Error)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One response. The body is complete and decompressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def number(self, header: str) -> int | None:
+        """Read a header that is a whole number; None when it isn't there or is none."""
+        value = self.headers.get(header, "")
+        return int(value) if value.isascii() and value.isdigit() else None
+
+    def ms(self, header: str) -> int:
+        """Read a header of seconds as milliseconds; without it, what we wait by default."""
+        seconds = self.number(header)
+        return DEFAULT_PAUSE_MS if seconds is None else seconds * 1000
+
+    @property
+    def error(self) -> str:
+        """Describe a refusal in one printable line: ESI's own error text, never a whole body."""
+        try:
+            text = _error_decoder.decode(self.body).error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return f"{len(self.body)} bytes without an error text"
+        return "".join(c if c.isprintable() else " " for c in text[:MAX_ERROR_CHARACTERS])
+
+
+def tokens_of(status: int) -> int:
+    """Tell what an answer costs in the bucket of its group."""
+    if status == 429 or status >= 500:
+        return 0
+    return {2: 2, 3: 1}.get(status // 100, 5)
+
+
+async def read_answer(response: aiohttp.ClientResponse) -> Answer:
+    """Read a response, its body no further than a little past the limit."""
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            response.close()
+            break
+    return Answer(response.status, response.headers, bytes(body))

@@ -1,0 +1,147 @@
+"""Postpone killmails whose bodies can't be had now: their entries stay in the ledger meanwhile.
+
+A long wait stands in the ledger (`next_try_at`), not in a message: RabbitMQ takes back what a
+consumer holds for 30 minutes, and the ledger outlives every broker. A short one is a delayed
+message, and the ledger's time lies behind it, in case the message gets lost.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.shared.reference import Reference, encode_reference
+from actors.shared.rows import among, insert_missing
+from actors.shared.tables import LEDGER
+
+REFUSAL_WAITS: Final = tuple(timedelta(minutes=m) for m in (1, 2, 5, 15, 30, 60, 120, 180))
+"""Waits after the first and each further refusal of a killmail; the last one goes on."""
+MIN_REFUSALS: Final = 6
+MIN_REFUSED_FOR: Final = timedelta(hours=6)
+"""ESI refuses good killmails for minutes, when it is overloaded: so often and over so long a time
+it must have refused one before we believe it."""
+MAX_MESSAGE_DELAY: Final = timedelta(minutes=5)
+"""Longest wait of a message; what waits longer stays in the ledger only."""
+MESSAGE_GRACE: Final = timedelta(minutes=15)
+"""How much later than a message the ledger has its killmail tried again."""
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What follows from ESI's refusal of a killmail."""
+
+    reference: Reference
+    times: int
+    """How often ESI has refused it by now."""
+    since: datetime
+    is_believed: bool
+    wait: timedelta
+    """Until it is to be asked for again."""
+
+
+async def postpone(database: AsyncEngine, references: Iterable[Reference], wait: timedelta) -> None:
+    """Have entries of the ledger tried again after a wait; those that are missing are written."""
+    by_place = _by_place(references)
+    async with database.begin() as connection:
+        await _lock(connection, by_place)
+        await _update(connection, [(place, {"next_try_at": _due(wait)}) for place in by_place])
+
+
+async def record_refusals(
+    database: AsyncEngine, references: Iterable[Reference]
+) -> Sequence[Refusal]:
+    """Count a refusal of each killmail in its ledger entry; give what follows from it.
+
+    Those that aren't believed yet are due again after `wait`.
+    """
+    by_place = _by_place(references)
+    now = datetime.now(UTC)
+    async with database.begin() as connection:
+        rows = await _lock(connection, by_place)
+        refused = [
+            _judge(by_place[row.source, row.position], row.refusals + 1, row.refused_at or now, now)
+            for row in rows
+        ]
+        changes = [
+            (
+                (r.reference.source, r.reference.position),
+                {"refusals": r.times, "refused_at": r.since, "next_try_at": _due(r.wait)},
+            )
+            for r in refused
+        ]
+        await _update(connection, changes)
+    return refused
+
+
+def _judge(reference: Reference, times: int, since: datetime, now: datetime) -> Refusal:
+    is_believed = times >= MIN_REFUSALS and now - since >= MIN_REFUSED_FOR
+    wait = REFUSAL_WAITS[min(times, len(REFUSAL_WAITS)) - 1]
+    return Refusal(reference, times, since, is_believed, wait)
+
+
+def _due(wait: timedelta) -> datetime:
+    grace = MESSAGE_GRACE if wait <= MAX_MESSAGE_DELAY else timedelta()
+    return datetime.now(UTC) + wait + grace
+
+
+def _by_place(references: Iterable[Reference]) -> dict[Place, Reference]:
+    """Sort references by their place, in the order in which all transactions lock."""
+    return dict(sorted(((r.source, r.position), r) for r in references))
+
+
+async def _lock(connection: AsyncConnection, by_place: dict[Place, Reference]) -> list[Any]:
+    """Lock the entries of these places; write those that are missing, with the whole reference."""
+    now = datetime.now(UTC)
+    rows: list[Any] = []
+    for source in sorted({source for source, _ in by_place}):
+        mine = {p: r for (s, p), r in by_place.items() if s == source}
+        await insert_missing(
+            connection,
+            LEDGER,
+            {
+                "source": [source] * len(mine),
+                "position": list(mine),
+                "reference": [encode_reference(reference) for reference in mine.values()],
+                "kind": ["received"] * len(mine),
+                "killmail_id": [reference.killmail_id for reference in mine.values()],
+                "killmail_hash": [reference.hash for reference in mine.values()],
+                "received_at": [now] * len(mine),
+                "next_try_at": [now] * len(mine),
+            },
+        )
+        locked = await connection.execute(
+            select(LEDGER.c.source, LEDGER.c.position, LEDGER.c.refusals, LEDGER.c.refused_at)
+            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, list(mine)))
+            .order_by(LEDGER.c.position)
+            .with_for_update()
+        )
+        rows += locked.all()
+    return rows
+
+
+async def _update(
+    connection: AsyncConnection, changes: Sequence[tuple[Place, dict[str, Any]]]
+) -> None:
+    if not changes:
+        return
+    columns = list(changes[0][1])
+    statement = (
+        update(LEDGER)
+        .where(
+            LEDGER.c.source == bindparam("of_source"), LEDGER.c.position == bindparam("of_position")
+        )
+        .values({column: bindparam(f"new_{column}") for column in columns})
+    )
+    await connection.execute(
+        statement,
+        [
+            {"of_source": source, "of_position": position}
+            | {f"new_{column}": value for column, value in change.items()}
+            for (source, position), change in changes
+        ],
+    )
