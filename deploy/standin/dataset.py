@@ -59,7 +59,7 @@ class Dataset:
     def available_at_s(self, position: int, faults: Faults) -> float:
         """Tell when the file of a position comes or came: with its number, or late."""
         late_s = 0.0
-        if occurs("late", faults.late_rate, self._seed_of(position)):
+        if occurs("late", faults.late_rate, self._seed, position):
             late_s = faults.late_s
         sequence = self.first_sequence + position
         delays_s = [run.late_s for run in faults.absent if run.late_s and run.holds(sequence)]
@@ -99,7 +99,7 @@ class Dataset:
         """Give what the killmail of a position looks like by now, with the faults of its maker."""
         killmail = self.killmails[self._layout.slots[position].index]
         zkb = ganked(killmail.zkb) if self.rewritten(position) else killmail.zkb
-        return parts_of(killmail, zkb, faults, self._seed_of(position))
+        return parts_of(killmail, zkb, faults, self._seed, position)
 
     def document(self, position: int, faults: Faults = _GOOD_DAY) -> bytes | None:
         """Make the file of a position; None for a hole."""
@@ -142,9 +142,6 @@ class Dataset:
         """List which killmails are out, each once, in the order they came."""
         slots = self._layout.slots[: self.released(now_s)]
         return [slot.index for slot in slots if slot.kind == "killmail" and not slot.duplicate]
-
-    def _seed_of(self, position: int) -> str:
-        return f"{self._seed} {position}"
 
 
 _PLACEHOLDER = (

@@ -28,35 +28,41 @@ class Parts(NamedTuple):
     applied: tuple[str, ...]
 
 
-def parts_of(killmail: UpstreamKillmail, zkb: bytes, faults: Faults, seed: str) -> Parts:
+def parts_of(
+    killmail: UpstreamKillmail, zkb: bytes, faults: Faults, seed: int, position: int
+) -> Parts:
     """Give the parts of one number's file under these faults; the same seed gives the same.
 
     Args:
         killmail: what the number holds.
         zkb: its block as of now.
         faults: the switches.
-        seed: names the run and the number.
+        seed: of the run.
+        position: of the number.
     """
     hash_ = b'"%b"' % killmail.killmail_hash.encode()
     body: bytes | None = killmail.body
     applied = []
-    if faults.hash_wrong and occurs("hash_wrong", faults.hash_wrong_rate, seed):
-        wrong = _wrong_hash(Random(f"hash {seed}").choice(faults.hash_wrong), killmail)
+    if faults.hash_wrong and occurs("hash_wrong", faults.hash_wrong_rate, seed, position):
+        wrong = _wrong_hash(Random(f"hash {seed} {position}").choice(faults.hash_wrong), killmail)
         zkb = zkb.replace(b'"hash":' + hash_, b'"hash":' + wrong, 1)
         hash_ = wrong
         applied.append("hash_wrong")
-    if faults.body_wrong and occurs("body_wrong", faults.body_wrong_rate, seed):
-        body = _BODIES[Random(f"body {seed}").choice(faults.body_wrong)]
+    if faults.body_wrong and occurs("body_wrong", faults.body_wrong_rate, seed, position):
+        body = _BODIES[Random(f"body {seed} {position}").choice(faults.body_wrong)]
         applied.append("body_wrong")
-    if occurs("zkb_list", faults.zkb_list_rate, seed):
+    if occurs("zkb_list", faults.zkb_list_rate, seed, position):
         zkb = b"[]"
         applied.append("zkb_list")
     return Parts(hash_, body, zkb, tuple(applied))
 
 
-def occurs(fault: str, rate: Fraction, seed: str) -> bool:
-    """Decide whether a fault hits; the same seed decides the same, and a higher rate adds hits."""
-    return rate > 0 and Random(f"{fault} {seed}").random() < rate
+def occurs(fault: str, rate: Fraction, seed: int, position: int) -> bool:
+    """Decide whether a fault hits a position; the same seed decides the same.
+
+    A higher rate hits the same positions and more.
+    """
+    return rate > 0 and Random(f"{fault} {seed} {position}").random() < rate
 
 
 def _wrong_hash(kind: WrongHash, killmail: UpstreamKillmail) -> bytes:
