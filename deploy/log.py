@@ -9,8 +9,11 @@ import structlog
 from actors.shared.settings import Settings
 from deploy.repeats import Repeats
 
-SILENT: Final = ("pika",)
-"""Libraries that log what their callers raise and say themselves."""
+LEVELS: Final = {
+    "pika": logging.CRITICAL,  # its callers say what it raises
+    "aiokafka.consumer.group_coordinator": logging.ERROR,  # it warns of every rebalance
+}
+"""Loggers of libraries that say more than there is to do about."""
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -44,6 +47,6 @@ def set_up_logs(settings: Settings) -> None:
         )
     )
     handler.addFilter(Repeats())
-    for name in SILENT:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name, least in LEVELS.items():
+        logging.getLogger(name).setLevel(least)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
