@@ -156,8 +156,9 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         tuple[WrongObject, ...],
         Meta(description="How object.php fails at first: any of 429, 503, cut, utf8."),
     ] = ()
+    redisq_object_wrong_rate: Annotated[Fraction, Meta(description="Objects that fail so.")] = 1.0
     redisq_object_wrong_first: Annotated[
-        Count, Meta(description="How many requests for each object fail so.")
+        Count, Meta(description="How many requests for each such object fail.")
     ] = 1
 
     esi_latency_ms: Annotated[Milliseconds, Meta(description="Hold back each answer.")] = 0

@@ -13,8 +13,9 @@ import msgspec
 from aiohttp import web
 
 from deploy.standin.evekill import evekill_body
-from deploy.standin.faults import WrongObject
+from deploy.standin.faults import Faults, WrongObject
 from deploy.standin.limits import RequestLimit
+from deploy.standin.malformed import occurs
 from deploy.standin.playback import Playback
 from deploy.standin.redisq_filter import Filter, Unparsable, parse_filter
 
@@ -165,10 +166,18 @@ class Redisq:
         found.requests += 1
         faults = self._playback.faults
         package = self._package(found.position)
-        if faults.redisq_object_wrong and found.requests <= faults.redisq_object_wrong_first:
+        if self._fails(found, faults):
             self._playback.stats.faults["redisq_object_wrong"] += 1
             return _wrong_object(self._random.choice(faults.redisq_object_wrong), package)
         return _answer(package)
+
+    def _fails(self, found: Object, faults: Faults) -> bool:
+        seed, rate = self._playback.options.seed, faults.redisq_object_wrong_rate
+        return (
+            bool(faults.redisq_object_wrong)
+            and found.requests <= faults.redisq_object_wrong_first
+            and occurs("object", rate, seed, found.position)
+        )
 
     def _package(self, position: int) -> bytes:
         playback = self._playback

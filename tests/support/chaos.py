@@ -62,10 +62,8 @@ def planned(
     )
 
 
-def upstream_faults(
-    seed: int, first_sequence: int, count: int, *, late_s: float, wrong_for_s: float
-) -> tuple[Faults, Window]:
-    """Draw the holes among `count` numbers, and the window of ESI's wrong answers.
+def drawn_holes(seed: int, first_sequence: int, count: int, *, late_s: float) -> Faults:
+    """Draw the holes among `count` numbers.
 
     Single files come late, so do whole runs; one run and some single numbers stay away for ever;
     some files have no body, so that ESI is asked.
@@ -80,7 +78,7 @@ def upstream_faults(
             (0.7, random.randint(5, 60), late_s / 2),
         )
     ]
-    faults = Faults(
+    return Faults(
         hole_rate=0.002,
         late_rate=0.005,
         late_s=late_s,
@@ -88,8 +86,6 @@ def upstream_faults(
         body_wrong=("null", "list", "object", "text", "absent"),
         body_wrong_rate=0.03,
     )
-    wrong = {"esi_wrong": ["404", "422", "html", "empty", "cut"]}
-    return faults, Window(wrong, for_s=wrong_for_s, from_s=random.uniform(2, 10))
 
 
 @asynccontextmanager

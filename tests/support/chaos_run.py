@@ -13,8 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from deploy.standin.dataset import Dataset
+from deploy.standin.faults import WrongAnswer
+from deploy.standin.playback import Window
 from deploy.standin.server import Standin, start_standin
-from tests.support.chaos import PROCESSES, Chaos, Fault, planned, proxied, upstream_faults
+from tests.support.chaos import PROCESSES, Chaos, Fault, drawn_holes, planned, proxied
 from tests.support.killmails import standin_options
 from tests.support.pipeline import pipeline
 from tests.support.subscriber import Subscriber
@@ -29,6 +31,8 @@ from tests.support.verdict import (
 )
 
 FIRST_SEQUENCE = 96_000_000
+WRONG_FROM_S = 5.0
+"""When ESI's answers begin to be wrong."""
 STOP_S = 25.0
 """Within so long each process ends after SIGTERM."""
 
@@ -49,6 +53,7 @@ class ChaosOptions:
     late_s: float = 20.0
     wrong_for_s: float = 120.0
     """How long ESI's answers are wrong."""
+    wrong: tuple[WrongAnswer, ...] = ("404", "422", "html", "empty", "cut")
     settle_s: float = 900.0
     """How long after the last file all must be stored and delivered."""
 
@@ -73,13 +78,8 @@ async def run_chaos(
 
     Puts out a line for each fault, and where killmails stand if the verdict is bad.
     """
-    faults, window = upstream_faults(
-        options.seed,
-        FIRST_SEQUENCE,
-        options.killmails,
-        late_s=options.late_s,
-        wrong_for_s=options.wrong_for_s,
-    )
+    faults = drawn_holes(options.seed, FIRST_SEQUENCE, options.killmails, late_s=options.late_s)
+    wrong = Window({"esi_wrong": options.wrong}, for_s=options.wrong_for_s, from_s=WRONG_FROM_S)
     played = standin_options(
         options.killmails,
         rate_per_s=options.rate_per_s,
@@ -87,7 +87,7 @@ async def run_chaos(
         first_sequence=FIRST_SEQUENCE,
         limits=False,
         faults=faults,
-        windows=(window,),
+        windows=(wrong,),
     )
     started_s = time.monotonic()
     standin = await start_standin(played)

@@ -165,6 +165,17 @@ async def test_object_with_bytes_that_are_no_text(start: Start) -> None:
     assert (await client.json(location))["package"]["killID"]
 
 
+async def test_some_objects_fail_at_their_rate(start: Start) -> None:
+    faults = {"redisq_object_wrong": ("503",), "redisq_object_wrong_rate": 0.5}
+    client = await start(faults=faults)
+    statuses = []
+    for _ in range(20):
+        location = (await client.get("/listen.php?queueID=q")).headers["Location"]
+        statuses.append((await client.get(location)).status)
+    assert 3 < statuses.count(503) < 17
+    assert set(statuses) == {200, 503}
+
+
 async def test_queue_is_served_under_redisq_too(start: Start) -> None:
     client = await start()
     redirect = await client.get("/redisq?queueID=q")
