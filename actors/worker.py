@@ -6,10 +6,11 @@ from actors.broker import DATABASE_QUEUE, actor, broker
 from actors.killmails.fetch import fetch
 from actors.killmails.persist import persist
 from actors.killmails.publish import sweep
+from actors.killmails.recall import recall
 from actors.killmails.reject import reject
 from actors.names.resolve import resolve_names
 
 keep: Final = actor(actor_name="keep", queue_name=DATABASE_QUEUE)(persist.fn)
 """What `persist` was called until version 0.1; its messages may still be in the queues."""
 
-__all__ = ["broker", "fetch", "persist", "reject", "resolve_names", "sweep"]
+__all__ = ["broker", "fetch", "persist", "recall", "reject", "resolve_names", "sweep"]

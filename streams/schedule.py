@@ -2,6 +2,7 @@
 
 from actors.broker import enqueue
 from actors.killmails.publish import sweep
+from actors.killmails.recall import recall
 from streams.app import app
 
 
@@ -9,3 +10,9 @@ from streams.app import app
 async def sweep_unpublished() -> None:
     """Have the entries published that a crash left unpublished."""
     await enqueue(sweep)
+
+
+@app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+async def recall_unpolled() -> None:
+    """Have ledger entries sent again that no poller sends."""
+    await enqueue(recall)

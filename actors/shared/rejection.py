@@ -10,6 +10,9 @@ import msgspec
 
 from actors.shared.reference import Reference
 
+REJECTED_SOURCE: Final = "rejected"
+"""The source of rejected records that were taken up again and have no position of their own."""
+
 
 class Rejection(msgspec.Struct, frozen=True):
     """What was refused and why; source and position settle the ledger."""

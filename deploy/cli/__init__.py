@@ -3,6 +3,7 @@
 import typer
 
 from deploy.cli import diagnose, serve, status, tail
+from deploy.cli.rejected import rejected
 from deploy.cli.standin import standin
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app.command(rich_help_panel=RUN)(serve.migrate)
 app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(tail.tail)
 app.command(rich_help_panel=LOOK)(diagnose.diagnose)
+app.add_typer(rejected, rich_help_panel=LOOK)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 

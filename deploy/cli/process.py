@@ -56,7 +56,7 @@ def fail(error: BaseException) -> NoReturn:
     """End the command with a sentence: settings, servers or the upstream don't allow it."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    console.print(f"killstream: {error}")
+    console.print(f"killstream: {error}", soft_wrap=True)
     raise typer.Exit(getattr(error, "exit_code", 1))
 
 

@@ -1,0 +1,111 @@
+"""Send ledger entries again that no poller sends: of sources that nobody polls any more.
+
+A poller recalls what its own source gave. After a change of the source, and for rejected records
+that were taken up again, nobody else would.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import and_, bindparam, or_, select, update
+
+from actors.broker import DATABASE_QUEUE, actor, enqueue
+from actors.killmails.fetch import fetch
+from actors.killmails.persist import persist
+from actors.killmails.reject import reject
+from actors.resources import resources
+from actors.shared.errors import Invalid
+from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.rejection import REJECTED_SOURCE, encode_rejection
+from actors.shared.tables import LEDGER
+
+log: Final = structlog.get_logger()
+
+ENTRIES: Final = 100
+"""Entries in one transaction."""
+UNPOLLED: Final = timedelta(minutes=5)
+"""So long overdue, an entry has no poller: it would have been sent within seconds."""
+GONE: Final = timedelta(days=1)
+"""So long overdue, an entry that only its upstream holds whole is asked of ESI."""
+FIRST_WAIT: Final = timedelta(minutes=15)
+MAX_WAIT: Final = timedelta(hours=6)
+
+
+@actor(queue_name=DATABASE_QUEUE, priority=4, scheduled=True)
+async def recall() -> None:
+    """Send overdue entries to `persist` or `fetch`. Idempotent; each is due again later."""
+    sent = 0
+    while entries := await _claim():
+        await _send(entries)
+        sent += len(entries)
+    if sent:
+        log.info("ledger.recalled", entries=sent)
+
+
+async def _claim() -> Sequence[Any]:
+    now = datetime.now(UTC)
+    is_unpolled = or_(
+        and_(LEDGER.c.source == REJECTED_SOURCE, LEDGER.c.next_try_at <= now),
+        and_(LEDGER.c.reference.is_not(None), LEDGER.c.next_try_at < now - UNPOLLED),
+        and_(LEDGER.c.killmail_hash.is_not(None), LEDGER.c.next_try_at < now - GONE),
+    )
+    query = (
+        select(LEDGER)
+        .where(LEDGER.c.kind == "received", is_unpolled)
+        .order_by(LEDGER.c.source, LEDGER.c.position)
+        .limit(ENTRIES)
+        .with_for_update(skip_locked=True)
+    )
+    claim = (
+        update(LEDGER)
+        .where(LEDGER.c.source == bindparam("at_source"), LEDGER.c.position == bindparam("at"))
+        .values(tries=bindparam("tries_now"), next_try_at=bindparam("next"))
+    )
+    async with resources().database.begin() as connection:
+        entries = (await connection.execute(query)).all()
+        if entries:
+            await connection.execute(
+                claim,
+                [
+                    {
+                        "at_source": entry.source,
+                        "at": entry.position,
+                        "tries_now": entry.tries + 1,
+                        "next": now + min(FIRST_WAIT * 2 ** min(entry.tries, 16), MAX_WAIT),
+                    }
+                    for entry in entries
+                ],
+            )
+    return entries
+
+
+async def _send(entries: Sequence[Any]) -> None:
+    with_body: list[bytes] = []
+    without_body: list[bytes] = []
+    rejections: list[bytes] = []
+    for entry in entries:
+        value = entry.reference or encode_reference(_reference_of(entry))
+        try:
+            (with_body if decode_reference(value).body else without_body).append(value)
+        except Invalid as error:
+            place = {"source": entry.source, "position": entry.position}
+            rejections.append(encode_rejection(str(error), value, **place))
+    for value in with_body:  # one each: bodies may be large
+        await enqueue(persist, [value])
+    if without_body:
+        await enqueue(fetch, without_body)
+    if rejections:
+        await enqueue(reject, rejections)
+
+
+def _reference_of(entry: Any) -> Reference:
+    """Make the reference of an entry whose upstream, which held the rest, isn't asked any more."""
+    return Reference(
+        source=entry.source,
+        position=entry.position,
+        as_of=entry.received_at.timestamp(),
+        killmail_id=entry.killmail_id,
+        hash=entry.killmail_hash,
+    )
