@@ -8,6 +8,7 @@ import structlog
 
 from actors.shared.settings import Settings
 from deploy.repeats import Repeats
+from deploy.shorten import name_messages, shorten
 
 LEVELS: Final = {
     "pika": logging.CRITICAL,  # its callers say what it raises
@@ -30,7 +31,7 @@ def set_up_logs(settings: Settings) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     structlog.configure(
-        processors=[*shared, structlog.processors.format_exc_info, render],
+        processors=[*shared, structlog.processors.format_exc_info, shorten, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
@@ -42,10 +43,12 @@ def set_up_logs(settings: Settings) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
+                shorten,
                 render,
             ],
         )
     )
+    handler.addFilter(name_messages)
     handler.addFilter(Repeats())
     for name, least in LEVELS.items():
         logging.getLogger(name).setLevel(least)

@@ -107,6 +107,7 @@ def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
         pool_timeout=limits.command_s or SQLITE_WAIT_S,
         json_serializer=_json_text,
         json_deserializer=str,
+        hide_parameters=True,  # an error's text may go to a log
     )
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -176,6 +177,7 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
         connect_args={"timeout": SQLITE_WAIT_S},
         json_serializer=_json_text,
         json_deserializer=str,
+        hide_parameters=True,  # an error's text may go to a log
     )
 
     @event.listens_for(engine.sync_engine, "connect")
