@@ -3,11 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+import structlog
+from aiokafka import AIOKafkaProducer
 
 import streams.schedule  # the timers register themselves
-from actors.broker import enqueue
+from actors.broker import MAX_PRIORITY, enqueue
+from actors.killmails.persist import persist
 from actors.killmails.reject import reject
 from actors.shared.database import check_schema, open_database
+from actors.shared.metrics import TRUNCATED
+from actors.shared.produce import produce
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import Settings
@@ -18,7 +25,9 @@ from streams.poll import poll
 from streams.sources.step import Refused
 from streams.topics import keep_topics
 
-__all__ = ["run_streams", "streams"]
+__all__ = ["run_streams", "send_references", "streams"]
+
+log: Final = structlog.get_logger()
 
 
 async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
@@ -38,15 +47,7 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
         topic = settings.named(RECEIVED.name)
 
         async def send(references: Sequence[Reference]) -> None:
-            sent = [
-                await producer.send(
-                    topic,
-                    encode_reference(reference),
-                    key=str(reference.killmail_id).encode(),
-                )
-                for reference in references
-            ]
-            await asyncio.gather(*sent)
+            await send_references(producer, topic, references)
 
         async def refuse(refused: Sequence[Refused]) -> None:
             rejections = [
@@ -62,6 +63,21 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
             await stop.wait()
             watching.cancel()
             keeping.cancel()
+
+
+async def send_references(
+    producer: AIOKafkaProducer, topic: str, references: Sequence[Reference]
+) -> None:
+    """Put references on their topic; returns when Kafka has them all.
+
+    One that is too large for the topic goes straight to `persist`.
+    """
+    values = [encode_reference(reference) for reference in references]
+    keys = [str(reference.killmail_id).encode() for reference in references]
+    for index in await produce(producer, topic, list(zip(keys, values, strict=True))):
+        TRUNCATED.labels(topic=RECEIVED.name).inc()
+        log.warning("too large for its topic", topic=topic, bytes=len(values[index]))
+        await enqueue(persist, [values[index]], priority=MAX_PRIORITY)
 
 
 async def _raise_when_broken() -> None:

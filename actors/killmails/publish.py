@@ -1,36 +1,55 @@
-"""Tell of what was stored: names first, then the push channel, the topic, and the mark.
+"""Publish what was stored: names first, then the push channel, the topic, and the mark.
 
-Step 5 of a killmail's way. Whatever happens here, the row is safe: the sweep tells again what
+Step 5 of a killmail's way. Whatever happens here, the row is safe: the sweep publishes again what
 wasn't marked, so topic and channel get each entry at least once.
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import structlog
+from aiokafka.errors import KafkaError
 from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
 from actors.shared.database import reading
-from actors.shared.feed import CHANNEL, Entry, encode_entry, entries_after, entry_of, join_entries
+from actors.shared.events import NotPublished
+from actors.shared.feed import (
+    CHANNEL,
+    Entry,
+    encode_entry,
+    entries_after,
+    entry_of,
+    join_entries,
+    truncated_entry_of,
+)
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
-from actors.shared.metrics import PUBLISHED
+from actors.shared.metrics import PUBLISHED, TRUNCATED
+from actors.shared.produce import produce
+from actors.shared.reference import NO_JSON
 from actors.shared.rows import among
 from actors.shared.tables import FEED, UNPUBLISHED
 
 log: Final = structlog.get_logger()
 
 SWEEP_AFTER: Final = timedelta(seconds=20)
-"""Age at which an entry counts as forgotten; telling takes far less."""
+"""Age at which an entry counts as forgotten; publishing takes far less."""
 SWEEP_ENTRIES: Final = 500
-"""Entries published in one sweep."""
+"""Entries that a sweep publishes at once."""
+OUTAGES: Final = (KafkaError, NotPublished, SQLAlchemyError, OSError)
+"""What isn't the fault of an entry."""
+
+
+LEFT_OUT: Final = (("killmail",), ("killmail", "zkb", "names"))
+"""Of an entry that is too large for its topic, one after the other."""
 
 
 @dataclass(frozen=True)
@@ -38,33 +57,53 @@ class Unpublished:
     """A stored entry, still without names, with its killmail parsed."""
 
     entry: Entry
-    killmail: Killmail
+    killmail: Killmail | None
+    """None when what is stored can't be read: the entry is truncated then."""
 
 
 async def publish(unpublished: Sequence[Unpublished]) -> None:
-    """Tell of entries on channel and topic, then mark them published."""
+    """Publish entries on channel and topic, then mark them published."""
     if not unpublished:
         return
-    ids = [entity_ids(place.killmail) for place in unpublished]
+    ids = [entity_ids(place.killmail) if place.killmail else set() for place in unpublished]
     names = await known_names(set().union(*ids), resources().settings.names_deadline_ms)
     entries = [
-        (place.killmail.killmail_id, encode_entry(_named(place.entry, some, names)))
-        for place, some in zip(unpublished, ids, strict=True)
+        _named(place.entry, some, names) for place, some in zip(unpublished, ids, strict=True)
     ]
+    values = [encode_entry(entry) for entry in entries]
+    whole = (v for entry, v in zip(entries, values, strict=True) if not entry.truncated)
     await asyncio.gather(
-        resources().events.publish(CHANNEL, join_entries(value for _, value in entries)),
-        _produce(entries),
+        resources().events.publish(CHANNEL, join_entries(whole)), _produce(entries, values)
     )
-    await _mark(place.entry.sequence for place in unpublished)
+    await _mark(entry.sequence for entry in entries)
     PUBLISHED.inc(len(unpublished))
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=5, scheduled=True)
 async def sweep() -> None:
-    """Tell of entries that were stored and never published, as after a crash between the two."""
-    while forgotten := await _forgotten():
-        log.info("telling what was left unpublished", entries=len(forgotten))
-        await publish(forgotten)
+    """Publish entries that were stored and never published, as after a crash between the two.
+
+    One that can't be published is passed over, and stays for the next sweep.
+    """
+    after = 0
+    while forgotten := await _forgotten(after):
+        log.info("publishing what was left unpublished", entries=len(forgotten))
+        after = forgotten[-1].entry.sequence
+        await _publish_or_pass(forgotten)
+
+
+async def _publish_or_pass(places: Sequence[Unpublished]) -> None:
+    try:
+        await publish(places)
+    except OUTAGES:
+        raise
+    except Exception as error:
+        if len(places) > 1:
+            for place in places:
+                await _publish_or_pass([place])
+        else:
+            sequence = places[0].entry.sequence
+            log.error("publish.passed_over", sequence=sequence, reason=repr(error))
 
 
 def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
@@ -72,15 +111,36 @@ def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
     return msgspec.structs.replace(entry, names=known)
 
 
-async def _produce(entries: Iterable[tuple[int, bytes]]) -> None:
-    """Put entries on their topic; returns when Kafka has them all."""
-    producer = resources().producer
+async def _produce(entries: Sequence[Entry], values: Sequence[bytes]) -> None:
+    """Put entries on their topic; returns when Kafka has them all.
+
+    One that is too large for the topic goes without its body and, if need be, with nothing but
+    what tells that it exists.
+    """
+    too_large = await _send(entries, values)
+    if too_large:
+        TRUNCATED.labels(topic=topics.STORED.name).inc(len(too_large))
+    for left_out in LEFT_OUT:
+        if not too_large:
+            return
+        entries = [_truncated(entries[index], left_out) for index in too_large]
+        too_large = await _send(entries, [encode_entry(entry) for entry in entries])
+
+
+async def _send(entries: Sequence[Entry], values: Sequence[bytes]) -> list[int]:
     topic = resources().settings.named(topics.STORED.name)
-    sent = [
-        await producer.send(topic, value, key=str(killmail_id).encode())
-        for killmail_id, value in entries
-    ]
-    await asyncio.gather(*sent)
+    keys = [str(entry.killmail_id).encode() for entry in entries]
+    too_large = await produce(resources().producer, topic, list(zip(keys, values, strict=True)))
+    for index in too_large:
+        log.warning("too large for its topic", topic=topic, bytes=len(values[index]))
+    return too_large
+
+
+def _truncated(entry: Entry, left_out: Collection[str]) -> Entry:
+    empty = {"killmail": NO_JSON, "zkb": NO_JSON, "names": {}}
+    return msgspec.structs.replace(
+        entry, truncated=True, **{name: empty[name] for name in left_out}
+    )
 
 
 async def _mark(sequences: Iterable[int]) -> None:
@@ -94,17 +154,25 @@ async def _mark(sequences: Iterable[int]) -> None:
         await connection.execute(delete(UNPUBLISHED).where(UNPUBLISHED.c.sequence.in_(published)))
 
 
-async def _forgotten() -> list[Unpublished]:
+async def _forgotten(after: int) -> list[Unpublished]:
     unpublished = (
         select(UNPUBLISHED.c.sequence)
         .join(FEED, FEED.c.sequence == UNPUBLISHED.c.sequence)
-        .where(FEED.c.stored_at < datetime.now(UTC) - SWEEP_AFTER)
+        .where(UNPUBLISHED.c.sequence > after, FEED.c.stored_at < datetime.now(UTC) - SWEEP_AFTER)
         .order_by(UNPUBLISHED.c.sequence)
         .limit(SWEEP_ENTRIES)
     )
     async with reading(resources().database) as connection:
         rows = await connection.execute(
-            entries_after(0, SWEEP_ENTRIES).where(FEED.c.sequence.in_(unpublished))
+            entries_after(after, SWEEP_ENTRIES).where(FEED.c.sequence.in_(unpublished))
         )
-        entries = [entry_of(row._mapping, {}) for row in rows]
-    return [Unpublished(entry, parse_killmail(entry.killmail)) for entry in entries]
+        return [_stored(row._mapping) for row in rows]
+
+
+def _stored(row: Mapping[str, Any]) -> Unpublished:
+    try:
+        entry = entry_of(row, {})
+        return Unpublished(entry, parse_killmail(entry.killmail))
+    except Exception as error:  # one row that can't be read mustn't hold back all behind it
+        log.error("publish.unreadable", sequence=row["sequence"], reason=repr(error))
+        return Unpublished(truncated_entry_of(row), None)

@@ -6,15 +6,15 @@ from hashlib import sha256
 from typing import Final
 
 import structlog
-from aiokafka.errors import MessageSizeTooLargeError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.resources import resources
 from actors.shared import topics
 from actors.shared.ack import ack
-from actors.shared.metrics import REJECTED
-from actors.shared.rejection import decode_rejection
+from actors.shared.metrics import REJECTED, TRUNCATED
+from actors.shared.produce import Message, produce
+from actors.shared.rejection import Rejection, decode_rejection, truncate_rejection
 from actors.shared.rows import insert_missing
 from actors.shared.tables import REJECTED as REJECTED_TABLE
 
@@ -57,15 +57,26 @@ async def record_rejections(
 async def publish_rejections(rejections: Sequence[bytes]) -> None:
     """Send rejections to their topic; returns when Kafka has them.
 
-    One that is too large for the topic stays in the table alone.
+    One that is too large for the topic goes without its value, which the table has.
     """
-    topic = resources().settings.named(topics.REJECTED.name)
-    for value in rejections:
-        rejection = decode_rejection(value)
+    read = [decode_rejection(value) for value in rejections]
+    for rejection in read:
         log.warning("rejected", reason=rejection.reason, killmail_id=rejection.killmail_id)
-        REJECTED.inc()
-        key = str(rejection.killmail_id).encode() if rejection.killmail_id is not None else b""
-        try:
-            await resources().producer.send_and_wait(topic, value, key=key)
-        except MessageSizeTooLargeError:
-            log.warning("too large for its topic", bytes=len(value), topic=topic)
+    REJECTED.inc(len(read))
+    topic = resources().settings.named(topics.REJECTED.name)
+    too_large = await _produce(topic, [(_key(r), v) for r, v in zip(read, rejections, strict=True)])
+    if too_large:
+        TRUNCATED.labels(topic=topics.REJECTED.name).inc(len(too_large))
+        cut = [truncate_rejection(read[index]) for index in too_large]
+        await _produce(topic, [(_key(decode_rejection(value)), value) for value in cut])
+
+
+async def _produce(topic: str, messages: Sequence[Message]) -> list[int]:
+    too_large = await produce(resources().producer, topic, messages)
+    for index in too_large:
+        log.warning("too large for its topic", topic=topic, bytes=len(messages[index][1]))
+    return too_large
+
+
+def _key(rejection: Rejection) -> bytes:
+    return b"" if rejection.killmail_id is None else str(rejection.killmail_id).encode()

@@ -1,8 +1,9 @@
 """Entries of the feed: what topics, channels and doors pass on about one stored killmail.
 
-Shape: {"v": 1, "sequence": 17, "kind": "added" | "updated", "killmail_id": 132467594,
-"hash": "8ef2…", "stored_at": 1767793100.25, "names": {"30004371": "Amamake", …},
-"zkb": {…} | absent, "killmail": {ESI's body, exactly}}
+Shape: {"v": 1, "feed_id": "5d0c…", "sequence": 17, "kind": "added" | "updated",
+"killmail_id": 132467594, "hash": "8ef2…", "stored_at": 1767793100.25,
+"names": {"30004371": "Amamake", …}, "zkb": {…} | absent,
+"killmail": {ESI's body, exactly} | absent, "truncated": true | absent}
 
 `sequence` has no gaps and follows the order of commits: whoever has seen N has seen all below N.
 Entries arrive at least once and, over topics and channels, not always in order: fold by sequence.
@@ -16,7 +17,7 @@ from sqlalchemy import Select, select
 
 from actors.shared.body import unpack
 from actors.shared.reference import NO_JSON
-from actors.shared.tables import FEED, KILLMAILS, NAMES
+from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"
 """The Redis channel that carries entries, one JSON object a line."""
@@ -31,9 +32,14 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     hash: str
     stored_at: float
     """Unix seconds of the commit."""
-    killmail: msgspec.Raw
+    killmail: msgspec.Raw = NO_JSON
+    """ESI's body; empty when `truncated`."""
     names: dict[int, str] = {}
     zkb: msgspec.Raw = NO_JSON
+    truncated: bool = False
+    """The whole was too large for its topic: the tables have it."""
+    feed_id: str = ""
+    """Tells this feed from another one on the same servers."""
     v: int = 1
 
 
@@ -44,7 +50,9 @@ _encoder: Final = msgspec.json.Encoder()
 def encode_entry(entry: Entry) -> bytes:
     """Write an entry as JSON; `v` is always there."""
     # Only NO_JSON itself is left out; any other empty Raw would be a value of no characters.
-    entry = msgspec.structs.replace(entry, zkb=entry.zkb or NO_JSON)
+    entry = msgspec.structs.replace(
+        entry, zkb=entry.zkb or NO_JSON, killmail=entry.killmail or NO_JSON
+    )
     return b'{"v":1,' + _encoder.encode(entry)[1:]
 
 
@@ -64,6 +72,7 @@ def entries_after(sequence: int, limit: int) -> Select[Any]:
             KILLMAILS.c.killmail_hash,
             KILLMAILS.c.zkb,
             KILLMAILS.c.body,
+            select(FEED_COUNTER.c.feed_id).scalar_subquery().label("feed_id"),
         )
         .join(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
         .where(FEED.c.sequence > sequence)
@@ -83,15 +92,25 @@ def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
     zkb = row["zkb"]
     if not isinstance(zkb, str | None):  # SQLite through `databases` decodes what it reads
         zkb = _encoder.encode(zkb).decode()
+    return msgspec.structs.replace(
+        truncated_entry_of(row),
+        truncated=False,
+        killmail=msgspec.Raw(body),
+        names=dict(names),
+        zkb=msgspec.Raw(zkb.encode()) if zkb else NO_JSON,
+    )
+
+
+def truncated_entry_of(row: Mapping[str, Any]) -> Entry:
+    """Make an entry of a row of `entries_after` without looking at what the row holds."""
     return Entry(
         sequence=row["sequence"],
         kind=row["kind"],
         killmail_id=row["killmail_id"],
         hash=row["killmail_hash"],
         stored_at=row["stored_at"].timestamp(),
-        killmail=msgspec.Raw(body),
-        names=dict(names),
-        zkb=msgspec.Raw(zkb.encode()) if zkb else NO_JSON,
+        truncated=True,
+        feed_id=row.get("feed_id", ""),
     )
 
 

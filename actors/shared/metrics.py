@@ -17,6 +17,22 @@ STORED: Final = Counter(
     "Feed entries committed. Falls behind received: bodies or the database are the bottleneck.",
     ["kind"],
 )
+HASHES_CORRECTED: Final = Counter(
+    "killstream_hashes_corrected",
+    "Killmails whose given hash wasn't the one of their body. Rises: an upstream errs; what is "
+    "stored has the right one.",
+)
+ZKB_CLEANED: Final = Counter(
+    "killstream_zkb_cleaned",
+    "Killmails stored with a cleaned zkb block, or without it. Rises: an upstream writes values "
+    "that no database holds; the log names the killmails.",
+)
+TRUNCATED: Final = Counter(
+    "killstream_messages_truncated",
+    "Messages too large for their Kafka topic, sent without what made them so. Rises: raise the "
+    "topic's max.message.bytes.",
+    ["topic"],
+)
 REJECTED: Final = Counter(
     "killstream_killmails_rejected",
     "Killmails refused and kept aside. Rises: an upstream changed its format; read the reasons.",

@@ -1,27 +1,32 @@
 """A rejection: something refused, whole, with the reason. The message of `killmails.rejected`.
 
 Shape: {"v": 1, "reason": "…", "source": "r2z2:host" | null, "position": 96088891 | null,
-"killmail_id": 132467594 | null, "value": "what came, as text"}
+"killmail_id": 132467594 | null, "value": "what came, as text", "truncated": false}
 """
 
 from typing import Final
 
 import msgspec
 
-from actors.shared.reference import Reference
+from actors.shared.clean import clean_text
+from actors.shared.reference import Reference, locate
+
+MAX_REASON_CHARS: Final = 1000
 
 REJECTED_SOURCE: Final = "rejected"
 """The source of rejected records that were taken up again and have no position of their own."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """What was refused and why; source and position settle the ledger."""
+    """What was refused and why; source and position ack the ledger's entry."""
 
     reason: str
     value: str
     source: str | None = None
     position: int | None = None
     killmail_id: int | None = None
+    truncated: bool = False
+    """The whole was too large for its topic: the table has it."""
     v: int = 1
 
 
@@ -39,19 +44,30 @@ def encode_rejection(
 ) -> bytes:
     """Write a rejection; bytes that aren't UTF-8 are escaped, so that nothing is lost.
 
-    Where it came from is the reference's place, or the given one when there is no reference.
+    Where it came from is the reference's place, or the given one, or else what the value itself
+    says of it: the ledger forgets that place once the rejection is recorded.
     """
+    killmail_id = None
+    if reference:
+        source, position, killmail_id = reference.source, reference.position, reference.killmail_id
+    elif source is None:
+        source, position, killmail_id = locate(value)
     return _encoder.encode(
         Rejection(
-            reason=reason,
+            reason=clean_text(reason)[:MAX_REASON_CHARS],
             value=value.decode("utf-8", "backslashreplace"),
-            source=reference.source if reference else source,
-            position=reference.position if reference else position,
-            killmail_id=reference.killmail_id if reference else None,
+            source=source,
+            position=position,
+            killmail_id=killmail_id,
         )
     )
 
 
 def decode_rejection(value: bytes) -> Rejection:
-    """Read what `rejection` wrote; msgspec's errors pass through."""
+    """Read what `encode_rejection` wrote; msgspec's errors pass through."""
     return _decoder.decode(value)
+
+
+def truncate_rejection(rejection: Rejection) -> bytes:
+    """Write a rejection without its value."""
+    return _encoder.encode(msgspec.structs.replace(rejection, value="", truncated=True))

@@ -91,7 +91,8 @@ async def test_the_topic_gets_each_entry_whole_under_its_key(
     for message in messages:
         shape, entry = msgspec.json.decode(message.value), decode_entry(message.value)
         assert shape.keys() == {
-            "v", "sequence", "kind", "killmail_id", "hash", "stored_at", "names", "zkb", "killmail"
+            "v", "feed_id", "sequence", "kind", "killmail_id", "hash", "stored_at", "names", "zkb",
+            "killmail",
         }  # fmt: skip
         given = by_id[entry.killmail_id]
         assert message.key == str(entry.killmail_id).encode()
@@ -203,6 +204,7 @@ async def test_what_a_crash_left_unpublished_is_told_by_the_sweep(
         )  # fmt: skip
         assert entry.stored_at == pytest.approx(wanted.stored_at, abs=1e-5)
         assert msgspec.json.decode(entry.zkb) == msgspec.json.decode(wanted.zkb)
+        assert place.killmail
         assert set(entry.names) == entity_ids(place.killmail)
 
 

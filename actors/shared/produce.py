@@ -1,0 +1,67 @@
+"""Sending to Kafka many messages at once, one of which may be too large for its topic."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
+
+from actors.shared.topics import MAX_MESSAGE_BYTES
+
+TOO_LARGE: Final = (MessageSizeTooLargeError, RecordListTooLargeError)
+
+Message = tuple[bytes, bytes]
+"""Key and value."""
+
+_partition_of: Final = DefaultPartitioner()
+
+
+async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Message]) -> list[int]:
+    """Send messages; returns when Kafka has all but those that are too large for the topic.
+
+    Gives the indexes of these. Kafka refuses a whole batch, so what was in one with a large
+    message is sent once more, each in a batch of its own.
+
+    Raises:
+        KafkaError: Kafka didn't take the others.
+    """
+    sent = [await _send(producer, topic, message) for message in messages]
+    taken = await asyncio.gather(*(future for future in sent if future), return_exceptions=True)
+    answers = iter(taken)
+    refused = []
+    for index, future in enumerate(sent):
+        answer = next(answers) if future else MessageSizeTooLargeError()
+        if isinstance(answer, TOO_LARGE):
+            refused.append(index)
+        elif isinstance(answer, BaseException):
+            raise answer
+    return [i for i in refused if not await _takes(producer, topic, messages[i])]
+
+
+async def _send(
+    producer: AIOKafkaProducer, topic: str, message: Message
+) -> asyncio.Future[object] | None:
+    key, value = message
+    try:
+        future: asyncio.Future[object] = await producer.send(topic, value, key=key)
+    except MessageSizeTooLargeError:
+        return None
+    return future
+
+
+async def _takes(producer: AIOKafkaProducer, topic: str, message: Message) -> bool:
+    """Send a message in a batch of its own; tell whether Kafka took it."""
+    key, value = message
+    if len(value) > MAX_MESSAGE_BYTES:
+        return False
+    batch = producer.create_batch()
+    batch.append(key=key, value=value, timestamp=None)
+    partitions = sorted(await producer.partitions_for(topic))
+    partition = _partition_of(key, partitions, partitions)
+    try:
+        await (await producer.send_batch(batch, topic, partition=partition))
+    except TOO_LARGE:
+        return False
+    return True
