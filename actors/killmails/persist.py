@@ -1,4 +1,4 @@
-"""Keep killmails: one transaction for their rows and their places in the feed, then tell.
+"""Persist killmails: one transaction for their rows and their entries in the feed, then publish.
 
 Step 4 of a killmail's way. Takes references with bodies; gives rows, feed entries and what
 `publish` passes on; what is no killmail goes to `rejected`. Whatever fails is retried; after the
@@ -6,47 +6,64 @@ last try the message is in the dead-letter queue `database.XQ`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Final
 
 import msgspec
+import structlog
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.killmails.publish import Unpublished, publish
+from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import publish_rejections, record_rejections
+from actors.killmails.version import (
+    Change,
+    Version,
+    attacker_columns,
+    body_columns,
+    change,
+    merge,
+    zkb_columns,
+)
 from actors.resources import resources
 from actors.shared.ack import ack
-from actors.shared.body import pack, unpack
+from actors.shared.clean import clean_object
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
-from actors.shared.killmail import Killmail, parse_killmail
-from actors.shared.metrics import SKIPPED, STORED
-from actors.shared.reference import Reference, decode_reference
+from actors.shared.killmail import killmail_hash, parse_killmail
+from actors.shared.metrics import HASHES_CORRECTED, SKIPPED, STORED, ZKB_CLEANED
+from actors.shared.reference import NO_JSON, Reference, decode_reference
 from actors.shared.rejection import encode_rejection
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.rows import among, insert_missing
 from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED
 
+log: Final = structlog.get_logger()
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
     """A reference whose body was understood."""
 
+    value: bytes
+    """The reference as it came."""
     reference: Reference
-    killmail: Killmail
+    version: Version
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=0)
 async def persist(references: list[bytes]) -> None:
-    """Store killmails and tell of them.
+    """Store killmails and publish them.
 
-    Idempotent: what is stored already changes nothing and tells nobody; a later version of
-    zkb or body becomes an `updated` entry. The whole batch is one transaction.
+    Idempotent: what is stored already changes nothing and publishes nothing; a later version of
+    zkb or body becomes an `updated` entry. The whole batch is one transaction, unless the database
+    refuses something in it.
     """
     arrivals, rejections = read(references)
-    unpublished = await store(resources().database, arrivals, rejections)
+    unpublished, refused = await store_all(resources().database, arrivals, rejections)
+    rejections += refused
     for place in unpublished:
         STORED.labels(kind=place.entry.kind).inc()
     SKIPPED.inc(len(references) - len(unpublished) - len(rejections))
@@ -61,14 +78,89 @@ def read(references: Iterable[bytes]) -> tuple[list[Arrival], list[bytes]]:
         reference = None
         try:
             reference = decode_reference(value)
-            killmail = parse_killmail(reference.body)
-            if killmail.killmail_id != reference.killmail_id:
-                raise Invalid(f"the body is of killmail {killmail.killmail_id}")
+            arrivals.append(Arrival(value, reference, _version(reference)))
         except Invalid as error:
             rejections.append(encode_rejection(str(error), value, reference))
-        else:
-            arrivals.append(Arrival(reference, killmail))
     return arrivals, rejections
+
+
+def _version(reference: Reference) -> Version:
+    killmail = parse_killmail(reference.body)
+    if killmail.killmail_id != reference.killmail_id:
+        raise Invalid(f"the body is of killmail {killmail.killmail_id}")
+    computed = killmail_hash(killmail)
+    if reference.hash not in ("", computed):
+        HASHES_CORRECTED.inc()
+        log.warning(
+            "killmail.hash_corrected",
+            killmail_id=killmail.killmail_id,
+            source=reference.source,
+            given=reference.hash,
+            computed=computed,
+        )
+    zkb = _clean_zkb(reference) if reference.zkb else NO_JSON
+    zkb_as_of = reference.as_of if zkb else None
+    return Version(killmail, computed, reference.body, reference.as_of, zkb, zkb_as_of)
+
+
+def _clean_zkb(reference: Reference) -> msgspec.Raw:
+    """Make sure that a database can hold it; drop it rather than lose its killmail."""
+    came = bytes(reference.zkb)
+    try:
+        clean, reason = clean_object(came), "it holds what no column can"
+    except Invalid as error:
+        clean, reason = b"", str(error)
+    if clean != came:
+        _report_zkb(reference, reason)
+    return msgspec.Raw(clean) if clean else NO_JSON
+
+
+def _report_zkb(reference: Reference, reason: str) -> None:
+    ZKB_CLEANED.inc()
+    log.warning(
+        "killmail.zkb_cleaned",
+        killmail_id=reference.killmail_id,
+        source=reference.source,
+        position=reference.position,
+        reason=reason,
+    )
+
+
+async def store_all(
+    database: AsyncEngine, arrivals: Sequence[Arrival], rejections: Sequence[bytes] = ()
+) -> tuple[list[Unpublished], list[bytes]]:
+    """Store a batch; give back what is new in the feed, and what the database refused.
+
+    A batch with something in it that the database refuses is halved until the culprit is alone.
+    That one is stored without its zkb block or, if it is no better then, rejected.
+    """
+    try:
+        return await store(database, arrivals, rejections), []
+    except Exception as error:
+        if not (is_refusal(error) and arrivals):
+            raise
+        reason = reason_of(error)
+    if rejections:
+        await store(database, (), rejections)
+        return await store_all(database, arrivals)
+    if len(arrivals) == 1:
+        return await _store_culprit(database, arrivals[0], reason)
+    half = len(arrivals) // 2
+    first = await store_all(database, arrivals[:half])
+    second = await store_all(database, arrivals[half:])
+    return first[0] + second[0], first[1] + second[1]
+
+
+async def _store_culprit(
+    database: AsyncEngine, arrival: Arrival, reason: str
+) -> tuple[list[Unpublished], list[bytes]]:
+    if arrival.version.zkb:
+        _report_zkb(arrival.reference, reason)
+        bare = replace(arrival, version=arrival.version.without_zkb())
+        return await store_all(database, [bare])
+    rejection = encode_rejection(reason, arrival.value, arrival.reference)
+    await store(database, (), [rejection])
+    return [], [rejection]
 
 
 async def store(
@@ -76,135 +168,82 @@ async def store(
 ) -> list[Unpublished]:
     """Store a batch in one transaction; give back what is new in the feed, in its order.
 
-    Locks are taken in one order by every transaction: killmails by id, places, then the feed's
-    counter, which numbers the entries and holds every other storing transaction off until the
-    commit; so the order of numbers is the order of commits, and a rollback burns none.
+    Locks are taken in one order by every transaction: killmails by id, ledger entries, then the
+    feed's counter, which numbers the entries and holds every other storing transaction off until
+    the commit; so the order of numbers is the order of commits, and a rollback burns none.
     """
     latest = _latest(arrivals)
     async with database.begin() as connection:
-        added = set(await insert_missing(connection, KILLMAILS, _killmail_columns(latest)))
-        fresh = [a for a in latest if a.killmail.killmail_id in added]
+        columns = body_columns(latest) | zkb_columns(latest)
+        added = set(await insert_missing(connection, KILLMAILS, columns))
+        fresh = [v for v in latest if v.killmail.killmail_id in added]
         if fresh:
-            await insert_missing(connection, ATTACKERS, _attacker_columns(fresh))
-        known = [a for a in latest if a.killmail.killmail_id not in added]
-        updated = await _refresh(connection, known) if known else []
+            await insert_missing(connection, ATTACKERS, attacker_columns(fresh))
+        known = [v for v in latest if v.killmail.killmail_id not in added]
+        updated = await _update(connection, known) if known else []
         places = [(a.reference.source, a.reference.position) for a in arrivals]
         await ack(connection, [*places, *await record_rejections(connection, rejections)])
         return await _enter(
-            connection, [*(("added", a) for a in fresh), *(("updated", a) for a in updated)]
+            connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
         )
 
 
-def _latest(arrivals: Iterable[Arrival]) -> list[Arrival]:
+def _latest(arrivals: Iterable[Arrival]) -> list[Version]:
     """One version of each killmail, the latest, by id."""
-    latest: dict[int, Arrival] = {}
+    latest: dict[int, Version] = {}
     for arrival in arrivals:
-        other = latest.get(arrival.killmail.killmail_id)
-        if other is None or arrival.reference.as_of > other.reference.as_of:
-            latest[arrival.killmail.killmail_id] = arrival
+        killmail_id = arrival.version.killmail.killmail_id
+        other = latest.get(killmail_id)
+        latest[killmail_id] = merge(other, arrival.version) if other else arrival.version
     return [latest[killmail_id] for killmail_id in sorted(latest)]
 
 
-def _killmail_columns(arrivals: Sequence[Arrival]) -> Columns:
-    mails = [a.killmail for a in arrivals]
-    victims = [m.victim for m in mails]
-    return {
-        "killmail_id": [m.killmail_id for m in mails],
-        "killmail_hash": [a.reference.hash for a in arrivals],
-        "killmail_time": [m.killmail_time for m in mails],
-        "solar_system_id": [m.solar_system_id for m in mails],
-        "moon_id": [m.moon_id for m in mails],
-        "war_id": [m.war_id for m in mails],
-        "victim_character_id": [v.character_id for v in victims],
-        "victim_corporation_id": [v.corporation_id for v in victims],
-        "victim_alliance_id": [v.alliance_id for v in victims],
-        "victim_faction_id": [v.faction_id for v in victims],
-        "victim_ship_type_id": [v.ship_type_id for v in victims],
-        "victim_damage_taken": [v.damage_taken for v in victims],
-        "attacker_count": [len(m.attackers) for m in mails],
-        "zkb": [_text(a.reference.zkb) for a in arrivals],
-        "body": [pack(bytes(a.reference.body)) for a in arrivals],
-        "body_as_of": [_time(a.reference.as_of) for a in arrivals],
-        "zkb_as_of": [_time(a.reference.as_of) if a.reference.zkb else None for a in arrivals],
-    }
-
-
-def _attacker_columns(arrivals: Sequence[Arrival]) -> Columns:
-    rows = [
-        (a.killmail.killmail_id, ordinal, attacker)
-        for a in arrivals
-        for ordinal, attacker in enumerate(a.killmail.attackers)
-    ]
-    attackers = [attacker for _, _, attacker in rows]
-    return {
-        "killmail_id": [killmail_id for killmail_id, _, _ in rows],
-        "ordinal": [ordinal for _, ordinal, _ in rows],
-        "character_id": [a.character_id for a in attackers],
-        "corporation_id": [a.corporation_id for a in attackers],
-        "alliance_id": [a.alliance_id for a in attackers],
-        "faction_id": [a.faction_id for a in attackers],
-        "ship_type_id": [a.ship_type_id for a in attackers],
-        "weapon_type_id": [a.weapon_type_id for a in attackers],
-        "damage_done": [a.damage_done for a in attackers],
-        "final_blow": [a.final_blow for a in attackers],
-        "security_status": [a.security_status for a in attackers],
-    }
-
-
-async def _refresh(connection: AsyncConnection, known: Sequence[Arrival]) -> list[Arrival]:
-    """Write what is newer than the stored version and differs from it; say which."""
-    by_id = {a.killmail.killmail_id: a for a in known}
+async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list[Version]:
+    """Write what is later than the stored version; give back what a reader sees of it."""
+    by_id = {v.killmail.killmail_id: v for v in known}
     stored = await connection.execute(
-        select(KILLMAILS.c.killmail_id, KILLMAILS.c.body_as_of, KILLMAILS.c.zkb, KILLMAILS.c.body)
+        select(
+            KILLMAILS.c.killmail_id,
+            KILLMAILS.c.body,
+            KILLMAILS.c.body_as_of,
+            KILLMAILS.c.zkb,
+            KILLMAILS.c.zkb_as_of,
+        )
         .where(among(connection, KILLMAILS.c.killmail_id, list(by_id)))
         .order_by(KILLMAILS.c.killmail_id)
         .with_for_update()
     )
-    updated = []
-    for row in stored:
-        arrival = by_id[row.killmail_id]
-        changes = _changes(row, arrival)
-        if changes:
-            if not arrival.reference.zkb and row.zkb:
-                arrival = _with_zkb(arrival, row.zkb)
-            updated.append(arrival)
-            await connection.execute(
-                update(KILLMAILS).where(KILLMAILS.c.killmail_id == row.killmail_id).values(changes)
-            )
-            if "body" in changes:
-                await connection.execute(
-                    ATTACKERS.delete().where(ATTACKERS.c.killmail_id == row.killmail_id)
-                )
-                await insert_missing(connection, ATTACKERS, _attacker_columns([arrival]))
-    return updated
+    changes = [change(row, by_id[row.killmail_id]) for row in stored]
+    for one in changes:
+        if one:
+            await _write(connection, one)
+    return [one.version for one in changes if one and one.worth_an_entry]
 
 
-def _changes(row: Any, arrival: Arrival) -> dict[str, Any]:
-    if _time(arrival.reference.as_of) <= row.body_as_of:
-        return {}
-    columns = {name: values[0] for name, values in _killmail_columns([arrival]).items()}
-    body_differs = not _same(unpack(row.body), bytes(arrival.reference.body))
-    zkb_differs = columns["zkb"] is not None and (
-        row.zkb is None or not _same(row.zkb, columns["zkb"])
+async def _write(connection: AsyncConnection, one: Change) -> None:
+    killmail_id = one.version.killmail.killmail_id
+    await connection.execute(
+        update(KILLMAILS).where(KILLMAILS.c.killmail_id == killmail_id).values(one.columns)
     )
-    if not zkb_differs:
-        del columns["zkb"], columns["zkb_as_of"]
-    return columns if body_differs or zkb_differs else {}
+    if one.body_differs:
+        await connection.execute(ATTACKERS.delete().where(ATTACKERS.c.killmail_id == killmail_id))
+        await insert_missing(connection, ATTACKERS, attacker_columns([one.version]))
 
 
 async def _enter(
-    connection: AsyncConnection, changes: Sequence[tuple[str, Arrival]]
+    connection: AsyncConnection, changes: Sequence[tuple[str, Version]]
 ) -> list[Unpublished]:
-    """Give each change its place in the feed."""
+    """Give each change its entry in the feed."""
     if not changes:
         return []
-    last: int = (
+    counter = (
         await connection.execute(
             update(FEED_COUNTER)
             .values(last_sequence=FEED_COUNTER.c.last_sequence + len(changes))
-            .returning(FEED_COUNTER.c.last_sequence)
+            .returning(FEED_COUNTER.c.last_sequence, FEED_COUNTER.c.feed_id)
         )
-    ).scalar_one()
+    ).one()
+    last: int = counter.last_sequence
     now = datetime.now(UTC)
     sequences = range(last - len(changes) + 1, last + 1)
     entered = await insert_missing(
@@ -212,7 +251,7 @@ async def _enter(
         FEED,
         {
             "sequence": list(sequences),
-            "killmail_id": [arrival.killmail.killmail_id for _, arrival in changes],
+            "killmail_id": [version.killmail.killmail_id for _, version in changes],
             "kind": [kind for kind, _ in changes],
             "stored_at": [now] * len(changes),
         },
@@ -224,35 +263,15 @@ async def _enter(
         Unpublished(
             Entry(
                 sequence=sequence,
+                feed_id=counter.feed_id,
                 kind=kind,
-                killmail_id=arrival.killmail.killmail_id,
-                hash=arrival.reference.hash,
+                killmail_id=version.killmail.killmail_id,
+                hash=version.killmail_hash,
                 stored_at=now.timestamp(),
-                killmail=arrival.reference.body,
-                zkb=arrival.reference.zkb,
+                killmail=version.body,
+                zkb=version.zkb,
             ),
-            arrival.killmail,
+            version.killmail,
         )
-        for sequence, (kind, arrival) in zip(sequences, changes, strict=True)
+        for sequence, (kind, version) in zip(sequences, changes, strict=True)
     ]
-
-
-def _text(raw: msgspec.Raw) -> str | None:
-    return bytes(raw).decode() or None
-
-
-def _same(one: bytes | str, other: bytes | str) -> bool:
-    """Compare JSON; what can't be decoded, such as a number beyond floats, by its characters."""
-    try:
-        return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
-    except (msgspec.DecodeError, RecursionError):
-        return False
-
-
-def _with_zkb(arrival: Arrival, zkb: str) -> Arrival:
-    reference = msgspec.structs.replace(arrival.reference, zkb=msgspec.Raw(zkb.encode()))
-    return Arrival(reference, arrival.killmail)
-
-
-def _time(unix_s: float) -> datetime:
-    return datetime.fromtimestamp(unix_s, UTC)

@@ -1,18 +1,22 @@
 """A reference: that a killmail exists, as a source gave it. The message of `killmails.received`.
 
 Shape: {"v": 1, "source": "r2z2:host", "position": 96088891, "as_of": 1767793100.0,
-"killmail_id": 132467594, "hash": "8ef2…", "zkb": {…} | absent, "body": {ESI's body} | absent}
+"killmail_id": 132467594, "hash": "8ef2…" | absent, "zkb": {…} | absent,
+"body": {ESI's body} | absent}; one of hash and body is there.
 """
 
-from typing import Annotated, Any, Final
+import re
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from actors.shared.errors import Invalid
-from actors.shared.killmail import Id, Int64, KillmailHash
+from actors.shared.killmail import Id, Int64
 
 NO_JSON: Final = msgspec.Raw()
 """Stands for what is absent."""
+
+MAX_HASH_CHARS: Final = 100
 
 Source = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*\Z")]
 UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]
@@ -29,7 +33,8 @@ class Reference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     as_of: UnixSeconds
     """Unix seconds of this version of the data; a later one wins."""
     killmail_id: Id
-    hash: KillmailHash
+    hash: Annotated[str, msgspec.Meta(max_length=MAX_HASH_CHARS)] = ""
+    """As the source gave it, trimmed and in lower case: 40 hex digits unless there is a body."""
     zkb: msgspec.Raw = NO_JSON
     """zKillboard's block, as it came; empty when there is none."""
     body: msgspec.Raw = NO_JSON
@@ -37,9 +42,37 @@ class Reference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     v: int = 1
 
 
+class Location(NamedTuple):
+    """Where something came from, as far as it says so."""
+
+    source: str | None
+    position: int | None
+    killmail_id: int | None
+
+
+class _Loose(msgspec.Struct, frozen=True, gc=False):
+    source: msgspec.Raw = NO_JSON
+    position: msgspec.Raw = NO_JSON
+    killmail_id: msgspec.Raw = NO_JSON
+
+
 _decoder: Final = msgspec.json.Decoder(Reference)
-_zkb_decoder: Final = msgspec.json.Decoder(dict[str, Any])
 _encoder: Final = msgspec.json.Encoder()
+_loose: Final = msgspec.json.Decoder(_Loose)
+_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_HASH: Final = re.compile(r"[0-9a-f]{40}\Z")
+_HEAD_BYTES: Final = 1000
+"""A reference names its place at its beginning."""
+
+
+def clean_hash(text: str) -> str:
+    """Trim a hash as upstreams write it, in lower case; no longer than a reference may hold."""
+    return text.strip().lower()[:MAX_HASH_CHARS]
+
+
+def is_hash(text: str) -> bool:
+    """Tell whether ESI could know a killmail by this hash."""
+    return _HASH.match(text) is not None
 
 
 def encode_reference(reference: Reference) -> bytes:
@@ -52,7 +85,7 @@ def encode_reference(reference: Reference) -> bytes:
 
 
 def decode_reference(value: bytes) -> Reference:
-    """Read a reference.
+    """Read a reference; body and zkb are taken as they are.
 
     Raises:
         Invalid: it isn't one; says what is missing or wrong.
@@ -61,17 +94,35 @@ def decode_reference(value: bytes) -> Reference:
         if not value.isascii():
             value.decode()  # the decoder doesn't look into raw slices
         reference = _decoder.decode(value)
-        _check_zkb(reference.zkb)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except _ERRORS as error:
         raise Invalid(f"not a reference: {error}") from None
     if reference.v != 1:
         raise Invalid(f"not a reference: version {reference.v} is unknown here")
+    if not is_hash(reference.hash):
+        reference = msgspec.structs.replace(reference, hash=clean_hash(reference.hash))
+        if not (reference.body or is_hash(reference.hash)):
+            raise Invalid("not a reference: no body, and no hash to fetch it by")
     return reference
 
 
-def _check_zkb(zkb: msgspec.Raw) -> None:
-    """Make sure that a JSONB column can hold it: it is an object, and no text in it has a NUL."""
-    if zkb:
-        _zkb_decoder.decode(zkb)
-        if b"\\u0000" in bytes(zkb):
-            raise Invalid("not a reference: a NUL in zkb")
+def locate(value: bytes) -> Location:
+    """Read where something came from, though it is no reference, is cut or broken."""
+    try:
+        loose = _loose.decode(value)
+    except _ERRORS:
+        loose = _Loose(*(_found(name, value[:_HEAD_BYTES]) for name in _Loose.__struct_fields__))
+    return Location(
+        _read(loose.source, Source), _read(loose.position, Int64), _read(loose.killmail_id, Id)
+    )
+
+
+def _found(name: str, head: bytes) -> msgspec.Raw:
+    match = re.search(rb'"%b":("[^"\\]*"|-?[0-9]+)[,}]' % name.encode(), head)
+    return msgspec.Raw(match[1]) if match else NO_JSON
+
+
+def _read(raw: msgspec.Raw, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind) if raw else None
+    except _ERRORS:
+        return None

@@ -3,13 +3,14 @@
 Source: zKillboard's `cron/9.queueSequences.php` and RedisQ's README (read 2026-11-21).
 """
 
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.shared.killmail import MAX_BODY_BYTES, Id, KillmailHash
-from actors.shared.reference import Reference
+from actors.shared.killmail import MAX_BODY_BYTES, Id
+from actors.shared.reference import NO_JSON, Reference, UnixSeconds, clean_hash, is_hash
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +19,20 @@ class Found:
 
     killmail_id: int
     killmail_hash: str
+    """Trimmed and in lower case; without a body it is one."""
     zkb: msgspec.Raw
     body: msgspec.Raw
-    uploaded_at: float | None = None
-    """Unix seconds of this version, where the upstream says."""
+    uploaded_at: float = 0.0
+    """Unix seconds of this version by the upstream's clock; 0 where it doesn't say."""
     updated: int | None = None
     """An older place whose file was rewritten since."""
 
-    def reference(self, source: str, position: int, received_at: float) -> Reference:
+    def reference(self, source: str, position: int) -> Reference:
         """Make the message that goes on."""
         return Reference(
             source=source,
             position=position,
-            as_of=received_at if self.uploaded_at is None else self.uploaded_at,
+            as_of=self.uploaded_at,
             killmail_id=self.killmail_id,
             hash=self.killmail_hash,
             zkb=self.zkb,
@@ -53,23 +55,20 @@ class Garbage:
 
 Outcome = Found | Nothing | Garbage
 
-_NONE: Final = msgspec.Raw()
-_UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]  # any year that datetime knows
-
 
 class _Document(msgspec.Struct, frozen=True, gc=False):
     killmail_id: Id | None
-    hash: KillmailHash | None
-    esi: msgspec.Raw = _NONE
-    zkb: msgspec.Raw = _NONE
-    uploaded_at: _UnixSeconds | None = None
-    sequence_updated: Id | None = None
+    hash: msgspec.Raw = NO_JSON
+    esi: msgspec.Raw = NO_JSON
+    zkb: msgspec.Raw = NO_JSON
+    uploaded_at: msgspec.Raw = NO_JSON
+    sequence_updated: msgspec.Raw = NO_JSON
 
 
 class _Package(msgspec.Struct, frozen=True, gc=False):
     killID: Id
-    zkb: msgspec.Raw
-    killmail: msgspec.Raw = _NONE
+    zkb: msgspec.Raw = NO_JSON
+    killmail: msgspec.Raw = NO_JSON
 
 
 class _Poll(msgspec.Struct, frozen=True, gc=False):
@@ -77,7 +76,7 @@ class _Poll(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Hashed(msgspec.Struct, frozen=True, gc=False):
-    hash: KillmailHash
+    hash: msgspec.Raw = NO_JSON
 
 
 class _Sequence(msgspec.Struct, frozen=True, gc=False):
@@ -88,27 +87,37 @@ _document: Final = msgspec.json.Decoder(_Document)
 _poll: Final = msgspec.json.Decoder(_Poll)
 _hashed: Final = msgspec.json.Decoder(_Hashed)
 _sequence: Final = msgspec.json.Decoder(_Sequence)
+_text: Final = msgspec.json.Decoder(str)
+_seconds: Final = msgspec.json.Decoder(UnixSeconds)
+_number: Final = msgspec.json.Decoder(Id)
 _ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_OBJECT: Final = re.compile(rb"\{\s*[^\s}]")
+_SURROGATES: Final = re.compile(
+    rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+"""Pairs, which are text, and lone ones, which are no text and would cost the whole killmail."""
+T = TypeVar("T")
 
 
 def decode_document(value: bytes) -> Outcome:
     """Read one numbered file of R2Z2."""
     try:
         document = _checked(_document, value)
-        if document.killmail_id is None:
-            return Nothing()
-        if document.hash is None:
-            return Garbage("not a killmail document: hash is null", may_pass=False)
-        return Found(
-            killmail_id=document.killmail_id,
-            killmail_hash=document.hash,
-            zkb=_object(document.zkb, "zkb"),
-            body=_object(document.esi, "esi"),
-            uploaded_at=document.uploaded_at,
-            updated=document.sequence_updated,
-        )
     except _ERRORS as error:
         return _garbage(value, error, "a killmail document")
+    if document.killmail_id is None:
+        return Nothing()
+    return _found(
+        Found(
+            killmail_id=document.killmail_id,
+            killmail_hash=clean_hash(_lenient(_text, document.hash) or ""),
+            zkb=_object(document.zkb),
+            body=_object(document.esi),
+            uploaded_at=_lenient(_seconds, document.uploaded_at) or 0.0,
+            updated=_lenient(_number, document.sequence_updated),
+        ),
+        "a killmail document",
+    )
 
 
 def decode_package(value: bytes) -> Outcome:
@@ -117,15 +126,19 @@ def decode_package(value: bytes) -> Outcome:
         package = _checked(_poll, value).package
         if package is None:
             return Nothing()
-        zkb = _object(package.zkb, "zkb")
-        return Found(
-            killmail_id=package.killID,
-            killmail_hash=_hashed.decode(zkb or b"{}").hash,
-            zkb=zkb,
-            body=_object(package.killmail, "killmail"),
-        )
+        zkb = _object(package.zkb)
+        hash_ = _hashed.decode(zkb or b"{}").hash
     except _ERRORS as error:
         return _garbage(value, error, "a RedisQ package")
+    return _found(
+        Found(
+            killmail_id=package.killID,
+            killmail_hash=clean_hash(_lenient(_text, hash_) or ""),
+            zkb=zkb,
+            body=_object(package.killmail),
+        ),
+        "a RedisQ package",
+    )
 
 
 def decode_sequence(value: bytes) -> int | None:
@@ -136,22 +149,39 @@ def decode_sequence(value: bytes) -> int | None:
         return None
 
 
+def _found(found: Found, what: str) -> Found | Garbage:
+    if found.body or is_hash(found.killmail_hash):
+        return found
+    return Garbage(f"not {what}: no body, and no hash to fetch it by", may_pass=False)
+
+
 def _checked(decoder: Any, value: bytes) -> Any:
     if len(value) > MAX_BODY_BYTES:
         raise msgspec.ValidationError(f"over the limit of {MAX_BODY_BYTES} bytes")
     if not value.isascii():
         value.decode()  # raw slices aren't checked by the decoder
-    return decoder.decode(value)
+    try:
+        return decoder.decode(value)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        mended = _SURROGATES.sub(lambda match: match[1] or rb"\ufffd", value)
+        if mended == value:
+            raise
+        return decoder.decode(mended)
 
 
-def _object(raw: msgspec.Raw, name: str) -> msgspec.Raw:
-    """Take a JSON object as it came; null is as good as absent."""
-    start = bytes(memoryview(raw)[:4])
-    if start in (b"", b"null"):
-        return _NONE
-    if start[:1] != b"{":
-        raise msgspec.ValidationError(f"Expected `object`, got something else - at `$.{name}`")
-    return raw
+def _object(raw: msgspec.Raw) -> msgspec.Raw:
+    """Take a JSON object as it came; an empty one and all else are as good as absent."""
+    return raw if _OBJECT.match(raw) else NO_JSON
+
+
+def _lenient(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
+    """Read a field that isn't worth a killmail; None for whatever it can't be."""
+    try:
+        return decoder.decode(raw) if raw else None
+    except _ERRORS:
+        return None
 
 
 def _garbage(value: bytes, error: Exception, what: str) -> Garbage:

@@ -9,7 +9,6 @@ Source: zKillboard's API reference and `cron/9.queueSequences.php` (read 2026-11
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -219,7 +218,7 @@ class R2z2:
         self._advance(look)
         match outcome:
             case Found():
-                reference = outcome.reference(self.name, number, time.time())
+                reference = outcome.reference(self.name, number)
                 pending = self._rewritten(number, outcome.updated)
                 return Step(self._cursor, references=(reference,), pending=pending)
             case Nothing():

@@ -5,7 +5,6 @@ zKillboard's own was shut down on 2026-05-31; mirrors and self-hosted servers sp
 Source: zKillboard's RedisQ, README and `listen.js` (read 2026-11-21).
 """
 
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -87,7 +86,7 @@ class Redisq:
         position = cursor + 1
         match decode_package(value):
             case Found() as found:
-                reference = found.reference(self.name, position, time.time())
+                reference = found.reference(self.name, position)
                 return Step(position, references=(reference,))
             case Garbage(reason):
                 refused = Refused(self.name, position, reason, value[:MAX_REJECTED_BYTES])

@@ -2,9 +2,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from actors.shared.reference import encode_reference
 from streams.sources.decode import (
     Found,
     Garbage,
@@ -50,6 +51,7 @@ anything = (
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(anything)
 @example(b"")
 @example(b"<!DOCTYPE html>")
@@ -77,9 +79,9 @@ def test_what_came_is_kept_byte_for_byte(
     )
     found = decode_document(value)
     assert isinstance(found, Found)
-    assert (bytes(found.body), bytes(found.zkb)) == (body, block)
+    assert (bytes(found.body), bytes(found.zkb)) == (body if esi else b"", block if zkb else b"")
     assert (found.killmail_id, found.killmail_hash) == (killmail_id, HASH)
-    assert found.uploaded_at is None
+    assert found.uploaded_at == 0.0
 
 
 @pytest.mark.parametrize(
@@ -89,9 +91,9 @@ def test_what_came_is_kept_byte_for_byte(
         (b'{"killmail_id":1,"has', "no JSON", True),
         (b"[1]", "Expected `object`", False),
         (b'{"hash":"%s"}' % HASH.encode(), "killmail_id", False),
-        (b'{"killmail_id":1,"hash":null}', "hash is null", False),
-        (b'{"killmail_id":1,"hash":"zz"}', "hash", False),
-        (b'{"killmail_id":1,"hash":"%s","esi":[]}' % HASH.encode(), "esi", False),
+        (b'{"killmail_id":1,"hash":null}', "no hash", False),
+        (b'{"killmail_id":1,"hash":"zz","esi":[]}', "no hash", False),
+        (b'{"killmail_id":1,"esi":{}}', "no hash", False),
     ],
 )
 def test_garbage_says_why(value: bytes, reason: str, may_pass: bool) -> None:
@@ -112,9 +114,47 @@ def test_placeholder_is_nothing() -> None:
 def test_document_without_body_is_to_be_fetched() -> None:
     found = decode_document(b'{"killmail_id":7,"hash":"%s","esi":null}' % HASH.encode())
     assert isinstance(found, Found)
-    reference = found.reference("r2z2:host", 12, received_at=5.0)
+    reference = found.reference("r2z2:host", 12)
     assert bytes(reference.body) == b""
-    assert reference.as_of == 5.0
+    assert reference.as_of == 0.0
+
+
+@pytest.mark.parametrize(
+    "given", ["[]", "{}", "{ }", '""', "null", "false", '"no killmail"', "[1]"]
+)
+def test_a_body_or_block_that_is_no_object_or_empty_is_absent(given: str) -> None:
+    value = f'{{"killmail_id":7,"hash":"{HASH}","esi":{given},"zkb":{given}}}'
+    found = decode_document(value.encode())
+    assert isinstance(found, Found)
+    assert (bytes(found.body), bytes(found.zkb)) == (b"", b"")
+
+
+@pytest.mark.parametrize("given", [f" {HASH.upper()}\n", HASH])
+def test_a_hash_is_trimmed_and_in_lower_case(given: str) -> None:
+    found = decode_document(encoded({"killmail_id": 7, "hash": given}))
+    assert isinstance(found, Found)
+    assert found.killmail_hash == HASH
+
+
+@pytest.mark.parametrize("given", [None, "", 5, [], {}, "0" * 1_000_000], ids=lambda g: repr(g)[:9])
+@pytest.mark.parametrize("field", ["hash", "uploaded_at", "sequence_updated"])
+def test_fields_that_are_wrong_cost_no_complete_killmail(field: str, given: object) -> None:
+    found = decode_document(encoded({"killmail_id": 7, "esi": {"a": 1}, field: given}))
+    assert isinstance(found, Found)
+    assert encode_reference(found.reference("r2z2:host", 12))
+
+
+@pytest.mark.parametrize("zkb", ['{"totalValue":1e400}', '{"a":"\\u0000"}', '{"a":"\\ud800"}'])
+def test_a_block_that_no_table_holds_costs_no_complete_killmail(zkb: str) -> None:
+    value = f'{{"killmail_id":7,"esi":{{"a":1}},"zkb":{zkb}}}'
+    assert isinstance(decode_document(value.encode()), Found)
+
+
+def test_surrogate_pairs_are_text() -> None:
+    zkb = rb'{"a":"\ud83d\ude80 \ud800"}'
+    found = decode_document(b'{"killmail_id":7,"esi":{"a":1},"zkb":%s}' % zkb)
+    assert isinstance(found, Found)
+    assert msgspec.json.decode(found.zkb) == {"a": "\U0001f680 \ufffd"}
 
 
 def test_package_with_and_without_killmail() -> None:

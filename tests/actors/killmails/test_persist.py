@@ -223,7 +223,7 @@ async def test_numbers_beyond_floats_in_unknown_fields_do_not_stop_an_update(
     await persisted(database, [a_reference(body)])
     assert await persisted(database, [a_reference(body, as_of=LATER)]) == []
     changed = body.replace(b"1e999", b"2e999")
-    (place,) = await persisted(database, [a_reference(changed, as_of=LATER)])
+    (place,) = await persisted(database, [a_reference(changed, as_of=LATER + 1)])
     assert place.entry.kind == "updated"
 
 

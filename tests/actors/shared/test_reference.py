@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry, decode_entry, encode_entry, join_entries
-from actors.shared.reference import decode_reference, encode_reference
+from actors.shared.reference import decode_reference, encode_reference, locate
 from actors.shared.rejection import decode_rejection, encode_rejection
 from tests.support.made import a_body, a_reference
 
@@ -49,11 +49,8 @@ def test_a_reference_without_zkb_and_body_says_so_by_their_absence() -> None:
         {"as_of": -1.0},
         {"killmail_id": -1},
         {"killmail_id": 2**63},
-        {"hash": "A" * 40},
-        {"hash": "0" * 40 + "\n"},
         {"hash": None},
-        {"zkb": []},
-        {"zkb": {"note": "a\0b"}},
+        {"hash": "0" * 101},
     ],
     ids=repr,
 )
@@ -62,9 +59,46 @@ def test_what_no_table_can_hold_is_no_reference(fields: dict[str, Any]) -> None:
         decode_reference(changed(**fields))
 
 
-def test_zkb_with_a_number_beyond_all_floats_is_no_reference() -> None:
-    with pytest.raises(Invalid, match="not a reference"):
-        decode_reference(GOOD.replace(b'"points":1', b'"points":1e999'))
+@pytest.mark.parametrize("given", ["A" * 40, " " + "a" * 40 + "\n"])
+def test_a_hash_is_trimmed_and_in_lower_case(given: str) -> None:
+    assert decode_reference(changed(hash=given)).hash == "a" * 40
+
+
+@pytest.mark.parametrize("given", ["", "zz", "a" * 39])
+def test_without_body_a_hash_is_needed(given: str) -> None:
+    assert decode_reference(changed(hash=given)).hash == given
+    bare = msgspec.json.decode(changed(hash=given))
+    del bare["body"]
+    with pytest.raises(Invalid, match="no hash to fetch it by"):
+        decode_reference(msgspec.json.encode(bare))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        changed(v=2, position=12),
+        changed(hash=None, position=12),
+        changed(as_of="late", position=12),
+        GOOD.replace(b'"position":0', b'"position":12')[:-40],
+        GOOD.replace(b'"position":0', b'"position":12').replace(b"points", b"poi\xffnts"),
+    ],
+)
+def test_a_rejection_knows_its_place_though_it_is_no_reference(value: bytes) -> None:
+    with pytest.raises(Invalid):
+        decode_reference(value)
+    rejection = decode_rejection(encode_rejection("why", value))
+    assert (rejection.source, rejection.position, rejection.killmail_id) == ("r2z2:test", 12, 1)
+
+
+@pytest.mark.parametrize("value", [b"", b"1", b"[" * 5_000, b'{"source":1,"position":"x"}'])
+def test_what_says_of_no_place_has_none(value: bytes) -> None:
+    assert locate(value) == (None, None, None)
+
+
+def test_a_reason_is_short_and_fits_a_column() -> None:
+    rejection = decode_rejection(encode_rejection("a\0b\ud800" + "x" * 10_000, b"1"))
+    assert rejection.reason.startswith("a\ufffdb\ufffdx")
+    assert len(rejection.reason) == 1_000
 
 
 @given(st.binary())

@@ -1,0 +1,165 @@
+"""Versions of a killmail: which body and which zkb block are the latest, each by its own time.
+
+Sources rewrite what they gave, and give it out of order. A part is replaced only by one of a later
+time, so the same versions leave the same rows, in whatever order they come.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from actors.shared.body import pack, unpack
+from actors.shared.killmail import Killmail, parse_killmail
+from actors.shared.reference import NO_JSON
+from actors.shared.rows import Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A killmail with its body and zkb block, each as of a time in Unix seconds (0: unknown)."""
+
+    killmail: Killmail
+    killmail_hash: str
+    """Computed from the body."""
+    body: msgspec.Raw
+    body_as_of: float
+    zkb: msgspec.Raw
+    zkb_as_of: float | None
+    """None without zkb."""
+
+    def without_zkb(self) -> "Version":
+        """Drop the zkb block."""
+        return replace(self, zkb=NO_JSON, zkb_as_of=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a version changes about a stored row of its killmail."""
+
+    version: Version
+    """The row after the change."""
+    columns: dict[str, Any]
+    body_differs: bool
+    """Else the attackers' rows stay as they are."""
+    worth_an_entry: bool
+    """Whether a reader would see a difference; if not, only times grow."""
+
+
+def merge(one: Version, other: Version) -> Version:
+    """Take the later of each part; that of `one` where neither is later."""
+    if other.body_as_of > one.body_as_of:
+        one = replace(other, zkb=one.zkb, zkb_as_of=one.zkb_as_of)
+    if other.zkb_as_of is not None and other.zkb_as_of > _or_never(one.zkb_as_of):
+        one = replace(one, zkb=other.zkb, zkb_as_of=other.zkb_as_of)
+    return one
+
+
+def change(row: Any, version: Version) -> Change | None:
+    """Compare a version with the stored row; None when no part of it is later.
+
+    A first zkb block is taken whatever its time.
+
+    Args:
+        row: the columns `body`, `body_as_of`, `zkb`, `zkb_as_of`.
+        version: what came.
+    """
+    newer_body = _time(version.body_as_of) > row.body_as_of
+    newer_zkb = version.zkb_as_of is not None and (
+        row.zkb_as_of is None or _time(version.zkb_as_of) > row.zkb_as_of
+    )
+    if not (newer_body or newer_zkb):
+        return None
+    stored = unpack(row.body)
+    columns: dict[str, Any] = {}
+    if newer_body:
+        columns = {"body_as_of": _time(version.body_as_of)}
+        if stored != bytes(version.body):
+            columns = _first(body_columns([version]))
+    else:
+        killmail = parse_killmail(stored)
+        version = replace(version, killmail=killmail, body=msgspec.Raw(stored))
+    if newer_zkb:
+        columns |= _first(zkb_columns([version]))
+    elif row.zkb:
+        version = replace(version, zkb=msgspec.Raw(row.zkb.encode()))
+    body_differs = newer_body and not _same(stored, bytes(version.body))
+    zkb_differs = newer_zkb and (row.zkb is None or not _same(row.zkb, bytes(version.zkb)))
+    return Change(version, columns, body_differs, body_differs or zkb_differs)
+
+
+def body_columns(versions: Sequence[Version]) -> Columns:
+    """Lay out what the body decides of the table `killmails`."""
+    mails = [v.killmail for v in versions]
+    victims = [m.victim for m in mails]
+    return {
+        "killmail_id": [m.killmail_id for m in mails],
+        "killmail_hash": [v.killmail_hash for v in versions],
+        "killmail_time": [m.killmail_time for m in mails],
+        "solar_system_id": [m.solar_system_id for m in mails],
+        "moon_id": [m.moon_id for m in mails],
+        "war_id": [m.war_id for m in mails],
+        "victim_character_id": [v.character_id for v in victims],
+        "victim_corporation_id": [v.corporation_id for v in victims],
+        "victim_alliance_id": [v.alliance_id for v in victims],
+        "victim_faction_id": [v.faction_id for v in victims],
+        "victim_ship_type_id": [v.ship_type_id for v in victims],
+        "victim_damage_taken": [v.damage_taken for v in victims],
+        "attacker_count": [len(m.attackers) for m in mails],
+        "body": [pack(bytes(v.body)) for v in versions],
+        "body_as_of": [_time(v.body_as_of) for v in versions],
+    }
+
+
+def zkb_columns(versions: Sequence[Version]) -> Columns:
+    """Lay out zkb and its time."""
+    times = [v.zkb_as_of for v in versions]
+    return {
+        "zkb": [bytes(v.zkb).decode() or None for v in versions],
+        "zkb_as_of": [None if unix_s is None else _time(unix_s) for unix_s in times],
+    }
+
+
+def attacker_columns(versions: Sequence[Version]) -> Columns:
+    """Lay out the table `attackers`."""
+    rows = [
+        (v.killmail.killmail_id, ordinal, attacker)
+        for v in versions
+        for ordinal, attacker in enumerate(v.killmail.attackers)
+    ]
+    attackers = [attacker for _, _, attacker in rows]
+    return {
+        "killmail_id": [killmail_id for killmail_id, _, _ in rows],
+        "ordinal": [ordinal for _, ordinal, _ in rows],
+        "character_id": [a.character_id for a in attackers],
+        "corporation_id": [a.corporation_id for a in attackers],
+        "alliance_id": [a.alliance_id for a in attackers],
+        "faction_id": [a.faction_id for a in attackers],
+        "ship_type_id": [a.ship_type_id for a in attackers],
+        "weapon_type_id": [a.weapon_type_id for a in attackers],
+        "damage_done": [a.damage_done for a in attackers],
+        "final_blow": [a.final_blow for a in attackers],
+        "security_status": [a.security_status for a in attackers],
+    }
+
+
+def _first(columns: Columns) -> dict[str, Any]:
+    return {name: values[0] for name, values in columns.items()}
+
+
+def _same(one: bytes | str, other: bytes | str) -> bool:
+    """Compare JSON; what can't be decoded, such as a number beyond floats, by its characters."""
+    try:
+        return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except (msgspec.DecodeError, RecursionError):
+        return False
+
+
+def _or_never(unix_s: float | None) -> float:
+    return -1.0 if unix_s is None else unix_s
+
+
+def _time(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(unix_s, UTC)

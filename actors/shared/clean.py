@@ -1,0 +1,91 @@
+"""Cleaning of what a database can't hold: text with a NUL, JSON with numbers beyond its types.
+
+Source: PostgreSQL's documentation, "JSON Types" (no NUL, no lone surrogate) and "Numeric Types"
+(at most 16,383 digits after the point).
+"""
+
+import json
+import re
+from math import isfinite
+from typing import Any, Final
+
+import msgspec
+
+from actors.shared.errors import Invalid
+
+MAX_NUMBER_CHARS: Final = 100
+MAX_EXPONENT: Final = 400
+"""Beyond both, a number is written anew as the nearest float."""
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def clean_text(text: str) -> str:
+    """Replace NUL and lone surrogates by U+FFFD; most text stays as it is."""
+    return _UNSTORABLE.sub("\ufffd", text)
+
+
+def clean_object(value: bytes) -> bytes:
+    """Give a JSON object that both databases take: the very bytes that came, if they do.
+
+    Otherwise a copy, in which text is cleaned, long numbers are rounded to floats, and null stands
+    for numbers beyond all floats.
+
+    Raises:
+        Invalid: it is no JSON object.
+    """
+    try:
+        if not (b"\\u0000" in value and _NUL.search(value)):
+            _decoder.decode(value)
+            return value
+    except (msgspec.DecodeError, RecursionError):
+        pass  # looked at more closely below
+    try:
+        found = json.loads(value, parse_float=_rounded, parse_int=_integer, parse_constant=_null)
+        if not isinstance(found, dict):
+            raise Invalid("no JSON object")
+        return msgspec.json.encode(_cleaned(found))
+    except (ValueError, RecursionError) as error:
+        raise Invalid(f"no JSON object: {error}") from None
+
+
+def _number(text: str) -> float:
+    """Take a number as it is written, unless a database might not."""
+    number = float(text)
+    exponent = text.lower().partition("e")[2]
+    if (
+        len(text) > MAX_NUMBER_CHARS
+        or not isfinite(number)
+        or abs(int(exponent or 0)) > MAX_EXPONENT
+    ):
+        raise ValueError("number out of range")
+    return number
+
+
+_decoder: Final = msgspec.json.Decoder(dict[str, Any], float_hook=_number)
+
+
+def _rounded(text: str) -> float | None:
+    number = float(text)
+    return number if isfinite(number) else None
+
+
+def _integer(text: str) -> int | float | None:
+    return int(text) if len(text) <= MAX_NUMBER_CHARS else _rounded(text)
+
+
+def _null(_: str) -> None:
+    """Take the place of NaN and Infinity."""
+
+
+def _cleaned(value: Any) -> Any:
+    match value:
+        case str():
+            return clean_text(value)
+        case list():
+            return [_cleaned(inner) for inner in value]
+        case dict():
+            return {clean_text(key): _cleaned(inner) for key, inner in value.items()}
+        case _:
+            return value
