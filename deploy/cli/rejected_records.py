@@ -217,7 +217,7 @@ def reference_of(record: Record) -> Reference:
     for decode in (decode_document, decode_package):
         outcome = decode(value)
         if isinstance(outcome, Found):
-            return outcome.reference(source, position, record.rejected_at.timestamp())
+            return outcome.reference(source, position)
     raise no_reference
 
 
