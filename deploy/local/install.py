@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -65,11 +65,20 @@ def install_missing(unavailable: Iterable[Inspection]) -> bool:
                 if missing[one.server.name]
             )
         )
+    install_packages(packages)
+    return True
+
+
+def install_packages(packages: Sequence[str]) -> None:
+    """Install Debian's packages, as root; none of them starts a server.
+
+    Raises:
+        LocalServerError: apt-get failed; says how.
+    """
     print_line(f"installing {', '.join(packages)}: Debian's packages, a minute or two, once")
     with _no_daemons():
         _apt_get("update")
         _apt_get("install", "--yes", "--no-install-recommends", *packages)
-    return True
 
 
 def _missing_packages(server: Server) -> set[str]:
