@@ -61,5 +61,3 @@ async def test_url_may_say_that_a_pooler_is_in_between(pooled: Settings, option:
     settings = pooled.model_copy(update={"database_url": url})
     async with open_database(settings, "test") as database, reading(database) as connection:
         assert await connection.scalar(text("SELECT 1")) == 1
-
-
