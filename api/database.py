@@ -13,7 +13,8 @@ from databases.core import Connection
 from sqlalchemy import Select
 
 from actors.shared.errors import KillstreamError, Misconfigured
-from actors.shared.postgres import Connector, Limits, read_url
+from actors.shared.postgres import Connector, Limits
+from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings, masked
 
 READ_S: Final = 5.0

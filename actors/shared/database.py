@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from actors.shared.errors import Misconfigured
-from actors.shared.postgres import Connector, Limits, read_url
+from actors.shared.postgres import Connector, Limits
+from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings, masked
 from actors.shared.tables import FEED_COUNTER
 
@@ -101,7 +102,7 @@ def _is_reading(connection: Connection) -> bool:
 def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
     limits = connector.limits
     engine = create_async_engine(
-        connector.target.url.set(query={}),
+        settings.database_dsn,
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=limits.command_s or SQLITE_WAIT_S,

@@ -1,18 +1,15 @@
-"""Connections to PostgreSQL: every form of its URL, a limit for every wait, poolers in between."""
+"""Connections to PostgreSQL: a limit for every wait, and poolers in between."""
 
 import asyncio
 import socket
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from difflib import get_close_matches
-from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 from weakref import WeakSet
 
 import asyncpg
-from sqlalchemy import URL
+
+from actors.shared.postgres_url import Target
 
 CLOSE_S: Final = 1.0
 """How long closing a connection waits for the server."""
@@ -26,31 +23,6 @@ _KEEPALIVE: Final = {
 }
 """Idle connections are seen by what forgets idle ones, and end a minute after the server's end."""
 
-_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-_POOLER_OPTIONS: Final = {
-    "pgbouncer": "true",
-    "prepared_statement_cache_size": "0",
-    "statement_cache_size": "0",
-}
-"""What says that a pooler is in between, as other programs write it."""
-_OPTIONS: Final = frozenset(
-    {
-        *("application_name", "database", "dbname", "gsslib", "host", "krbsrvname", "options"),
-        *("passfile", "password", "port", "search_path", "service", "target_session_attrs", "user"),
-        *("sslcert", "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert"),
-        *("ssl_max_protocol_version", "ssl_min_protocol_version"),
-    }
-)
-"""What goes on to asyncpg. Source: asyncpg's `connect`, libpq's URIs (read 2026-11-26)."""
-_IGNORED: Final = frozenset(
-    {
-        *("channel_binding", "connect_timeout", "fallback_application_name", "gssencmode"),
-        *("keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval"),
-        "tcp_user_timeout",
-    }
-)
-"""Of libpq, and either set here or unknown to asyncpg."""
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -58,63 +30,6 @@ class Limits:
 
     connect_s: float = 5.0
     command_s: float | None = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a URL says: where, as whom, and whether a pooler is in between."""
-
-    dsn: str
-    """As asyncpg and libpq read it."""
-    url: URL
-    """As SQLAlchemy reads it."""
-    application_name: str = ""
-    behind_pooler: bool = False
-
-
-def read_url(url: str) -> Target:
-    """Read a URL of PostgreSQL as libpq, SQLAlchemy and providers write it.
-
-    Raises:
-        ValueError: it is none; says why, without the URL.
-    """
-    parts = urlsplit(url)
-    if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
-        raise ValueError("must be postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    behind_pooler = any(options.pop(name, "") == value for name, value in _POOLER_OPTIONS.items())
-    if "ssl" in options:
-        said = options.pop("ssl").lower()
-        options["sslmode"] = {"true": "require", "false": "disable"}.get(said, said)
-    _check_options(options)
-    options = {name: value for name, value in options.items() if name in _OPTIONS}
-    if not (parts.hostname or options.keys() & {"host", "service"}):
-        raise ValueError("names no host: postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
-    plain = urlunsplit(("postgresql", parts.netloc, parts.path, urlencode(options), ""))
-    return Target(plain, _shown(url), options.get("application_name", ""), behind_pooler)
-
-
-def _check_options(options: Mapping[str, str]) -> None:
-    for name in sorted(options.keys() - _OPTIONS - _IGNORED):
-        near = get_close_matches(name, _OPTIONS, 1)
-        raise ValueError(f"has an unknown option {name}" + (f"; {near[0]}?" if near else ""))
-    if options.get("sslmode", "prefer") not in _SSL_MODES:
-        raise ValueError(f"has an unknown sslmode; there are {', '.join(_SSL_MODES)}")
-
-
-def _shown(url: str) -> URL:
-    parts = urlsplit(url)
-    hosts = parts.netloc.rpartition("@")[2]
-    several = "," in hosts
-    return URL.create(
-        "postgresql+asyncpg",
-        unquote(parts.username) if parts.username else None,
-        unquote(parts.password) if parts.password else None,
-        hosts if several else parts.hostname,
-        None if several else parts.port,
-        unquote(parts.path.removeprefix("/")) or None,
-        MappingProxyType(dict(parse_qsl(parts.query))),
-    )
 
 
 class Connection(asyncpg.Connection):

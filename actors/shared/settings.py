@@ -2,16 +2,68 @@
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from actors.shared.errors import Misconfigured
+from actors.shared.postgres_url import read_url
 
 PREFIX = "KILLSTREAM_"
+NOT_SETTINGS = frozenset({"KILLSTREAM_SERVICES_DIR"})
+"""Names with our prefix that belong to `just services`."""
+
+_SERVICE_LINK: Final = re.compile(
+    r"KILLSTREAM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
+)
+_SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _url(form: str, *, several: bool = False) -> Callable[[str], str]:
+    """Make a validator: the URL must have this form's scheme, and hosts with ports if any."""
+    schemes = form.partition("://")[0].split("|")
+
+    def check(url: str) -> str:
+        scheme, separator, rest = url.partition("://")
+        if not url or (scheme == "unix" and scheme in schemes):
+            return url
+        if not separator or scheme not in schemes or url.split() != [url]:
+            raise ValueError(f"must be {form}")
+        for host in rest.partition("/")[0].split(",") if several else [rest]:
+            _check_host(f"{scheme}://{host}", form)
+        return url
+
+    return check
+
+
+def _check_host(url: str, form: str) -> None:
+    try:
+        parts = urlsplit(url)
+        named = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # its text may hold the password
+        named = False
+    if not named:
+        raise ValueError(f"names no host, or a wrong port: {form}")
+
+
+def _database_url(url: str) -> str:
+    if url:
+        read_url(url)
+    return url
+
+
+HttpUrl = Annotated[str, AfterValidator(_url("https|http://HOST:PORT"))]
+DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
+RabbitmqUrl = Annotated[str, AfterValidator(_url("amqp|amqps://USER:PASSWORD@HOST:PORT/VHOST"))]
+RedisUrl = Annotated[str, AfterValidator(_url("redis|rediss|unix://:PASSWORD@HOST:PORT/0"))]
+KafkaUrl = Annotated[str, AfterValidator(_url("kafka://HOST:PORT,HOST:PORT", several=True))]
 
 
 class Settings(BaseSettings):
@@ -23,11 +75,11 @@ class Settings(BaseSettings):
 
     source: Literal["r2z2", "redisq", "none"] = "r2z2"
     """The upstream feed."""
-    r2z2_url: str = "https://r2z2.zkillboard.com"
+    r2z2_url: HttpUrl = "https://r2z2.zkillboard.com"
     """Base of R2Z2; `/ephemeral/…` is appended."""
     r2z2_requests_per_s: float = Field(default=15, gt=0)
     """Pace of polling. Above 15 the real upstream bans the address for an hour."""
-    redisq_url: str = "https://zkillredisq.stream"
+    redisq_url: HttpUrl = "https://zkillredisq.stream"
     """Base of a RedisQ server; `/listen.php` is appended."""
     redisq_queue_id: str = ""
     """The queue's name at the RedisQ server; required with it, one for each deployment."""
@@ -39,7 +91,7 @@ class Settings(BaseSettings):
     """Pace of polling. RedisQ refuses more than 2."""
     redisq_bodies: bool = False
     """Whether a RedisQ server's bodies are taken as ESI's; else each is fetched by id and hash."""
-    esi_url: str = "https://esi.evetech.net"
+    esi_url: HttpUrl = "https://esi.evetech.net"
     """Base of ESI; `/killmails/…` is appended."""
     esi_killmail_tokens: int = Field(default=3600, ge=0)
     """ESI's budget for killmail bodies in one window, all processes together; 0 is no limit."""
@@ -51,15 +103,15 @@ class Settings(BaseSettings):
     """An address where CCP and zKillboard reach you; part of the User-Agent."""
     names_deadline_ms: int = Field(default=1500, ge=0)
     """How long telling waits for names that nobody has asked for before."""
-    database_url: str = ""
-    """`postgresql+asyncpg://…`; without it an SQLite file in the data directory."""
+    database_url: DatabaseUrl = ""
+    """`postgresql://…`; without it an SQLite file in the data directory."""
     database_pool_size: int = Field(default=8, ge=1)
-    """Connections to the database, per process."""
-    rabbitmq_url: str = ""
+    """Connections to the database at most, per process."""
+    rabbitmq_url: RabbitmqUrl = ""
     """`amqp://…`; without it actors run inside the process."""
-    redis_url: str = ""
+    redis_url: RedisUrl = ""
     """`redis://…`; without it events, budgets and locks stay inside the process."""
-    kafka_url: str = ""
+    kafka_url: KafkaUrl = ""
     """`kafka://host:9092`; without it a broker is started as a child, in memory."""
     kafka_replication: int = Field(default=1, ge=1)
     """Replicas of each topic that is created."""
@@ -76,14 +128,29 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take arguments, then the environment."""
+        return init_settings, _Environment(settings_cls)
+
     def named(self, name: str) -> str:
         """Put the namespace before the name of a topic, group, queue, channel or lock."""
         return f"{self.namespace}.{name}" if self.namespace else name
 
     @property
     def database_dsn(self) -> str:
-        """The database's URL, the SQLite file's included."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir / 'killstream.db'}"
+        """The database's URL as SQLAlchemy reads it, the SQLite file's included."""
+        if not self.database_url:
+            return f"sqlite+aiosqlite:///{self.data_dir / 'killstream.db'}"
+        place = urlsplit(read_url(self.database_url).dsn)._replace(query="").geturl()
+        return f"postgresql+asyncpg{place.removeprefix('postgresql')}"
 
     @property
     def kafka_bootstrap(self) -> str:
@@ -91,32 +158,82 @@ class Settings(BaseSettings):
         return self.kafka_url.removeprefix("kafka://")
 
 
+class _Environment(PydanticBaseSettingsSource):
+    """What the environment sets."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Give the value of one setting; None when it isn't set."""
+        return environment().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Give all values that are set."""
+        return {k: v for k, v in environment().items() if k in Settings.model_fields}
+
+
+def environment() -> dict[str, str]:
+    """Give what the environment sets, by the lower-case name without the prefix.
+
+    An empty value sets nothing. Kubernetes adds variables for each service, which for one that is
+    named after us begin as ours do; they set nothing either.
+
+    Source: Kubernetes' documentation, "Service: environment variables" (read 2026-11-26).
+    """
+    return {
+        name.upper().removeprefix(PREFIX).lower(): value
+        for name, value in os.environ.items()
+        if name.upper().startswith(PREFIX) and value and not _is_foreign(name.upper(), value)
+    }
+
+
+def _is_foreign(name: str, value: str) -> bool:
+    return (
+        name in NOT_SETTINGS
+        or _SERVICE_LINK.fullmatch(name) is not None
+        or (name.endswith("_PORT") and _SERVICE_ADDRESS.match(value) is not None)
+    )
+
+
 @cache
 def settings() -> Settings:
     """Read the settings once.
 
     Raises:
-        Misconfigured: a KILLSTREAM_* name is unknown or a value is wrong; says which.
+        Misconfigured: a KILLSTREAM_* name is unknown, or values are wrong or don't go together;
+            says all of it in one line.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    unknown = sorted(
-        name
-        for name in os.environ
-        if name.upper().startswith(PREFIX) and name.upper() not in known | NOT_SETTINGS
-    )
-    if unknown:
-        raise Misconfigured(f"unknown setting {', '.join(unknown)}; `killstream --help` lists all")
+    wrong = list(_unknown())
     try:
-        return Settings()
+        read = Settings()
     except ValidationError as error:
-        reasons = "; ".join(
-            f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()
+        wrong += [
+            f"{_variable(str(e['loc'][0]))}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+    else:
+        wrong += _conflicts(read)
+    if wrong:
+        raise Misconfigured("; ".join(wrong))
+    return read
+
+
+def _unknown() -> Iterator[str]:
+    for name in sorted(environment().keys() - Settings.model_fields.keys()):
+        near = get_close_matches(name, Settings.model_fields, 1)
+        advice = (
+            f"did you mean {_variable(near[0])}?" if near else "`killstream settings` lists all"
         )
-        raise Misconfigured(reasons) from None
+        yield f"unknown setting {_variable(name)}: {advice}"
 
 
-NOT_SETTINGS = frozenset({"KILLSTREAM_SERVICES_DIR"})
-"""Names with our prefix that belong to `just services`."""
+def _conflicts(settings: Settings) -> Iterator[str]:
+    if settings.source == "redisq" and not settings.redisq_queue_id.strip():
+        yield "KILLSTREAM_REDISQ_QUEUE_ID is missing: a name for this deployment"
+    if not (settings.contact.isascii() and settings.contact.strip().isprintable()):
+        yield "KILLSTREAM_CONTACT must be one line of ASCII"
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
 
 
 def masked(url: str) -> str:

@@ -37,21 +37,21 @@ async def open_pgbouncer(
     port = free_port()
     user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
     with TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        file = Path(folder) / "pgbouncer.ini"
-        file.write_text(
-            _CONFIGURATION.format(
-                host=parts.hostname,
-                port=parts.port,
-                user=parts.username,
-                password=parts.password,
-                listen_port=port,
-                pool_mode=pool_mode,
-                pool_size=pool_size,
-            )
+        configuration = _CONFIGURATION.format(
+            host=parts.hostname,
+            port=parts.port,
+            user=parts.username,
+            password=parts.password,
+            listen_port=port,
+            pool_mode=pool_mode,
+            pool_size=pool_size,
         )
         process = await asyncio.create_subprocess_exec(
-            program("pgbouncer"), "--quiet", str(file), user=user, cwd="/"
+            program("pgbouncer"),
+            "--quiet",
+            _write(Path(folder), configuration),
+            user=user,
+            cwd="/",
         )
         try:
             async with asyncio.timeout(10):
@@ -60,3 +60,10 @@ async def open_pgbouncer(
         finally:
             process.send_signal(signal.SIGTERM)  # at once: SIGINT would wait for clients
             await process.wait()
+
+
+def _write(folder: Path, configuration: str) -> str:
+    folder.chmod(0o755)
+    file = folder / "pgbouncer.ini"
+    file.write_text(configuration)
+    return str(file)

@@ -17,14 +17,14 @@ def _fresh() -> Iterator[None]:
 
 def test_values_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KILLSTREAM_API_PORT", "4711")
-    monkeypatch.setenv("KILLSTREAM_SOURCE", "redisq")
-    assert (settings().api_port, settings().source) == (4711, "redisq")
+    monkeypatch.setenv("KILLSTREAM_SOURCE", "none")
+    assert (settings().api_port, settings().source) == (4711, "none")
 
 
 @pytest.mark.parametrize("name", ["KILLSTREAM_DATABASE_ULR", "killstream_databse_url"])
 def test_a_misspelt_name_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "x")
-    with pytest.raises(Misconfigured, match=name):
+    with pytest.raises(Misconfigured, match=name.upper()):
         settings()
 
 
@@ -84,3 +84,70 @@ def test_a_namespace_goes_before_a_name() -> None:
 def test_a_namespace_that_a_server_could_refuse_is_refused(namespace: str) -> None:
     with pytest.raises(ValueError, match="namespace"):
         Settings(namespace=namespace)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("R2Z2_URL", "r2z2.zkillboard.com", "must be https|http://HOST:PORT"),
+        ("R2Z2_URL", "ftp://r2z2.zkillboard.com", "must be https|http://HOST:PORT"),
+        ("ESI_URL", "https:///killmails", "names no host"),
+        ("REDISQ_URL", "https://a b", "must be https|http://HOST:PORT"),
+        ("RABBITMQ_URL", "127.0.0.1:5672", "must be amqp|amqps://"),
+        ("RABBITMQ_URL", "amqp://u:s3cret@host:port/", "names no host, or a wrong port"),
+        ("REDIS_URL", "http://127.0.0.1", "must be redis|rediss|unix://"),
+        ("KAFKA_URL", "127.0.0.1:9092", "must be kafka://HOST:PORT"),
+        ("KAFKA_URL", "kafka://a:9092,:9092", "names no host"),
+        ("DATABASE_URL", "mysql://u:s3cret@h/d", "must be postgresql://"),
+        ("DATABASE_URL", "postgresql:///d", "names no host"),
+        ("DATABASE_URL", "postgresql://u:s3cret@h/d?sslmod=require", "option sslmod; sslmode?"),
+        ("DATABASE_URL", "postgresql://u:s3cret@h/d?sslmode=on", "unknown sslmode"),
+        ("DATABASE_URL", "postgresql://u:s3/cret@h/d", "percent-encode"),
+        ("SOURCE", "redisq", "KILLSTREAM_REDISQ_QUEUE_ID is missing"),
+        ("CONTACT", "ops@bücher.example", "KILLSTREAM_CONTACT must be one line of ASCII"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_name_and_without_secrets(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(f"KILLSTREAM_{name}", value)
+    with pytest.raises(Misconfigured) as refusal:
+        settings()
+    reason = str(refusal.value)
+    assert said in reason
+    assert "KILLSTREAM_" in reason
+    assert not [part for part in ("s3", "cret", "\n") if part in reason]
+
+
+def test_an_unknown_name_is_said_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSTREAM_DATABASE_ULR", "x")
+    with pytest.raises(Misconfigured, match=r"ULR: did you mean KILLSTREAM_DATABASE_URL\?"):
+        settings()
+
+
+def test_all_mistakes_are_said_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSTREAM_DATABASE_ULR", "x")
+    monkeypatch.setenv("KILLSTREAM_API_PORT", "x")
+    with pytest.raises(Misconfigured, match=r"DATABASE_ULR.*; KILLSTREAM_API_PORT: "):
+        settings()
+
+
+def test_what_kubernetes_adds_for_services_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for service in ("KILLSTREAM", "KILLSTREAM_API", "KILLSTREAM_METRICS"):
+        monkeypatch.setenv(f"{service}_SERVICE_HOST", "10.0.0.7")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT", "4000")
+        monkeypatch.setenv(f"{service}_SERVICE_PORT_HTTP", "4000")
+        monkeypatch.setenv(f"{service}_PORT", "tcp://10.0.0.7:4000")
+        monkeypatch.setenv(f"{service}_PORT_4000_TCP", "tcp://10.0.0.7:4000")
+        for what in ("PROTO", "PORT", "ADDR"):
+            monkeypatch.setenv(f"{service}_PORT_4000_TCP_{what}", "4000")
+    assert (settings().api_port, settings().metrics_port) == (4000, 0)
+    monkeypatch.setenv("KILLSTREAM_API_PORT", "4711")
+    settings.cache_clear()
+    assert settings().api_port == 4711
+
+
+def test_an_empty_variable_sets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSTREAM_API_PORT", "")
+    monkeypatch.setenv("KILLSTREAM_R2Z2_URL", "")
+    assert (settings().api_port, settings().r2z2_url) == (4000, "https://r2z2.zkillboard.com")

@@ -1,0 +1,99 @@
+"""The URL of PostgreSQL, as libpq, SQLAlchemy and providers write it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Final
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
+
+FORM: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+
+_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_POOLER_OPTIONS: Final = {
+    "pgbouncer": "true",
+    "prepared_statement_cache_size": "0",
+    "statement_cache_size": "0",
+}
+"""What says that a pooler is in between, as other programs write it."""
+_OPTIONS: Final = frozenset(
+    {
+        *("application_name", "database", "dbname", "gsslib", "host", "krbsrvname", "options"),
+        *("passfile", "password", "port", "search_path", "service", "target_session_attrs", "user"),
+        *("sslcert", "sslcrl", "sslkey", "sslmode", "sslnegotiation", "sslpassword", "sslrootcert"),
+        *("ssl_max_protocol_version", "ssl_min_protocol_version"),
+    }
+)
+"""What goes on to asyncpg. Source: asyncpg's `connect`, libpq's URIs (read 2026-11-26)."""
+_IGNORED: Final = frozenset(
+    {
+        *("channel_binding", "connect_timeout", "fallback_application_name", "gssencmode"),
+        *("keepalives", "keepalives_count", "keepalives_idle", "keepalives_interval"),
+        "tcp_user_timeout",
+    }
+)
+"""Of libpq, and either set here or unknown to asyncpg."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a URL says: where, as whom, and whether a pooler is in between."""
+
+    dsn: str
+    """As asyncpg and libpq read it."""
+    application_name: str = ""
+    behind_pooler: bool = False
+    """Whether the URL says that a pooler is in between."""
+
+
+def read_url(url: str) -> Target:
+    """Read a URL of PostgreSQL as libpq, SQLAlchemy and providers write it.
+
+    Raises:
+        ValueError: it is none; says why, without the URL.
+    """
+    parts = urlsplit(url)
+    if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise ValueError(f"must be {FORM}")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    pooler = [options.pop(name, None) == value for name, value in _POOLER_OPTIONS.items()]
+    if "ssl" in options:
+        said = options.pop("ssl").lower()
+        options["sslmode"] = {"true": "require", "false": "disable"}.get(said, said)
+    _check_options(options)
+    options = {name: value for name, value in options.items() if name in _OPTIONS}
+    if not (parts.hostname or options.keys() & {"host", "service"}):
+        raise ValueError(f"names no host: {FORM}")
+    query = f"?{urlencode(options)}" if options else ""
+    dsn = f"postgresql://{_quoted(parts)}{parts.path}{query}"
+    return Target(dsn, options.get("application_name", ""), any(pooler))
+
+
+def _quoted(parts: SplitResult) -> str:
+    """Give login and hosts; a password may hold what a URL can't, as it stands.
+
+    Raises:
+        ValueError: there is no making sense of it.
+    """
+    login, at, hosts = parts.netloc.rpartition("@")
+    if parts.fragment or any(_has_wrong_port(host) for host in hosts.split(",")):
+        raise ValueError(f"can't be read; percent-encode what is special in the password: {FORM}")
+    user, colon, password = login.partition(":")
+    return _quote(user) + colon + _quote(password) + at + hosts
+
+
+def _has_wrong_port(host: str) -> bool:
+    """Tell whether what follows the host is no port."""
+    port = host.rpartition("]")[2].partition(":")[2]
+    return bool(port) and not (port.isdecimal() and 0 < int(port) < 65536)
+
+
+def _quote(text: str) -> str:
+    return quote(unquote(text), safe="")
+
+
+def _check_options(options: Mapping[str, str]) -> None:
+    for name in sorted(options.keys() - _OPTIONS - _IGNORED):
+        near = get_close_matches(name, _OPTIONS, 1)
+        raise ValueError(f"has an unknown option {name}" + (f"; {near[0]}?" if near else ""))
+    if options.get("sslmode", "prefer") not in _SSL_MODES:
+        raise ValueError(f"has an unknown sslmode; there are {', '.join(_SSL_MODES)}")

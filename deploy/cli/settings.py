@@ -1,0 +1,58 @@
+"""`killstream settings`: what is set, to what, and where that comes from."""
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from actors.shared.settings import PREFIX, Settings, environment, masked
+from deploy.cli.process import configure
+
+
+def settings(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+) -> None:
+    """List all settings with their values, and whether the environment or the default gives them.
+
+    Passwords are masked. What is wrong is said instead, with exit code 2.
+
+    Example: killstream settings --json | jq .KILLSTREAM_SOURCE
+    """
+    listed = list_settings(configure())
+    if as_json:
+        typer.echo(msgspec.json.encode(listed))
+        return
+    table = Table(show_header=True)
+    for column in ("setting", "value", "from"):
+        table.add_column(column, overflow="fold")
+    for name, one in listed.items():
+        table.add_row(
+            Text(name), Text(_text(one["value"])), Text(one["from"], _STYLES[one["from"]])
+        )
+    Console(highlight=False).print(table)
+
+
+_STYLES = {"environment": "bold", "default": "dim"}
+
+
+def list_settings(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Give value and origin of each setting, by its variable; passwords are masked."""
+    is_set = environment()
+    return {
+        PREFIX + name.upper(): {
+            "value": _shown(getattr(settings, name)),
+            "from": "environment" if name in is_set else "default",
+        }
+        for name in Settings.model_fields
+    }
+
+
+def _shown(value: object) -> object:
+    return value if isinstance(value, bool | int | float) else masked(str(value))
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
