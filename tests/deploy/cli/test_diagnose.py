@@ -95,8 +95,8 @@ async def test_nobody_listening_there_says_what_to_do() -> None:
     assert "just services" in found[-1].advice
 
 
-async def test_a_url_that_is_none_says_how_it_reads() -> None:
-    found = await findings("localhost:6379")
+async def test_a_url_with_a_wrong_option_says_how_it_reads() -> None:
+    found = await findings("redis://localhost:6379/0?socket_timeout=long")
     assert "redis://" in found[-1].advice
 
 
