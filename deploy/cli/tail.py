@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
-from actors.shared.errors import KillstreamError
+from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings
 from deploy.cli.process import configure, fail
 
@@ -118,7 +118,9 @@ def tail(
     tailing = Tail(url or gateway_url(configure()), after)
     try:
         asyncio.run(_print_all(tailing, json_line if as_json else line))
-    except (NotTaken, InvalidURI) as error:
+    except InvalidURI as error:
+        fail(Misconfigured(str(error)))
+    except NotTaken as error:
         fail(error)
     finally:
         last = "" if tailing.after is None else f", last sequence {tailing.after}"
