@@ -90,7 +90,7 @@ def _options(settings: Settings, read_s: float) -> dict[str, Any]:
     return {
         "connect": Connector(read_url(settings.database_url), "api", limits).connect,
         "min_size": 1,
-        "max_size": settings.database_pool_size,
+        "max_size": max(1, settings.database_pool_size - 1),  # health has one of its own
         "max_inactive_connection_lifetime": IDLE_S,
     }
 

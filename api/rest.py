@@ -11,7 +11,6 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from actors.shared.errors import NotFound
 from actors.shared.settings import masked
 from api import reads
-from api.health import health_of
 from api.state import State
 
 ROUTER: Final = APIRouter()
@@ -40,14 +39,24 @@ async def killmail_body(
     return Response(body, media_type="application/json", headers=headers)
 
 
+@ROUTER.get("/health/live")
+async def health_live() -> dict[str, bool]:
+    """Whether this process answers; for a supervisor that starts it again when it doesn't."""
+    return {"live": True}
+
+
+@ROUTER.get("/health/ready")
+async def health_ready(request: Request) -> JSONResponse:
+    """Whether this process can do its work: 200, or 503 while its database is unavailable."""
+    ready = await _state(request).health.is_ready()
+    return JSONResponse({"ready": ready}, 200 if ready else 503)
+
+
 @ROUTER.get("/health")
 async def health(request: Request) -> JSONResponse:
-    """Each part that the gateway stands on: 200, or 503 with what is down."""
-    parts = await health_of(_state(request))
-    down = [name for name, part in parts.items() if not part["up"]]
-    return JSONResponse(
-        {"status": "down" if down else "up", "down": down, **parts}, 503 if down else 200
-    )
+    """What is wrong, and since when: 200 for "up" and "degraded", 503 while not ready."""
+    ready, answer = await _state(request).health.answer()
+    return JSONResponse(answer, 200 if ready else 503)
 
 
 @ROUTER.get("/health/redis")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
 from api.database import ReadDatabase, open_reads
+from api.health import Health, open_health
 from api.tail import Tail, open_tail
 
 PUBLISHING_S = 0.5
@@ -21,6 +22,7 @@ class State:
     database: ReadDatabase
     events: Events
     tail: Tail
+    health: Health
 
 
 @asynccontextmanager
@@ -35,5 +37,6 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_reads(settings) as database,
         open_events(settings) as events,
         open_tail(database, events, patience_s) as tail,
+        open_health(settings, events, tail) as health,
     ):
-        yield State(settings, database, events, tail)
+        yield State(settings, database, events, tail, health)

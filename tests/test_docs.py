@@ -11,12 +11,12 @@ import typer
 
 from actors.broker import DATABASE_QUEUE, ESI_QUEUE
 from actors.shared.feed import Entry
+from actors.shared.health.kafka import GROUP
 from actors.shared.reference import Reference
 from actors.shared.rejection import Rejection
 from actors.shared.settings import NOT_SETTINGS, PREFIX, Settings
 from actors.shared.topics import DAY_MS, TOPICS
 from deploy.cli import app
-from deploy.cli.inspect import GROUP
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"

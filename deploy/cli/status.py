@@ -1,9 +1,8 @@
 """`killstream status`: what an operator wants at a glance."""
 
 import asyncio
-import logging
 from collections.abc import Iterator
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -11,18 +10,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from actors.shared.settings import Settings
-from deploy.cli.facts import (
+from actors.shared.health.facts import (
     DatabaseFacts,
     Embedded,
     Facts,
     KafkaFacts,
+    Problem,
     QueueFacts,
     RabbitmqFacts,
     RedisFacts,
+    Source,
     TopicFacts,
     Unreachable,
 )
+from actors.shared.health.rule import problems_of, status_of
+from actors.shared.settings import Settings
 from deploy.cli.process import configure, servers
 
 Part = DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | Embedded
@@ -30,38 +32,64 @@ Row = tuple[str, str]
 
 PARTS: Final = ("database", "rabbitmq", "kafka", "redis")
 EMBEDDED: Final = "in the process of `killstream up`, not seen from here"
-_STYLES: Final = {"answers": "green", "unreachable": "bold red", "embedded": "dim"}
+_STYLES: Final = {
+    "answers": "green",
+    "unreachable": "bold red",
+    "embedded": "dim",
+    "up": "bold green",
+    "degraded": "bold yellow",
+    "down": "bold red",
+}
 
 
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
 ) -> None:
-    """Show what is stored, what waits where, and which server is away.
+    """Show what is stored, what waits where, and what is wrong.
 
     Asks the servers that the settings name: how many killmails are stored, how old the feed's last
     entry is, what is unpublished or was rejected, how far each source is read, what waits in the
-    queues and on the topics. The exit code is 1 when a server is away.
+    queues and on the topics. The status is up, degraded (a server doesn't answer, a topic is
+    missing, work stands still) or down (no database); the exit code is 0 only for up.
 
     Example: killstream status --json | jq .database.last_stored_age_s
     """
     from deploy.cli.inspect import inspect
 
     configured = configure()
-    for library in ("aiokafka", "pika"):  # what they would log is in the answer
-        logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     facts = asyncio.run(inspect(configured))
+    problems = problems_of(facts)
     if as_json:
-        typer.echo(msgspec.json.encode(facts))
+        typer.echo(msgspec.json.encode(report(facts, problems)))
     else:
-        Console(highlight=False).print(table(facts, configured))
-    raise typer.Exit(0 if facts.ok else 1)
+        Console(highlight=False).print(table(facts, problems, configured))
+    raise typer.Exit(1 if problems else 0)
 
 
-def table(facts: Facts, settings: Settings) -> Table:
-    """Lay the facts out, a section a server."""
+def report(facts: Facts, problems: list[Problem]) -> dict[str, Any]:
+    """Put the verdict before the facts."""
+    return {
+        "ok": not problems,
+        "status": _verdict(facts, problems),
+        "problems": problems,
+        **msgspec.structs.asdict(facts),
+    }
+
+
+def _verdict(facts: Facts, problems: list[Problem]) -> str:
+    return status_of(isinstance(facts.database, DatabaseFacts), problems)
+
+
+def table(facts: Facts, problems: list[Problem], settings: Settings) -> Table:
+    """Lay the verdict and the facts out, a section a server."""
     drawn = Table(title=f"Killstream at {facts.at:%Y-%m-%d %H:%M:%S} UTC", show_header=False)
     for _ in range(3):
         drawn.add_column(overflow="fold")
+    verdict = _verdict(facts, problems)
+    drawn.add_row(Text("status"), Text(verdict, _STYLES[verdict]), "")
+    for problem in problems:
+        drawn.add_row("", Text(problem.part), Text(problem.reason))
+    drawn.add_section()
     places = servers(settings)
     for name in PARTS:
         part: Part = getattr(facts, name)
@@ -96,22 +124,35 @@ def _rows(part: Part) -> Iterator[Row]:
 def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
     yield "killmails", _number(facts.killmails)
     yield "feed", f"sequence {facts.last_sequence}, stored {ago(facts.last_stored_age_s)}"
-    yield "unpublished", _number(facts.unpublished)
+    yield "unpublished", _number(facts.unpublished) + _oldest(facts.unpublished_oldest_age_s)
     yield "rejected", _number(facts.rejected)
     for refusal in facts.latest_rejected:
         yield "", f"{ago(refusal.age_s)}: {refusal.reason}"
     for source in facts.sources:
-        yield "source", f"{source.source} at {source.position}, {ago(source.age_s)}"
-    oldest = f", oldest {ago(facts.ledger_oldest_age_s)}" if facts.ledger else ""
-    yield "ledger", _number(facts.ledger) + oldest
+        yield "source", _source(source)
+    yield "ledger", _number(facts.ledger) + _oldest(facts.ledger_oldest_age_s)
+    yield "holes", _number(facts.holes)
     yield "names", _number(facts.names)
+
+
+def _source(source: Source) -> str:
+    tip = "" if source.tip is None else f" of {source.tip}"
+    checked = (
+        "" if source.checked_age_s is None else f", upstream asked {ago(source.checked_age_s)}"
+    )
+    return f"{source.source} at {source.position or '-'}{tip}, {ago(source.age_s)}{checked}"
+
+
+def _oldest(age_s: float | None) -> str:
+    return "" if age_s is None else f", oldest {ago(age_s)}"
 
 
 def _queue(queue: QueueFacts) -> str:
     if queue.ready is None:
         return "not there yet: no actors have run"
     counted = {"ready": queue.ready, "delayed": queue.delayed, "dead": queue.dead}
-    return ", ".join(f"{_number(count)} {what}" for what, count in counted.items())
+    consumers = f", {queue.consumers} consumers" if queue.consumers is not None else ""
+    return ", ".join(f"{_number(count)} {what}" for what, count in counted.items()) + consumers
 
 
 def _topic(topic: TopicFacts) -> str:

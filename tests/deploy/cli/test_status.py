@@ -16,10 +16,7 @@ from rich.console import Console
 
 from actors.killmails.reject import record_rejections
 from actors.shared.database import open_database
-from actors.shared.rejection import encode_rejection
-from actors.shared.settings import PREFIX, Settings
-from actors.shared.topics import RECEIVED, STORED, create_topics
-from deploy.cli.facts import (
+from actors.shared.health.facts import (
     DatabaseFacts,
     Embedded,
     KafkaFacts,
@@ -29,7 +26,12 @@ from deploy.cli.facts import (
     TopicFacts,
     Unreachable,
 )
-from deploy.cli.inspect import GROUP, inspect
+from actors.shared.health.kafka import GROUP
+from actors.shared.health.rule import problems_of
+from actors.shared.rejection import encode_rejection
+from actors.shared.settings import PREFIX, Settings
+from actors.shared.topics import RECEIVED, STORED, create_topics
+from deploy.cli.inspect import inspect
 from deploy.cli.status import ago, table
 from deploy.ports import free_port
 from streams.app import make_app
@@ -63,10 +65,10 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     assert database_facts.last_stored_age_s is not None
     assert timedelta(0) <= datetime.now(UTC) - facts.at < timedelta(minutes=1)
     assert (facts.rabbitmq, facts.kafka, facts.redis) == (Embedded(), Embedded(), Embedded())
-    assert facts.ok
+    assert problems_of(facts) == []
 
     console = Console(record=True, width=100)
-    console.print(table(facts, embedded))
+    console.print(table(facts, [], embedded))
     shown = console.export_text()
     assert "r2z2:test at 96000007" in shown
     assert "[not] a killmail" in shown

@@ -1,6 +1,7 @@
-"""What `killstream status` shows, and gives as JSON: one struct a server."""
+"""What the probes find out: one struct a server."""
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -16,11 +17,16 @@ class Embedded(msgspec.Struct, frozen=True, tag_field="state", tag="embedded"):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """How far a source was read."""
+    """How far a source was read, and what its upstream is known to have."""
 
     source: str
-    position: int
+    position: int | None
     age_s: float
+    """Since the position changed."""
+    tip: int | None
+    """The newest position that the upstream is known to have."""
+    checked_age_s: float | None
+    """Since the upstream answered."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -33,16 +39,23 @@ class Refusal(msgspec.Struct, frozen=True):
 class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
     """What is stored. Ages are None where there is nothing to have one."""
 
-    killmails: int
+    revision: str
+    """Of the schema."""
     last_sequence: int
     last_stored_age_s: float | None
     unpublished: int
-    rejected: int
-    latest_rejected: list[Refusal]
+    unpublished_oldest_age_s: float | None
     sources: list[Source]
     ledger: int
+    """Entries that wait to be stored or rejected; holes are counted apart."""
     ledger_oldest_age_s: float | None
-    names: int
+    holes: int
+    """Positions whose file was absent and is asked for again."""
+    killmails: int | None = None
+    """This and what follows takes time on large tables: None where it wasn't asked for."""
+    rejected: int | None = None
+    latest_rejected: list[Refusal] = []
+    names: int | None = None
 
 
 class QueueFacts(msgspec.Struct, frozen=True):
@@ -51,6 +64,8 @@ class QueueFacts(msgspec.Struct, frozen=True):
     ready: int | None
     delayed: int | None
     dead: int | None
+    consumers: int | None = None
+    """Processes that take from the queue."""
 
 
 class RabbitmqFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
@@ -80,10 +95,19 @@ class RedisFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
     ping_ms: float
 
 
+Part = Literal["database", "feed", "source", "rabbitmq", "kafka", "redis", "gateway"]
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """What is wrong with a part, in a sentence without addresses or other insides."""
+
+    part: Part
+    reason: str
+
+
 class Facts(msgspec.Struct, frozen=True):
     """All of it, at one time."""
 
-    ok: bool
     at: datetime
     database: DatabaseFacts | Unreachable
     rabbitmq: RabbitmqFacts | Unreachable | Embedded

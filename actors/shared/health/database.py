@@ -1,0 +1,144 @@
+"""Ask the database what is stored, and what waits."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+from sqlalchemy import Table, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from actors.shared.errors import KillstreamError
+from actors.shared.health.facts import DatabaseFacts, Refusal, Source, Unreachable
+from actors.shared.health.probe import one_line, within
+from actors.shared.settings import Settings
+from actors.shared.tables import (
+    CURSORS,
+    FEED,
+    FEED_COUNTER,
+    KILLMAILS,
+    LEDGER,
+    NAMES,
+    REJECTED,
+    UNPUBLISHED,
+)
+
+REASONS: Final = 3
+"""How many of the latest refusals are given."""
+HOLE: Final = "hole"
+"""The ledger's kind of positions whose file was absent."""
+
+
+class NoDatabase(KillstreamError):
+    """There is no database, or none of ours; says what to do."""
+
+
+async def probe_database(
+    settings: Settings, *, limit_s: float, counts: bool = False
+) -> DatabaseFacts | Unreachable:
+    """Ask over a connection of its own. Makes no SQLite file and locks none.
+
+    Args:
+        settings: Which database.
+        limit_s: How long the answer may take.
+        counts: Count what may be large, too: killmails, names, refusals.
+    """
+    opened: list[Any] = []
+
+    def give_up() -> None:
+        for connection in opened:
+            if isinstance(connection, asyncpg.Connection):
+                connection.terminate()
+
+    return await within(limit_s, _ask(settings, limit_s, counts, opened), give_up)
+
+
+async def _ask(
+    settings: Settings, limit_s: float, counts: bool, opened: list[Any]
+) -> DatabaseFacts:
+    if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
+        raise NoDatabase(
+            f"no database in {settings.data_dir}: run `killstream up`, or set"
+            " KILLSTREAM_DATABASE_URL or KILLSTREAM_DATA_DIR to where it is"
+        )
+    engine = create_async_engine(
+        settings.database_dsn, poolclass=NullPool, connect_args={"timeout": limit_s}
+    )
+    try:
+        async with engine.connect() as connection:
+            opened.append((await connection.get_raw_connection()).driver_connection)
+            facts = await _facts(connection)
+            return await _with_counts(connection, facts) if counts else facts
+    except DBAPIError as error:
+        raise NoDatabase(_advised(error)) from None
+    finally:
+        await engine.dispose()
+
+
+async def _facts(connection: AsyncConnection) -> DatabaseFacts:
+    """Read what is small, or found by an index."""
+    revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    last = await connection.scalar(select(FEED_COUNTER.c.last_sequence)) or 0
+    first_unpublished = select(func.min(UNPUBLISHED.c.sequence)).scalar_subquery()
+    waiting = LEDGER.c.kind != HOLE
+    cursors = await connection.execute(select(CURSORS).order_by(CURSORS.c.source))
+    return DatabaseFacts(
+        revision=str(revision or ""),
+        last_sequence=last,
+        last_stored_age_s=_age_s(
+            await connection.scalar(select(FEED.c.stored_at).where(FEED.c.sequence == last))
+        ),
+        unpublished=await _count(connection, UNPUBLISHED),
+        unpublished_oldest_age_s=_age_s(
+            await connection.scalar(
+                select(FEED.c.stored_at).where(FEED.c.sequence == first_unpublished)
+            )
+        ),
+        sources=[
+            Source(
+                source=row.source,
+                position=row.position,
+                age_s=_age_s(row.updated_at) or 0.0,
+                tip=row.tip,
+                checked_age_s=_age_s(row.checked_at),
+            )
+            for row in cursors
+        ],
+        ledger=await _count(connection, LEDGER, waiting),
+        ledger_oldest_age_s=_age_s(
+            await connection.scalar(select(func.min(LEDGER.c.received_at)).where(waiting))
+        ),
+        holes=await _count(connection, LEDGER, LEDGER.c.kind == HOLE),
+    )
+
+
+async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> DatabaseFacts:
+    refusals = await connection.execute(
+        select(REJECTED.c.reason, REJECTED.c.rejected_at)
+        .order_by(REJECTED.c.rejected_at.desc())
+        .limit(REASONS)
+    )
+    return msgspec.structs.replace(
+        facts,
+        killmails=await _count(connection, KILLMAILS),
+        rejected=await _count(connection, REJECTED),
+        latest_rejected=[Refusal(reason, _age_s(at) or 0.0) for reason, at in refusals],
+        names=await _count(connection, NAMES, NAMES.c.name.is_not(None)),
+    )
+
+
+async def _count(connection: AsyncConnection, table: Table, *where: Any) -> int:
+    query = select(func.count()).select_from(table).where(*where)
+    return int(await connection.scalar(query) or 0)
+
+
+def _age_s(time: datetime | None) -> float | None:
+    return None if time is None else round((datetime.now(UTC) - time).total_seconds(), 1)
+
+
+def _advised(error: DBAPIError) -> str:
+    said = one_line(error.orig or error)
+    missing = "no such table" in said or ("relation" in said and "does not exist" in said)
+    return f"{said}: run `killstream migrate`" if missing else said

@@ -1,0 +1,70 @@
+"""Ask RabbitMQ how many messages wait, and for whom."""
+
+import asyncio
+from typing import Final
+
+import pika
+from dramatiq.common import dq_name, xq_name
+from pika.adapters.blocking_connection import BlockingConnection
+from pika.exceptions import ChannelClosedByBroker
+from pika.frame import Method
+
+from actors.shared.health.facts import Embedded, QueueFacts, RabbitmqFacts, Unreachable
+from actors.shared.health.probe import quieten, within
+from actors.shared.settings import Settings
+
+QUEUES: Final = ("database", "esi")
+"""The queues of the actors, without their namespace."""
+HEARTBEAT_S: Final = 2
+"""pika gives up a silent server after one and a half of it; so the probe's thread ends, too."""
+
+quieten("pika")
+
+
+async def probe_rabbitmq(
+    settings: Settings, *, limit_s: float
+) -> RabbitmqFacts | Unreachable | Embedded:
+    """Count the messages of each queue, with those put off and those given up."""
+    if not settings.rabbitmq_url:
+        return Embedded()
+    return await within(limit_s, asyncio.to_thread(_count_messages, settings, limit_s))
+
+
+def _count_messages(settings: Settings, limit_s: float) -> RabbitmqFacts:
+    parameters = pika.URLParameters(settings.rabbitmq_url)
+    parameters.socket_timeout = parameters.stack_timeout = limit_s
+    parameters.blocked_connection_timeout = limit_s
+    parameters.heartbeat = HEARTBEAT_S
+    connection = BlockingConnection(parameters)
+    try:
+        return RabbitmqFacts({name: _queue(connection, settings.named(name)) for name in QUEUES})
+    finally:
+        if connection.is_open:
+            connection.close()
+
+
+def _queue(connection: BlockingConnection, name: str) -> QueueFacts:
+    declared = _declared(connection, name)
+    return QueueFacts(
+        ready=_messages(declared),
+        delayed=_messages(_declared(connection, dq_name(name))),
+        dead=_messages(_declared(connection, xq_name(name))),
+        consumers=declared.method.consumer_count if declared else None,
+    )
+
+
+def _messages(declared: Method | None) -> int | None:
+    return int(declared.method.message_count) if declared else None
+
+
+def _declared(connection: BlockingConnection, queue: str) -> Method | None:
+    """Ask for a queue; None where it isn't there."""
+    channel = connection.channel()  # one each: a queue that isn't there closes it
+    try:
+        declared = channel.queue_declare(queue, passive=True)
+    except ChannelClosedByBroker as error:
+        if error.reply_code != 404:
+            raise
+        return None
+    channel.close()
+    return declared

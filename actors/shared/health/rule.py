@@ -1,0 +1,85 @@
+"""The rule: which facts are problems."""
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from actors.shared.health.facts import (
+    DatabaseFacts,
+    Facts,
+    KafkaFacts,
+    Part,
+    Problem,
+    RabbitmqFacts,
+    Source,
+    Unreachable,
+)
+
+LEDGER_AGE_S: Final = 300.0
+"""Age of the ledger's oldest entry at which nothing being stored means that storing fails."""
+UNPUBLISHED_AGE_S: Final = 120.0
+"""Age at which an unpublished entry means that publishing fails: the sweep came by since."""
+CURSOR_AGE_S: Final = 120.0
+"""How long a cursor may stand still while its upstream has more."""
+UPSTREAM_AGE_S: Final = 300.0
+"""How long an upstream may give no answer."""
+
+UNREACHABLE: Final = "doesn't answer"
+
+
+def status_of(ready: bool, problems: list[Problem]) -> Literal["up", "degraded", "down"]:
+    """Sum it up: `down` when the process can't do its work, `degraded` when a part is wrong."""
+    if not ready:
+        return "down"
+    return "degraded" if problems else "up"
+
+
+def problems_of(facts: Facts) -> list[Problem]:
+    """Name what is wrong, in the order in which a killmail flows. Empty: all is well."""
+    return [
+        *_unreachable("database", facts.database),
+        *(_database(facts.database) if isinstance(facts.database, DatabaseFacts) else ()),
+        *_unreachable("kafka", facts.kafka),
+        *(_kafka(facts.kafka) if isinstance(facts.kafka, KafkaFacts) else ()),
+        *_unreachable("rabbitmq", facts.rabbitmq),
+        *(_rabbitmq(facts.rabbitmq) if isinstance(facts.rabbitmq, RabbitmqFacts) else ()),
+        *_unreachable("redis", facts.redis),
+    ]
+
+
+def _unreachable(part: Part, facts: object) -> Iterator[Problem]:
+    if isinstance(facts, Unreachable):
+        yield Problem(part, UNREACHABLE)
+
+
+def _database(facts: DatabaseFacts) -> Iterator[Problem]:
+    yield from _sources(facts.sources)
+    oldest_s = facts.ledger_oldest_age_s or 0.0
+    stands_still = facts.last_stored_age_s is None or facts.last_stored_age_s > LEDGER_AGE_S
+    if oldest_s > LEDGER_AGE_S and stands_still:
+        yield Problem("feed", "stands still although killmails wait to be stored")
+    if (facts.unpublished_oldest_age_s or 0.0) > UNPUBLISHED_AGE_S:
+        yield Problem("feed", "stored entries are not published")
+
+
+def _sources(sources: list[Source]) -> Iterator[Problem]:
+    """Look at the source that was polled last; the others are of former settings."""
+    polled = [source for source in sources if source.checked_age_s is not None]
+    if not polled:
+        return
+    source = min(polled, key=lambda polled: polled.checked_age_s or 0.0)
+    if (source.checked_age_s or 0.0) > UPSTREAM_AGE_S:
+        yield Problem("source", "the upstream hasn't answered, or nobody polls it")
+    elif (source.tip or 0) > (source.position or 0) and source.age_s > CURSOR_AGE_S:
+        yield Problem("source", "reading stands still although the upstream has more")
+
+
+def _kafka(facts: KafkaFacts) -> Iterator[Problem]:
+    for name, topic in facts.topics.items():
+        if not topic.partitions:
+            yield Problem("kafka", f"topic {name} is missing")
+
+
+def _rabbitmq(facts: RabbitmqFacts) -> Iterator[Problem]:
+    for name, queue in facts.queues.items():
+        if queue.ready and queue.consumers == 0:
+            yield Problem("rabbitmq", f"nobody takes from queue {name}, where messages wait")
