@@ -23,6 +23,7 @@ from broadcaster import Broadcast
 from actors.shared.errors import KillstreamError
 from actors.shared.feed import CHANNEL, decode_entry
 from actors.shared.metrics import EVENTS_DROPPED, GAPS_FILLED
+from actors.shared.outage import Outage
 from api import reads
 from api.database import DatabaseUnavailable, ReadDatabase
 from api.view import View
@@ -93,8 +94,7 @@ class Tail:
         self._pages: dict[int, list[View]] = {}
         """The latest pages read, by the sequence behind which they start; all full."""
         self._paging = asyncio.Lock()
-        self._unavailable = False
-        """Whether the last read failed for want of the database; each change is logged once."""
+        self._outage = Outage("database")
         self._messages = 0
         self._unpublished_sequence = 0
         self._unpublished_since_s = 0.0
@@ -162,7 +162,7 @@ class Tail:
                 async with self._paging:
                     return await self._shared_page(position)
             except DatabaseUnavailable as error:
-                self._database_is_unavailable(error)
+                self._outage.failed(error)
                 await asyncio.sleep(QUIET_S)
 
     async def _shared_page(self, position: int) -> tuple[list[View], int]:
@@ -171,22 +171,12 @@ class Tail:
         page = self._pages.get(start)
         if page is None:
             page = await reads.feed_page(self._database, start, PAGE, upto=upto)
-            self._database_is_back()
+            self._outage.worked()
             if upto == start + PAGE:
                 self._pages[start] = page
         if len(self._pages) > PAGES:
             del self._pages[next(iter(self._pages))]
         return [view for view in page if view.entry.sequence > position], upto
-
-    def _database_is_unavailable(self, error: DatabaseUnavailable) -> None:
-        if not self._unavailable:
-            _log.warning("tail: the database is unavailable", error=str(error))
-        self._unavailable = True
-
-    def _database_is_back(self) -> None:
-        if self._unavailable:
-            _log.info("tail: the database is back")
-        self._unavailable = False
 
     async def _listen(self, events: Broadcast) -> None:
         """Take what the channel brings, for ever."""
@@ -207,14 +197,14 @@ class Tail:
             try:
                 await self._fill()
             except DatabaseUnavailable as error:
-                self._database_is_unavailable(error)
+                self._outage.failed(error)
                 await asyncio.sleep(QUIET_S)
             except Exception:  # our own fault: what comes over the channel goes on meanwhile
                 pause_s = next(pauses_s)
                 _log.exception("tail: the feed can't be read", again_in_s=pause_s)
                 await asyncio.sleep(pause_s)
             else:
-                self._database_is_back()
+                self._outage.worked()
                 pauses_s = _growing_pauses_s()
             if self._early:
                 self._look.set()

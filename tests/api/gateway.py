@@ -11,17 +11,18 @@ import aiohttp
 import msgspec
 import uvicorn
 from broadcaster import Broadcast
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import pack
 from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED, KILLMAILS, METADATA, NAMES, UNPUBLISHED
+from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, METADATA, NAMES, UNPUBLISHED
 from api.app import create_app
 
 NAMES_KNOWN = {1: "Ann", 2: "Capsule", 3: "Jita", 4: "Bob", 5: "Stabber", 6: "Gun"}
+FEED_ID = "5eed"
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -82,6 +83,7 @@ class Writer:
                     )
                 )
                 await connection.execute(UNPUBLISHED.insert().values(sequence=entry.sequence))
+            await connection.execute(update(FEED_COUNTER).values(last_sequence=self.last))
         return entries
 
     async def publish(self, *entries: Entry) -> None:
@@ -136,6 +138,9 @@ def _row(body: bytes, zkb: Any) -> dict[str, Any]:
 async def make_tables(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(METADATA.create_all)
+        await connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
+        await connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('tests')")
+        await connection.execute(FEED_COUNTER.insert().values(last_sequence=0, feed_id=FEED_ID))
         for entity_id, name in NAMES_KNOWN.items():
             await connection.execute(
                 NAMES.insert().values(id=entity_id, name=name, checked_at=datetime.now(UTC))

@@ -41,29 +41,6 @@ async def test_errors_are_json(
         assert says in (await answer.json())["error"]
 
 
-async def test_health_tells_of_every_part(client: aiohttp.ClientSession, writer: Writer) -> None:
-    await writer.store(a_killmail(1))
-    async with client.get("/health") as answer:
-        assert answer.status == 200
-        health = await answer.json()
-    assert health["status"] == "up"
-    assert [health[part]["up"] for part in ("database", "events", "feed")] == [True] * 3
-    assert health["feed"]["lastSequence"] == 1
-    assert health["feed"]["ageSeconds"] >= 0
-
-
-async def test_health_names_the_database_when_its_tables_are_gone(
-    client: aiohttp.ClientSession, settings: Settings, writer: Writer
-) -> None:
-    async with writer.database.begin() as connection:
-        await connection.exec_driver_sql("DROP TABLE feed")
-    async with client.get("/health") as answer:
-        assert answer.status == 503
-        assert (await answer.json())["down"] == ["database"]
-    async with client.get("/killmails/1") as answer:
-        assert answer.status == 404
-
-
 async def test_redis_health_without_redis(client: aiohttp.ClientSession) -> None:
     async with client.get("/health/redis") as answer:
         health = await answer.json()
@@ -86,9 +63,6 @@ async def test_redis_that_is_away_is_named_and_its_password_is_not(
             health = await answer.json()
         assert (health["enabled"], health["connected"]) == (True, False)
         assert health["url"] == "redis://user:***@127.0.0.1:1/0"
-        async with client.get("/health") as answer:
-            assert answer.status == 503
-            assert (await answer.json())["down"] == ["events"]
 
 
 async def test_metrics(client: aiohttp.ClientSession) -> None:

@@ -84,10 +84,10 @@ class Proxy:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            server_writer.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            server_writer.transport.abort()
 
     def _readdressed(self, data: bytes) -> bytes:
         """Put the proxy in the place of a Kafka broker that names its own address.

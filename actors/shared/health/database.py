@@ -12,7 +12,8 @@ from sqlalchemy.pool import NullPool
 
 from actors.shared.errors import KillstreamError
 from actors.shared.health.facts import DatabaseFacts, Refusal, Source, Unreachable
-from actors.shared.health.probe import one_line, within
+from actors.shared.health.probe import within
+from actors.shared.outage import one_line
 from actors.shared.settings import Settings
 from actors.shared.tables import (
     CURSORS,

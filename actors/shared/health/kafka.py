@@ -40,10 +40,7 @@ async def _ask(settings: Settings, limit_s: float) -> KafkaFacts:
         await consumer.stop()
         await admin.close()
     names = [settings.named(topic.name) for topic in TOPICS]
-    read = settings.named(RECEIVED.name)
-    return KafkaFacts(
-        {name: _topic(name, begins, ends, next_offsets, name == read) for name in names}
-    )
+    return KafkaFacts({name: _topic(name, begins, ends, next_offsets) for name in names})
 
 
 async def _partitions(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicPartition]:
@@ -69,10 +66,9 @@ def _topic(
     begins: dict[TopicPartition, int],
     ends: dict[TopicPartition, int],
     next_offsets: dict[TopicPartition, int],
-    is_received: bool,
 ) -> TopicFacts:
     mine = [partition for partition in ends if partition.topic == name]
-    is_read = is_received or not next_offsets.keys().isdisjoint(mine)
+    is_read = name.endswith(RECEIVED.name) or not next_offsets.keys().isdisjoint(mine)
     behind = [ends[p] - max(begins[p], next_offsets.get(p, 0)) for p in mine]
     return TopicFacts(
         partitions=len(mine),

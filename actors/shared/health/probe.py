@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
+from actors.shared.errors import KillstreamError
 from actors.shared.health.facts import Unreachable
+from actors.shared.outage import one_line
 
 T = TypeVar("T")
 
 _probing: Final[ContextVar[bool]] = ContextVar("probing", default=False)
 """Whether a probe is at work: what libraries would log then is in its answer."""
-_abandoned: Final[set["asyncio.Task[Any]"]] = set()
-"""Probes that were given up on and still have to end."""
+_running: Final[set["asyncio.Task[Any]"]] = set()
+"""Probes that have yet to end, those that were given up on included."""
 
 
 async def within(
@@ -23,34 +25,29 @@ async def within(
 ) -> T | Unreachable:
     """Give what the probe gives, or why it can't; returns within the limit and raises nothing.
 
-    A probe that takes longer is cancelled and not waited for: closing a connection to a server
-    that is silent can take as long as asking it.
+    A probe that takes longer is left to end by itself, not waited for: closing a connection to a
+    server that is silent can take as long as asking it. So its own waits have limits, too.
 
     Args:
         limit_s: The limit.
         work: The probe.
-        give_up: Called before a probe is cancelled, to drop its connection at once.
+        give_up: Called when the probe takes longer, to drop its connection at once.
     """
     task = asyncio.create_task(_quietly(work))
-    _abandoned.add(task)
+    _running.add(task)
     task.add_done_callback(_end)
     try:
         await asyncio.wait([task], timeout=limit_s)
-        if not task.done():
-            return Unreachable(f"no answer within {limit_s:g} s")
-        error = None if task.cancelled() else task.exception()
-        if error is None:
-            return task.result()
-        return Unreachable(one_line(error))
-    finally:
-        if not task.done():
-            give_up()
-            task.cancel()
-
-
-def one_line(error: BaseException) -> str:
-    """Write what an error says in one line; some say it only in their repr."""
-    return " ".join((str(error) or repr(error)).split())
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+    if not task.done():
+        give_up()
+        return Unreachable(f"no answer within {limit_s:g} s")
+    error = None if task.cancelled() else task.exception()
+    if error is None:
+        return task.result()
+    return Unreachable(str(error) if isinstance(error, KillstreamError) else one_line(error))
 
 
 def quieten(*libraries: str) -> None:
@@ -70,6 +67,6 @@ async def _quietly(work: Awaitable[T]) -> T:
 
 
 def _end(task: "asyncio.Task[Any]") -> None:
-    _abandoned.discard(task)
+    _running.discard(task)
     if not task.cancelled():
         task.exception()  # looked at, in case that nobody waits any more

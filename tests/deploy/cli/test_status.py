@@ -30,6 +30,7 @@ from actors.shared.health.kafka import GROUP
 from actors.shared.health.rule import problems_of
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import PREFIX, Settings
+from actors.shared.tables import LEDGER
 from actors.shared.topics import RECEIVED, STORED, create_topics
 from deploy.cli.inspect import inspect
 from deploy.cli.status import ago, table
@@ -99,7 +100,9 @@ def test_servers_that_are_away_are_named_with_the_reason() -> None:
     )
     facts = msgspec.json.decode(done.stdout)
     assert done.returncode == 1
-    assert facts["ok"] is False
+    assert (facts["ok"], facts["status"]) == (False, "down")
+    parts = [problem["part"] for problem in facts["problems"]]
+    assert parts == ["database", "kafka", "rabbitmq", "redis"]
     for name in ("database", "rabbitmq", "kafka", "redis"):
         assert facts[name]["state"] == "unreachable"
         assert facts[name]["reason"]
@@ -114,6 +117,24 @@ async def test_command_shows_a_table(embedded: Settings, persist: Store) -> None
     assert "sequence 1" in done.stdout
 
 
+async def test_work_that_stands_still_is_shown_and_ends_with_code_1(embedded: Settings) -> None:
+    async with open_database(embedded) as database, database.begin() as connection:
+        received_at = datetime.now(UTC) - timedelta(minutes=10)
+        await connection.execute(
+            LEDGER.insert().values(
+                source="r2z2:test",
+                position=7,
+                kind="received",
+                received_at=received_at,
+                next_try_at=received_at,
+            )
+        )
+    done = await asyncio.to_thread(run, data_dir=str(embedded.data_dir))
+    assert done.returncode == 1
+    assert "degraded" in done.stdout
+    assert "stands still" in done.stdout
+
+
 @pytest.mark.service
 async def test_real_servers_are_counted() -> None:
     async with empty_servers() as settings:
@@ -122,22 +143,23 @@ async def test_real_servers_are_counted() -> None:
         assert fresh.rabbitmq.queues["database"] == QueueFacts(None, None, None)
         assert isinstance(fresh.kafka, KafkaFacts)
         assert fresh.kafka.topics[RECEIVED.name] == TopicFacts(0, 0, 0)
+        assert {problem.part for problem in problems_of(fresh)} == {"kafka"}, "topics are missing"
 
         await create_topics(settings)
         await asyncio.to_thread(fill_queues, settings)
         await fill_topics(settings)
         facts = await inspect(settings)
-    assert facts.ok
     assert isinstance(facts.database, DatabaseFacts)
     assert facts.database.last_stored_age_s is None
     assert facts.rabbitmq == RabbitmqFacts(
-        {"database": QueueFacts(2, 1, 1), "esi": QueueFacts(None, None, None)}
+        {"database": QueueFacts(2, 1, 1, consumers=0), "esi": QueueFacts(None, None, None)}
     )
     assert isinstance(facts.kafka, KafkaFacts)
     assert facts.kafka.topics[RECEIVED.name] == TopicFacts(RECEIVED.partitions, 10, 7)
     assert facts.kafka.topics[STORED.name] == TopicFacts(STORED.partitions, 1, None)
     assert isinstance(facts.redis, RedisFacts)
     assert facts.redis.version
+    assert {problem.part for problem in problems_of(facts)} == {"rabbitmq"}, "no actors run"
 
 
 def fill_queues(settings: Settings) -> None:
