@@ -84,7 +84,8 @@ def api() -> None:
     """Serve GraphQL, the websocket and REST.
 
     It asks the database and listens to Redis; it never processes, so start as many as clients need.
-    GET /health says what is wrong, GET /health/ready whether it can serve, GET /metrics is for Prometheus.
+    GET /health says what is wrong, GET /health/ready whether it can serve; GET /metrics is for
+    Prometheus.
 
     Example: KILLSTREAM_API_HOST=0.0.0.0 killstream api
     """
