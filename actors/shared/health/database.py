@@ -3,17 +3,17 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 from sqlalchemy import Table, func, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from actors.shared.database import open_database, reading
 from actors.shared.errors import KillstreamError
 from actors.shared.health.facts import DatabaseFacts, Refusal, Source, Unreachable
 from actors.shared.health.probe import within
 from actors.shared.outage import one_line
+from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
 from actors.shared.tables import (
     CURSORS,
@@ -46,36 +46,25 @@ async def probe_database(
         limit_s: How long the answer may take.
         counts: Count what may be large, too: killmails, names, refusals.
     """
-    opened: list[Any] = []
-
-    def give_up() -> None:
-        for connection in opened:
-            if isinstance(connection, asyncpg.Connection):
-                connection.terminate()
-
-    return await within(limit_s, _ask(settings, limit_s, counts, opened), give_up)
+    return await within(limit_s, _ask(settings, limit_s, counts))
 
 
-async def _ask(
-    settings: Settings, limit_s: float, counts: bool, opened: list[Any]
-) -> DatabaseFacts:
+async def _ask(settings: Settings, limit_s: float, counts: bool) -> DatabaseFacts:
     if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
         raise NoDatabase(
             f"no database in {settings.data_dir}: run `killstream up`, or set"
             " KILLSTREAM_DATABASE_URL or KILLSTREAM_DATA_DIR to where it is"
         )
-    engine = create_async_engine(
-        settings.database_dsn, poolclass=NullPool, connect_args={"timeout": limit_s}
-    )
+    limits = Limits(connect_s=limit_s, command_s=limit_s)
     try:
-        async with engine.connect() as connection:
-            opened.append((await connection.get_raw_connection()).driver_connection)
+        async with (
+            open_database(settings, "health", limits=limits) as database,
+            reading(database) as connection,
+        ):
             facts = await _facts(connection)
             return await _with_counts(connection, facts) if counts else facts
     except DBAPIError as error:
         raise NoDatabase(_advised(error)) from None
-    finally:
-        await engine.dispose()
 
 
 async def _facts(connection: AsyncConnection) -> DatabaseFacts:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Final, TypeVar
 
@@ -18,20 +18,11 @@ _running: Final[set["asyncio.Task[Any]"]] = set()
 """Probes that have yet to end, those that were given up on included."""
 
 
-async def within(
-    limit_s: float,
-    work: Coroutine[Any, Any, T],
-    give_up: Callable[[], object] = lambda: None,
-) -> T | Unreachable:
+async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T | Unreachable:
     """Give what the probe gives, or why it can't; returns within the limit and raises nothing.
 
     A probe that takes longer is left to end by itself, not waited for: closing a connection to a
     server that is silent can take as long as asking it. So its own waits have limits, too.
-
-    Args:
-        limit_s: The limit.
-        work: The probe.
-        give_up: Called when the probe takes longer, to drop its connection at once.
     """
     task = asyncio.create_task(_quietly(work))
     _running.add(task)
@@ -42,7 +33,6 @@ async def within(
         task.cancel()
         raise
     if not task.done():
-        give_up()
         return Unreachable(f"no answer within {limit_s:g} s")
     error = None if task.cancelled() else task.exception()
     if error is None:
