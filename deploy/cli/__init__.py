@@ -2,7 +2,7 @@
 
 import typer
 
-from deploy.cli import diagnose, serve, settings, status, tail
+from deploy.cli import dead, diagnose, serve, settings, status, tail
 from deploy.cli.rejected import rejected
 from deploy.cli.standin import standin
 
@@ -26,6 +26,7 @@ app.command(rich_help_panel=LOOK)(status.status)
 app.command(rich_help_panel=LOOK)(tail.tail)
 app.command(rich_help_panel=LOOK)(diagnose.diagnose)
 app.add_typer(rejected, rich_help_panel=LOOK)
+app.add_typer(dead.app, name="dead", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(settings.settings)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
