@@ -25,6 +25,7 @@ from actors.shared.rows import among
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, REJECTED
 from deploy.cli.process import configure, fail
+from deploy.cli.reasons import kind_of
 from streams.sources.decode import Found, decode_document, decode_package
 
 T = TypeVar("T")
@@ -124,7 +125,7 @@ async def list_records(database: AsyncEngine, selection: Selection, limit: int) 
     reasons: Counter[str] = Counter()
     newest: list[tuple[datetime, str]] = []
     async for page in pages(database, selection):
-        reasons.update(_kind(row.reason) for row in page)
+        reasons.update(kind_of(row.reason) for row in page)
         newest = heapq.nlargest(limit, newest + [(row.rejected_at, row.digest) for row in page])
     async with database.connect() as connection:
         records = await _read(connection, [digest for _, digest in newest])
@@ -268,11 +269,6 @@ def _entry(reference: Reference, next_try_in: timedelta) -> dict[str, Any]:
         "received_at": now,
         "next_try_at": now + next_try_in,
     }
-
-
-def _kind(reason: str) -> str:
-    """Leave out what differs between two reasons of one kind."""
-    return re.sub(r"\d{4,}", "N", re.sub(r"\b[0-9a-f]{40}\b", "HASH", reason))
 
 
 def by_size(values: Sequence[bytes], most_bytes: int) -> Iterator[list[bytes]]:
