@@ -64,7 +64,7 @@ CREATE TABLE names (
     id          BIGINT PRIMARY KEY,
     name        TEXT,
     category    TEXT,
-    checked_at  TIMESTAMPTZ NOT NULL
+    checked_at  TIMESTAMPTZ NOT NULL         -- by ESI; asked for again after days
 );
 
 -- How far each source was read; committed together with the ledger.

@@ -1,12 +1,13 @@
 """What ESI answers: one response, complete, and what it says about limits and errors."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
 import msgspec
 
+from actors.shared.errors import Invalid
 from actors.shared.killmail import MAX_BODY_BYTES
 
 DEFAULT_PAUSE_MS: Final = 60_000
@@ -14,11 +15,20 @@ DEFAULT_PAUSE_MS: Final = 60_000
 MAX_ERROR_CHARACTERS: Final = 200
 
 
+class EsiName(msgspec.Struct, frozen=True, gc=False):
+    """What `/universe/names` says of one id."""
+
+    id: int
+    name: str
+    category: str
+
+
 class _Error(msgspec.Struct):
     error: str
 
 
 _error_decoder: Final = msgspec.json.Decoder(_Error)
+_names_decoder: Final = msgspec.json.Decoder(list[EsiName])
 
 
 @dataclass(frozen=True)
@@ -47,6 +57,24 @@ class Answer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return f"{len(self.body)} bytes without an error text"
         return "".join(c if c.isprintable() else " " for c in text[:MAX_ERROR_CHARACTERS])
+
+
+def decode_names(body: bytes, wanted: Collection[int]) -> list[EsiName]:
+    """Read an answer of `/universe/names`; NULs, which no table can hold, are left out.
+
+    Raises:
+        Invalid: it isn't one, or not for these ids.
+    """
+    try:
+        found = _names_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(f"not a list of names: {error}") from None
+    if {name.id for name in found} != set(wanted):
+        raise Invalid("names of other ids than asked for")
+    return [
+        EsiName(name.id, name.name.replace("\0", ""), name.category.replace("\0", ""))
+        for name in found
+    ]
 
 
 def tokens_of(status: int) -> int:

@@ -22,7 +22,14 @@ import structlog
 from prometheus_client import Counter
 from yarl import URL
 
-from actors.esi.answer import DEFAULT_PAUSE_MS, Answer, read_answer, tokens_of
+from actors.esi.answer import (
+    DEFAULT_PAUSE_MS,
+    Answer,
+    EsiName,
+    decode_names,
+    read_answer,
+    tokens_of,
+)
 from actors.esi.breaker import Breaker
 from actors.esi.budget import (
     ALL,
@@ -52,8 +59,10 @@ BACKOFF_S: Final = (0.25, 0.75, 2.0)
 """Waits before the second, third and fourth try; each is spread by half to either side."""
 BUCKETLESS_CONCURRENCY: Final = 4
 """Requests in flight on routes whose errors are counted: few, so that few can fail at once."""
+ERRORS: Final = 100
+"""Errors that ESI grants in a minute to all who share our address."""
 LEAST_ERRORS_LEFT: Final = 50
-"""Of ESI's 100 errors a minute, for all who share our address: below this we stop risking any."""
+"""Below this we stop risking any."""
 FAILURES_IN_A_ROW: Final = 5
 """So many failures without a good answer between them, and we ask `/status`; so many different
 requests, and the group pauses."""
@@ -98,14 +107,6 @@ class Refused(Invalid):
     """
 
 
-class EsiName(msgspec.Struct, frozen=True, gc=False):
-    """What `/universe/names` says of one id."""
-
-    id: int
-    name: str
-    category: str
-
-
 class _Status(msgspec.Struct, frozen=True):
     vip: bool = False
 
@@ -124,7 +125,6 @@ class Request:
     """The ETag of what the caller has; answers 304 come cheaper."""
 
 
-_names_decoder: Final = msgspec.json.Decoder(list[EsiName])
 _status_decoder: Final = msgspec.json.Decoder(_Status)
 
 
@@ -151,8 +151,8 @@ class Esi:
         self._checked_at_s = -STATUS_S
         self._checking = asyncio.Lock()
         self._said_paused: set[str] = set()
-        self.errors_left = 100
-        """What ESI said last: errors until it refuses every request of this address."""
+        self._errors_left = ERRORS
+        self._errors_reset_s = 0.0
 
     async def killmail(self, killmail_id: int, killmail_hash: str) -> bytes:
         """Fetch one killmail's body, the very bytes that ESI gave.
@@ -179,18 +179,9 @@ class Esi:
             UnexpectedStatus, Garbled, Unavailable, RetryLater: try again later.
         """
         wanted = set(ids)
-
-        def read(answer: Answer) -> list[EsiName]:
-            try:
-                found = _names_decoder.decode(answer.body)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise Invalid(f"not a list of names: {error}") from None
-            if {name.id for name in found} != wanted:
-                raise Invalid("names of other ids than asked for")
-            return found
-
         body = msgspec.json.encode(sorted(wanted))
-        return await self.ask(Request(BUCKETLESS, "/universe/names", body), read)
+        request = Request(BUCKETLESS, "/universe/names", body)
+        return await self.ask(request, lambda answer: decode_names(answer.body, wanted))
 
     async def ask(self, request: Request, read: Callable[[Answer], T]) -> T:
         """Ask, a few times if need be, and read the answer.
@@ -212,6 +203,10 @@ class Esi:
                 log.debug("esi.retries", path=request.path, reason=str(error))
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
         return await self._ask_once(request, read)
+
+    def errors_left(self) -> int:
+        """Give the errors until ESI refuses every request of this address, as it said last."""
+        return ERRORS if time.monotonic() >= self._errors_reset_s else self._errors_left
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> NoReturn:
         """Pause requests of all processes, log it when it is news, and raise the wait.
@@ -320,7 +315,8 @@ class Esi:
         left = answer.number("X-ESI-Error-Limit-Remain")
         if group != BUCKETLESS or left is None:
             return
-        self.errors_left = left
+        self._errors_left = left
+        self._errors_reset_s = time.monotonic() + answer.ms("X-ESI-Error-Limit-Reset") / 1000
         if left < LEAST_ERRORS_LEFT:
             reason = f"only {left} errors are left before ESI refuses everything"
             await self._pause(group, answer.ms("X-ESI-Error-Limit-Reset"), reason)

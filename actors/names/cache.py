@@ -2,47 +2,88 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_KNOWN: Final = 500_000
 """Names held; beyond, those held longest are forgotten, a tenth at a time."""
-UNKNOWN_S: Final = 3600.0
-"""So often ids without a name are forgotten: the table knows when to ask for them again."""
 DEFERRED_S: Final = 60.0
 """How long an id that a message will resolve isn't asked for in any other way."""
+
+
+class Known(NamedTuple):
+    """What is known of an id."""
+
+    name: str | None
+    """None: ESI has no name for it."""
+    ask_at: float
+    """Unix seconds from which on it is to be asked for again."""
 
 
 @dataclass
 class NameCache:
     """Belongs to one event loop. Plain dicts: an id that is known costs one look-up."""
 
-    known: dict[int, str | None] = field(default_factory=dict)
-    """None for an id that has no name."""
+    known: dict[int, Known] = field(default_factory=dict)
     in_flight: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     """Which task will know."""
     deferred: dict[int, float] = field(default_factory=dict)
-    """Ids left to a message, and until when (monotonic seconds)."""
-    forget_unknown_at_s: float = field(default_factory=lambda: time.monotonic() + UNKNOWN_S)
+    """Ids left to a message, and until when (Unix seconds)."""
 
-    def learn(self, names: Mapping[int, str | None]) -> None:
-        """Take names in, and forget what is too much or too old."""
-        if time.monotonic() > self.forget_unknown_at_s:
-            self.forget_unknown_at_s = time.monotonic() + UNKNOWN_S
-            self._forget([id_ for id_, name in self.known.items() if name is None])
-        if len(self.known) + len(names) > MAX_KNOWN:
-            self._forget(list(islice(self.known, MAX_KNOWN // 10)))
-        self.known.update(names)
+    def names(self, ids: Collection[int]) -> dict[int, str]:
+        """Give the names that are known among some ids, old ones too."""
+        found = ((id_, self.known.get(id_)) for id_ in ids)
+        return {id_: known.name for id_, known in found if known and known.name is not None}
 
-    def defer(self, ids: Iterable[int]) -> list[int]:
+    def due(self, ids: Iterable[int]) -> list[int]:
+        """Give the ids that are unknown, or known for too long."""
+        now_s, known = time.time(), self.known
+        return [id_ for id_ in ids if id_ not in known or known[id_].ask_at <= now_s]
+
+    def unknown(self, ids: Iterable[int]) -> list[int]:
+        """Give the ids of which nothing is known, not even an old name."""
+        now_s = time.time()
+        met = ((id_, self.known.get(id_)) for id_ in ids)
+        return [
+            id_
+            for id_, known in met
+            if known is None or (known.name is None and known.ask_at <= now_s)
+        ]
+
+    def learn(self, known: Mapping[int, Known]) -> None:
+        """Take names in, and forget what is too much."""
+        if len(self.known) + len(known) > MAX_KNOWN:
+            for id_ in list(islice(self.known, MAX_KNOWN // 10)):
+                del self.known[id_]
+        self.known.update(known)
+
+    def postpone(self, ids: Iterable[int], for_s: float) -> None:
+        """Have old names asked for again only after a while."""
+        ask_at = time.time() + for_s
+        for id_ in ids:
+            if known := self.known.get(id_):
+                self.known[id_] = known._replace(ask_at=max(known.ask_at, ask_at))
+
+    def defer(self, ids: Iterable[int], for_s: float = DEFERRED_S) -> list[int]:
         """Mark ids as left to a message; give those that weren't."""
-        now_s = time.monotonic()
+        now_s = time.time()
         self.deferred = {id_: until_s for id_, until_s in self.deferred.items() if until_s > now_s}
+        ids = list(ids)
         new = [id_ for id_ in ids if id_ not in self.deferred]
-        self.deferred.update(dict.fromkeys(new, now_s + DEFERRED_S))
+        for id_ in ids:
+            self.deferred[id_] = max(self.deferred.get(id_, 0.0), now_s + for_s)
         return new
+
+    def askable(self, ids: Iterable[int]) -> list[int]:
+        """Give the ids that neither a task nor a message is to resolve."""
+        now_s = time.time()
+        return [
+            id_
+            for id_ in ids
+            if id_ not in self.in_flight and self.deferred.get(id_, now_s) <= now_s
+        ]
 
     async def close(self) -> None:
         """End what is being asked; the messages that were deferred do the rest."""
@@ -50,7 +91,3 @@ class NameCache:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _forget(self, ids: Iterable[int]) -> None:
-        for id_ in ids:
-            del self.known[id_]

@@ -1,0 +1,65 @@
+"""What ids stand for, by their ranges. No I/O.
+
+Source: ESI's documentation of id ranges (read 2026-11-21).
+"""
+
+from datetime import timedelta
+from typing import Final, Literal
+
+Kind = Literal[
+    "type",
+    "faction",
+    "npc_corporation",
+    "npc_character",
+    "place",
+    "station",
+    "character",
+    "corporation",
+    "alliance",
+    "player",
+]
+
+RANGES: Final[tuple[tuple[range, Kind], ...]] = (
+    (range(1, 500_000), "type"),
+    (range(500_000, 600_000), "faction"),
+    (range(1_000_000, 2_000_000), "npc_corporation"),
+    (range(3_000_000, 4_000_000), "npc_character"),
+    (range(10_000_000, 40_000_000), "place"),
+    (range(60_000_000, 70_000_000), "station"),
+    (range(90_000_000, 98_000_000), "character"),
+    (range(98_000_000, 99_000_000), "corporation"),
+    (range(99_000_000, 100_000_000), "alliance"),
+    (range(100_000_000, 2_100_000_000), "player"),  # any of the three, from before 2010
+    (range(2_100_000_000, 10_000_000_000), "character"),
+)
+"""What ESI can name: one id outside would have a whole request refused."""
+
+NEIGHBOURS: Final[dict[Kind, tuple[Kind, ...]]] = {
+    "type": ("type",),
+    "faction": ("type",),
+    "npc_corporation": ("corporation",),
+    "npc_character": ("character",),
+    "place": ("type",),
+    "station": ("type",),
+    "character": ("character",),
+    "corporation": ("corporation",),
+    "alliance": ("character", "corporation"),
+    "player": ("character", "corporation"),
+}
+"""Kinds of which ESI must answer a known id before a refusal of this kind is believed."""
+
+NAMELESS_AGE: Final = timedelta(days=1)
+RENAMED_AGE: Final = timedelta(days=7)
+OTHER_AGE: Final = timedelta(days=90)
+
+
+def kind_of(id_: int) -> Kind | None:
+    """Tell what an id stands for; None where ESI has no names."""
+    return next((kind for ids, kind in RANGES if id_ in ids), None)
+
+
+def max_age(id_: int, name: str | None) -> timedelta:
+    """Tell after what time an id is asked for again: players rename themselves."""
+    if name is None:
+        return NAMELESS_AGE
+    return RENAMED_AGE if id_ >= 90_000_000 else OTHER_AGE

@@ -1,0 +1,84 @@
+"""The table of names: read and written for many ids at once."""
+
+import random
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.esi.answer import EsiName
+from actors.names.cache import Known
+from actors.names.ids import RANGES, Kind, max_age
+from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.tables import NAMES
+
+CANDIDATES: Final = 50
+
+
+async def read_names(database: AsyncEngine, ids: Collection[int]) -> dict[int, Known]:
+    """Read what is stored of some ids."""
+    async with database.connect() as connection:
+        rows = (
+            await connection.execute(select(NAMES).where(among(connection, NAMES.c.id, ids)))
+        ).all()
+    return {row.id: _known(row.id, row.name, row.checked_at) for row in rows}
+
+
+async def write_names(
+    database: AsyncEngine, found: Sequence[EsiName], nameless: Collection[int] = ()
+) -> dict[int, Known]:
+    """Write what ESI answered; return what is known now.
+
+    An id that ESI has no name for keeps the one that it had.
+    """
+    named = {entity.id: entity for entity in found}
+    ids = sorted({*named, *nameless})  # concurrent writers lock in one order
+    now = datetime.now(UTC)
+    columns: Columns = {
+        "id": ids,
+        "name": [named[id_].name if id_ in named else None for id_ in ids],
+        "category": [named[id_].category if id_ in named else None for id_ in ids],
+        "checked_at": [now] * len(ids),
+    }
+    async with database.begin() as connection:
+        new = set(await insert_missing(connection, NAMES, columns))
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        if again := [row for row in rows if row["id"] not in new]:
+            await connection.execute(_CHECKED_AGAIN, [_as_parameters(row) for row in again])
+    known = {id_: _known(id_, entity.name, now) for id_, entity in named.items()}
+    return known | (await read_names(database, nameless) if nameless else {})
+
+
+async def one_known(database: AsyncEngine, kind: Kind, besides: Collection[int]) -> int | None:
+    """Pick an id of a kind that has a name; None when there is none."""
+    within = [NAMES.c.id.between(ids.start, ids.stop - 1) for ids, of in RANGES if of == kind]
+    query = (
+        select(NAMES.c.id)
+        .where(or_(*within), NAMES.c.name.is_not(None))
+        .order_by(NAMES.c.id.desc())
+        .limit(CANDIDATES + len(besides))
+    )
+    async with database.connect() as connection:
+        ids = [row.id for row in await connection.execute(query) if row.id not in besides]
+    return random.choice(ids) if ids else None
+
+
+def _known(id_: int, name: str | None, checked_at: datetime) -> Known:
+    return Known(name, (checked_at + max_age(id_, name)).timestamp())
+
+
+_CHECKED_AGAIN: Final = (
+    update(NAMES)
+    .where(NAMES.c.id == bindparam("id_"))
+    .values(
+        name=func.coalesce(bindparam("name_"), NAMES.c.name),
+        category=func.coalesce(bindparam("category_"), NAMES.c.category),
+        checked_at=bindparam("checked_at_"),
+    )
+)
+
+
+def _as_parameters(row: dict[str, Any]) -> dict[str, Any]:
+    return {f"{column}_": value for column, value in row.items()}
