@@ -6,12 +6,12 @@ last try the message is in the dead-letter queue `database.XQ`.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -43,8 +43,7 @@ from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS, UNPUB
 log: Final = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """A reference whose body was understood."""
 
     value: bytes

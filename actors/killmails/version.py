@@ -5,11 +5,12 @@ time, so the same versions leave the same rows, in whatever order they come.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from actors.shared.body import pack, unpack
 from actors.shared.killmail import Killmail, parse_killmail
@@ -17,8 +18,7 @@ from actors.shared.reference import NO_JSON
 from actors.shared.rows import Columns
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(msgspec.Struct, frozen=True, gc=False):
     """A killmail with its body and zkb block, each as of a time in Unix seconds (0: unknown)."""
 
     killmail: Killmail

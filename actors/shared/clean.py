@@ -51,16 +51,15 @@ def clean_object(value: bytes) -> bytes:
 
 
 def _number(text: str) -> float:
-    """Take a number as it is written, unless a database might not."""
-    number = float(text)
-    exponent = text.lower().partition("e")[2]
-    if (
-        len(text) > MAX_NUMBER_CHARS
-        or not isfinite(number)
-        or abs(int(exponent or 0)) > MAX_EXPONENT
-    ):
+    """Refuse a number that a database might not hold; its value isn't needed."""
+    if len(text) > MAX_NUMBER_CHARS or (("e" in text or "E" in text) and _is_extreme(text)):
         raise ValueError("number out of range")
-    return number
+    return 0.0
+
+
+def _is_extreme(text: str) -> bool:
+    exponent = text.lower().partition("e")[2]
+    return not isfinite(float(text)) or abs(int(exponent)) > MAX_EXPONENT
 
 
 _decoder: Final = msgspec.json.Decoder(dict[str, Any], float_hook=_number)

@@ -121,9 +121,12 @@ def killmail_hash(killmail: Killmail) -> str:
     the kill's Windows file time. Where nobody has the final blow the first attacker counts. It
     covers only those four, and one hash may stand on several killmails: the key is the id.
     """
-    first = killmail.attackers[0] if killmail.attackers else None
-    final_blow = next((a for a in killmail.attackers if a.final_blow), first)
-    unix_s = int(killmail.killmail_time.astimezone(UTC).timestamp())
+    final_blow = killmail.attackers[0] if killmail.attackers else None
+    for attacker in killmail.attackers:
+        if attacker.final_blow:
+            final_blow = attacker
+            break
+    unix_s = int(killmail.killmail_time.timestamp())
     file_time = (unix_s + _WINDOWS_EPOCH_S) * 10_000_000
     parts = (
         killmail.victim.character_id,
