@@ -1,6 +1,7 @@
 # Killstream's recipes. Each one makes sure of its own set-up first.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments # an argument with spaces or quotes stays one: just test -k "a or b"
 
 root := justfile_directory()
 venv := root / ".venv"
@@ -48,8 +49,8 @@ make-venv:
 
 # Pin what pyproject.toml asks for, with hashes; `just lock --upgrade` takes newer versions.
 lock *args:
-    {{ compile }} --group build {{ args }} -o requirements.txt
-    {{ compile }} --group dev --constraint requirements.txt {{ args }} -o requirements-dev.txt
+    {{ compile }} --group build "$@" -o requirements.txt
+    {{ compile }} --group dev --constraint requirements.txt "$@" -o requirements-dev.txt
 
 # Make PostgreSQL, Redis, RabbitMQ and Apache Kafka reachable on 127.0.0.1.
 services: setup
@@ -57,15 +58,15 @@ services: setup
 
 # Show the whole system on made-up killmails: one process, then open the printed address.
 demo *args: setup
-    @killstream demo {{ args }}
+    @killstream demo "$@"
 
 # Run everything in one process on the real upstream (set KILLSTREAM_CONTACT).
 up *args: setup
-    @killstream up {{ args }}
+    @killstream up "$@"
 
 # Run any command: `just killstream status`.
 killstream *args: setup
-    @killstream {{ args }}
+    @killstream "$@"
 
 # Format and fix.
 fmt: setup
@@ -82,11 +83,11 @@ check: setup
 # Test all, on servers of the tests' own: `just test -k feed` for some of it.
 test *args: setup test-servers
     @if [ "${CI:-}" = true ]; then just check; fi
-    KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m pytest {{ args }}
+    KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m pytest "$@"
 
 # Measure: drain, drain-esi, push; endure: chaos. The last line is JSON; `just bench drain --help` for more.
 bench name *args: setup test-servers
-    @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m tests.bench.{{ replace(name, "-", "_") }} {{ args }}
+    @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m tests.bench.{{ replace(name, "-", "_") }} "${@:2}"
 
 [private]
 test-servers: setup
