@@ -21,15 +21,13 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from actors.esi.budget_scripts import CHARGE, PAUSE, RESERVE
 from actors.shared.errors import RetryLater
+from actors.shared.outage import Outage
 from actors.shared.settings import Settings
-
-log: Final = structlog.get_logger()
 
 KILLMAIL: Final = "killmail"
 STATUS: Final = "status"
@@ -71,7 +69,7 @@ class Spent(RetryLater):
 
 
 class Reservation(NamedTuple):
-    """Leave to send one request."""
+    """Tokens set aside for one request."""
 
     group: str
     id: str
@@ -91,10 +89,10 @@ class Terms:
 
 
 class Budget(Protocol):
-    """The promises of both budgets."""
+    """What both budgets do."""
 
     async def reserve(self, group: str) -> Reservation:
-        """Take leave to send one request. Each must be charged.
+        """Set tokens aside for one request. Each reservation must be charged.
 
         Raises:
             Paused: ESI asked for a pause of this group or of everything.
@@ -106,7 +104,7 @@ class Budget(Protocol):
     async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
-        """Book what the request has cost, when its answer is here.
+        """Charge what the request has cost, when its answer is here.
 
         Args:
             reservation: what `reserve` gave.
@@ -177,7 +175,7 @@ class LocalBudget:
         self._pauses: dict[str, tuple[float, str]] = {}
 
     async def reserve(self, group: str) -> Reservation:
-        """Take leave to send one request."""
+        """Set tokens aside for one request."""
         now_ms = _now_ms()
         self._raise_paused(group, now_ms)
         tokens = self._terms.most(group)
@@ -195,7 +193,7 @@ class LocalBudget:
     async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
-        """Book what the request has cost."""
+        """Charge what the request has cost."""
         if not reservation.tokens:
             return
         now_ms = _now_ms()
@@ -233,19 +231,19 @@ class LocalBudget:
 class RedisBudget:
     """The budget of all processes that share a Redis; by its clock, one script a step.
 
-    Without Redis nothing may be sent: never is a lost budget an endless one.
+    Without Redis nothing may be sent, as nobody knows what is left.
     """
 
     def __init__(self, terms: Terms, redis: Redis, name: str) -> None:
         self._terms = terms
         self._prefix = f"{{killstream:esi:{name}}}"
-        self._is_available = True
+        self._outage = Outage("ESI's budget in Redis")
         self._reserve = redis.register_script(RESERVE)
         self._charge = redis.register_script(CHARGE)
         self._pause = redis.register_script(PAUSE)
 
     async def reserve(self, group: str) -> Reservation:
-        """Take leave to send one request."""
+        """Set tokens aside for one request."""
         tokens = self._terms.most(group)
         reservation = Reservation(group, uuid4().hex, tokens)
         scopes = scopes_of(group)
@@ -269,7 +267,7 @@ class RedisBudget:
     async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
-        """Book what the request has cost; while Redis is away the reservation stands for it."""
+        """Charge what the request has cost; while Redis is away the reservation stands for it."""
         group, id_, reserved = reservation
         if not reserved:
             return
@@ -298,13 +296,9 @@ class RedisBudget:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 result = await script(keys=list(keys), args=list(arguments))
         except REDIS_ERRORS as error:
-            if self._is_available:
-                log.warning("esi.budget_unavailable", server="redis", reason=repr(error))
-            self._is_available = False
+            self._outage.failed(error)
             raise
-        if not self._is_available:
-            log.info("esi.budget_available", server="redis")
-        self._is_available = True
+        self._outage.worked()
         return result
 
     def _keys(self, group: str) -> list[str]:

@@ -53,8 +53,10 @@ log: Final = structlog.get_logger()
 T = TypeVar("T")
 
 COMPATIBILITY_DATE: Final = "2026-08-18"
-TIMEOUT: Final = aiohttp.ClientTimeout(total=20, sock_connect=5)
+TIMEOUT: Final = aiohttp.ClientTimeout(total=12, sock_connect=5)
 """ESI itself gives up on Tranquility after 10 s. Must stay below `budget.ANSWER_MS`."""
+RETRY_WITHIN_S: Final = 5.0
+"""So long after its beginning a request that fails is tried again here; then it is put off."""
 BACKOFF_S: Final = (0.25, 0.75, 2.0)
 """Waits before the second, third and fourth try; each is spread by half to either side."""
 BUCKETLESS_CONCURRENCY: Final = 4
@@ -194,11 +196,12 @@ class Esi:
         Raises:
             Refused, UnexpectedStatus, Garbled, Unavailable, RetryLater: as the module says.
         """
+        give_up_at_s = time.monotonic() + RETRY_WITHIN_S
         for backoff_s in BACKOFF_S:
             try:
                 return await self._ask_once(request, read)
             except Unavailable as error:
-                if self._breakers[request.group].is_open:
+                if self._breakers[request.group].is_open or time.monotonic() > give_up_at_s:
                     raise
                 log.debug("esi.retries", path=request.path, reason=str(error))
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))

@@ -8,7 +8,6 @@ that is sent before this message is done, so a crash loses nothing: the message 
 
 import asyncio
 import random
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import timedelta
@@ -47,8 +46,6 @@ Key = tuple[int, str]
 Outcome = bytes | RetryLater | Invalid
 """A body, or a wait until ESI can be asked, or why ESI refuses."""
 
-_HASH: Final = re.compile(r"[0-9a-f]{40}")
-
 
 @actor(queue_name=ESI_QUEUE, priority=0)
 async def fetch(references: list[bytes], tries: int = 0) -> None:
@@ -58,13 +55,13 @@ async def fetch(references: list[bytes], tries: int = 0) -> None:
     hours (see `actors.killmails.postpone`), an outage never is one.
 
     Args:
-        references: as `actors.shared.reference` writes them, without bodies.
+        references: as `actors.shared.reference` writes them; those with bodies are handed on.
         tries: how often this message met an outage already.
     """
-    wanted, rejections = _read(references)
+    whole, wanted, rejections = _read(references)
     bodies = await _get_bodies({(r.killmail_id, r.hash) for r in wanted})
     outcomes = [(r, bodies[r.killmail_id, r.hash]) for r in wanted]
-    got = [(r, body) for r, body in outcomes if isinstance(body, bytes)]
+    got = whole + [_with_body(r, body) for r, body in outcomes if isinstance(body, bytes)]
     waiting = [(r, wait) for r, wait in outcomes if isinstance(wait, RetryLater)]
     refused = [(r, reason) for r, reason in outcomes if isinstance(reason, Invalid)]
     for message in _messages(got):
@@ -75,25 +72,25 @@ async def fetch(references: list[bytes], tries: int = 0) -> None:
         await enqueue(reject, rejections)
 
 
-def _read(references: Iterable[bytes]) -> tuple[list[Reference], list[bytes]]:
-    """Read a batch; what ESI can't be asked for becomes a rejection with the reason."""
-    wanted, rejections = [], []
+def _read(
+    references: Iterable[bytes],
+) -> tuple[list[Reference], list[Reference], list[bytes]]:
+    """Read a batch: what has a body, what has none, and rejections of what is no reference."""
+    whole: list[Reference] = []
+    wanted: list[Reference] = []
+    rejections: list[bytes] = []
     for value in references:
-        reference = None
         try:
             reference = decode_reference(value)
-            wanted.append(_with_usable_hash(reference))
         except Invalid as error:
-            rejections.append(encode_rejection(str(error), value, reference))
-    return wanted, rejections
+            rejections.append(encode_rejection(str(error), value))
+        else:
+            (whole if reference.body else wanted).append(reference)
+    return whole, wanted, rejections
 
 
-def _with_usable_hash(reference: Reference) -> Reference:
-    given = reference.hash or ""
-    usable = given.strip().lower()
-    if not _HASH.fullmatch(usable):
-        raise Invalid(f"no body, and no hash to ask ESI with: {given[:60]!r}")
-    return reference if usable == given else msgspec.structs.replace(reference, hash=usable)
+def _with_body(reference: Reference, body: bytes) -> Reference:
+    return msgspec.structs.replace(reference, body=msgspec.Raw(body))
 
 
 async def _get_bodies(keys: set[Key]) -> dict[Key, Outcome]:
@@ -132,13 +129,12 @@ async def _ask(killmail_id: int, killmail_hash: str) -> Outcome:
         return wait
 
 
-def _messages(got: Iterable[tuple[Reference, bytes]]) -> Iterator[list[bytes]]:
-    """Put the bodies into references, and those into messages of a bounded size."""
+def _messages(got: Iterable[Reference]) -> Iterator[list[bytes]]:
+    """Put references into messages of a bounded size."""
     message: list[bytes] = []
     size = 0
-    for reference, body in got:
-        whole = msgspec.structs.replace(reference, body=msgspec.Raw(body))
-        message.append(encode_reference(whole))
+    for reference in got:
+        message.append(encode_reference(reference))
         size += len(message[-1])
         if size >= MESSAGE_BYTES:
             yield message

@@ -34,13 +34,13 @@ class NameCache:
 
     def names(self, ids: Collection[int]) -> dict[int, str]:
         """Give the names that are known among some ids, old ones too."""
-        found = ((id_, self.known.get(id_)) for id_ in ids)
-        return {id_: known.name for id_, known in found if known and known.name is not None}
+        get = self.known.get
+        return {i: known.name for i in ids if (known := get(i)) and known.name is not None}
 
     def due(self, ids: Iterable[int]) -> list[int]:
         """Give the ids that are unknown, or known for too long."""
-        now_s, known = time.time(), self.known
-        return [id_ for id_ in ids if id_ not in known or known[id_].ask_at <= now_s]
+        now_s, get = time.time(), self.known.get
+        return [i for i in ids if (known := get(i)) is None or known.ask_at <= now_s]
 
     def unknown(self, ids: Iterable[int]) -> list[int]:
         """Give the ids of which nothing is known, not even an old name."""

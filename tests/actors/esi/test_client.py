@@ -378,6 +378,25 @@ async def test_an_esi_that_cannot_be_reached_is_left_alone_for_a_while() -> None
         await budget.reserve(KILLMAIL)
 
 
+async def test_an_esi_that_is_silent_is_given_up_in_seconds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(esi_module, "TIMEOUT", aiohttp.ClientTimeout(total=0.3))
+    monkeypatch.setattr(esi_module, "RETRY_WITHIN_S", 0.2)
+    silent = asyncio.Event()
+
+    async def say(_: web.Request) -> web.Response:
+        await silent.wait()
+        return web.Response()
+
+    async with esi_that_says(say) as esi, asyncio.timeout(5):
+        outcomes = await asyncio.gather(
+            *(esi.killmail(i, "0" * 40) for i in range(1, 300)), return_exceptions=True
+        )
+        assert {type(outcome) for outcome in outcomes} <= {Unavailable, RetryLater, Paused}
+        silent.set()
+
+
 async def test_nobody_there_costs_no_tokens() -> None:
     async with standin() as upstream:
         url = upstream.url

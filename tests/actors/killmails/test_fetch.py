@@ -254,6 +254,28 @@ async def test_what_is_no_reference_is_rejected_and_the_rest_goes_on(
     assert decode_rejection(to_reject.args[0][0]).value == "{}"
 
 
+@pytest.mark.parametrize("given", ['"hash":"",', '"hash":"none",', ""])
+async def test_without_a_body_and_a_usable_hash_it_is_rejected_with_its_place(
+    opened: Resources, upstream: Standin, given: str
+) -> None:
+    value = b'{"source":"redisq:test/queue","position":8,"as_of":1.0,%b"killmail_id":1}'
+    await run(fetch, [value % given.encode()])
+    (message,) = sent("database")
+    assert message.actor_name == "reject"
+    rejection = decode_rejection(message.args[0][0])
+    assert "no hash" in rejection.reason
+    assert (rejection.source, rejection.position) == ("redisq:test/queue", 8)
+    assert upstream.playback.stats.requests.total() == 0
+
+
+async def test_what_has_its_body_is_handed_on(opened: Resources, upstream: Standin) -> None:
+    played = upstream.dataset.killmails[0]
+    whole = a_reference(played, 8, hash="", body=msgspec.Raw(played.body))
+    await run(fetch, encoded([whole]))
+    assert encoded(kept()) == encoded([whole])
+    assert upstream.playback.stats.requests.total() == 0
+
+
 async def test_an_outage_puts_off_what_failed_and_never_rejects(
     opened: Resources, upstream: Standin
 ) -> None:
