@@ -77,9 +77,11 @@ async def open_reads(
         await database.connect()
     except Exception as error:
         raise Misconfigured(f"no database at {masked(settings.database_dsn)}: {error}") from None
+    reads = ReadDatabase(database, read_s)
     try:
-        yield ReadDatabase(database, read_s)
+        yield reads
     finally:
+        await reads.end()
         await _disconnect(database)
 
 
@@ -113,6 +115,12 @@ class ReadDatabase:
     def __init__(self, database: Database, read_s: float = READ_S) -> None:
         self._database = database
         self._read_s = read_s
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def end(self) -> None:
+        """Wait a moment for the reads that callers have left."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=CLOSE_S)
 
     async def fetch_all(self, query: Select[Any]) -> Sequence[Any]:
         """Read all rows.
@@ -135,8 +143,11 @@ class ReadDatabase:
         reading = asyncio.create_task(self._read(read, acquired))
         limit = asyncio.get_running_loop().call_later(self._read_s, _give_up, reading, acquired)
 
+        self._running.add(reading)
+
         def on_end(ended: "asyncio.Task[T]") -> None:
             limit.cancel()
+            self._running.discard(ended)
             if not ended.cancelled():
                 ended.exception()  # looked at, in case that nobody waits any more
 

@@ -42,6 +42,8 @@ NEEDED_LIMIT_S: Final = 2.0
 """How long the database may take: what isn't there by then isn't ready."""
 OTHERS_LIMIT_S: Final = 5.0
 """How long the other servers may take."""
+CLOSE_S: Final = 1.0
+"""How long closing waits for answers."""
 BEHIND_S: Final = 30.0
 """How long this process may be behind the feed table."""
 
@@ -59,7 +61,7 @@ async def open_health(settings: Settings, events: Events, tail: Tail) -> AsyncIt
     finally:
         asking.cancel()
         await asyncio.wait([asking])
-        health.close()
+        await health.close()
 
 
 class Prober(Generic[T]):
@@ -80,10 +82,10 @@ class Prober(Generic[T]):
             self._asking = asyncio.create_task(self._ask())
         return self._asking
 
-    def close(self) -> None:
-        """Wait for no answer any more."""
-        if self._asking:
-            self._asking.cancel()
+    @property
+    def asking(self) -> "asyncio.Task[None] | None":
+        """The question that is open now."""
+        return self._asking if self._asking and not self._asking.done() else None
 
     async def _ask(self) -> None:
         self.latest = await self._probe()
@@ -125,10 +127,13 @@ class Health:
             self._compare(self._facts())
             await asyncio.sleep(INTERVAL_S)
 
-    def close(self) -> None:
-        """Wait for no answer any more."""
-        for prober in self._probers:
-            prober.close()
+    async def close(self) -> None:
+        """Wait a moment for what was asked; a frozen server's answer isn't waited for."""
+        asking = [task for prober in self._probers if (task := prober.asking)]
+        if asking:
+            _, late = await asyncio.wait(asking, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
 
     async def is_ready(self) -> bool:
         """Tell whether the database answers and has a schema: what this process itself needs."""

@@ -1,24 +1,35 @@
 """Every read of the database. Nothing here writes; each raises `DatabaseUnavailable` like it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
+import msgspec
+import structlog
+import zstandard
 from sqlalchemy import Select, func, literal, select, tuple_
 
 from actors.shared.body import unpack
+from actors.shared.errors import Invalid
 from actors.shared.feed import Entry, entries_after, entry_of, names_of
 from actors.shared.killmail import entity_ids
-from actors.shared.tables import FEED, KILLMAILS, UNPUBLISHED, Utc
+from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED, Utc
 from api.database import ReadDatabase
 from api.view import View
+
+_log: Final = structlog.get_logger()
 
 IDS_A_QUERY: Final = 5_000
 """Both databases take some 32,000 parameters in one query."""
 
 
-_UNPLACED: Final = {"sequence": 0, "kind": "", "stored_at": datetime.fromtimestamp(0, UTC)}
+_UNPLACED: Final = {
+    "sequence": 0,
+    "kind": "",
+    "stored_at": datetime.fromtimestamp(0, UTC),
+    "feed_id": "",
+}
 """What a killmail has in place of its feed's columns when it doesn't come from the feed."""
 
 
@@ -42,6 +53,11 @@ async def last_sequence(database: ReadDatabase) -> int:
     return await database.fetch_val(select(func.max(FEED.c.sequence))) or 0
 
 
+async def feed_id(database: ReadDatabase) -> str:
+    """Read what tells this feed from others; empty in a database that has never been migrated."""
+    return await database.fetch_val(select(FEED_COUNTER.c.feed_id)) or ""
+
+
 async def positions(database: ReadDatabase, after: int, limit: int) -> list[FeedPosition]:
     """Read which places follow a sequence, in order, and whether they were published."""
     query = (
@@ -63,12 +79,17 @@ async def feed_page(
     upto: int | None = None,
     named: bool = True,
 ) -> list[View]:
-    """Read the entries behind a sequence, in order, with the names known now."""
+    """Read the entries behind a sequence, in order, with the names known now.
+
+    One whose stored body can't be read is logged and left out, as a hole is: it mustn't stop those
+    behind it.
+    """
     query = entries_after(after, limit)
     if upto is not None:
         query = query.where(FEED.c.sequence <= upto)
     rows = await database.fetch_all(query)
-    return await _views(database, [entry_of(row._mapping, {}) for row in rows], named)
+    views = [view for row in rows if (view := _readable(row._mapping))]
+    return await _with_names(database, views) if named else views
 
 
 async def killmail(database: ReadDatabase, killmail_id: int, *, named: bool = True) -> View | None:
@@ -123,8 +144,21 @@ async def _killmails(database: ReadDatabase, where: Any, limit: int, named: bool
 
 async def _views(database: ReadDatabase, entries: Sequence[Entry], named: bool) -> list[View]:
     views = [View(entry) for entry in entries]
-    if named:
-        known = await names(database, set().union(*(entity_ids(v.killmail) for v in views)))
-        for view in views:
-            view.names = known
+    return await _with_names(database, views) if named else views
+
+
+async def _with_names(database: ReadDatabase, views: list[View]) -> list[View]:
+    known = await names(database, set().union(*(entity_ids(v.killmail) for v in views)))
+    for view in views:
+        view.names = known
     return views
+
+
+def _readable(row: Mapping[str, Any]) -> View | None:
+    try:
+        view = View(entry_of(row, {}))
+        _ = view.killmail  # parsed here, where a fault stops nobody
+    except (Invalid, zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
+        _log.error("feed: a stored body can't be read", sequence=row["sequence"], error=str(error))
+        return None
+    return view

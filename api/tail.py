@@ -21,8 +21,8 @@ import structlog
 from broadcaster import Broadcast
 
 from actors.shared.errors import KillstreamError
-from actors.shared.feed import CHANNEL, decode_entry
-from actors.shared.metrics import EVENTS_DROPPED, GAPS_FILLED
+from actors.shared.feed import CHANNEL, Entry, decode_entry
+from actors.shared.metrics import EVENTS_DROPPED, EVENTS_FOREIGN, GAPS_FILLED
 from actors.shared.outage import Outage
 from api import reads
 from api.database import DatabaseUnavailable, ReadDatabase
@@ -71,7 +71,8 @@ async def open_tail(
         unpublished_patience_s: How long a stored entry may wait to be published with its names;
             then it is passed on with the names that are known.
     """
-    tail = Tail(database, unpublished_patience_s, await reads.last_sequence(database))
+    last, feed_id = await reads.last_sequence(database), await reads.feed_id(database)
+    tail = Tail(database, unpublished_patience_s, last, feed_id)
     tail.start(events)
     try:
         yield tail
@@ -82,8 +83,12 @@ async def open_tail(
 class Tail:
     """The recent end of the feed: `last` is the highest sequence with nothing missing below."""
 
-    def __init__(self, database: ReadDatabase, unpublished_patience_s: float, last: int) -> None:
+    def __init__(
+        self, database: ReadDatabase, unpublished_patience_s: float, last: int, feed_id: str
+    ) -> None:
         self.last = last
+        self._feed_id = feed_id
+        self._met_foreign = False
         self._database = database
         self._unpublished_patience_s = unpublished_patience_s
         self._ring: dict[int, View | None] = {}
@@ -210,17 +215,29 @@ class Tail:
                 self._look.set()
 
     def _take(self, message: str) -> None:
-        self._messages += 1
-        for line in message.split("\n"):
-            try:
-                view = View(decode_entry(line))
-            except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-                _log.error("tail: not an entry", error=str(error))
-                EVENTS_DROPPED.inc()
-            else:
-                if view.entry.sequence > self.last:
-                    self._early.setdefault(view.entry.sequence, view)
+        entries = [entry for line in message.split("\n") if (entry := self._own_entry(line))]
+        self._messages += bool(entries)
+        for entry in entries:
+            if entry.sequence > self.last:
+                self._early.setdefault(entry.sequence, View(entry))
         self._advance()
+
+    def _own_entry(self, line: str) -> Entry | None:
+        """Read an entry; None for what is none, or belongs to another feed."""
+        try:
+            entry = decode_entry(line)
+        except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+            _log.error("tail: not an entry", error=str(error))
+            EVENTS_DROPPED.inc()
+            return None
+        if entry.feed_id == self._feed_id:
+            return None if entry.truncated else entry  # the table has the whole
+        EVENTS_FOREIGN.inc()
+        if not self._met_foreign:
+            self._met_foreign = True
+            advice = "give each deployment a KILLSTREAM_NAMESPACE"
+            _log.warning("tail: another feed's entries on our channel", advice=advice)
+        return None
 
     def _advance(self) -> None:
         """Move what has nothing missing below it to the ring, and wake the readers."""

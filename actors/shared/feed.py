@@ -110,7 +110,7 @@ def truncated_entry_of(row: Mapping[str, Any]) -> Entry:
         hash=row["killmail_hash"],
         stored_at=row["stored_at"].timestamp(),
         truncated=True,
-        feed_id=row.get("feed_id", ""),
+        feed_id=row["feed_id"],
     )
 
 

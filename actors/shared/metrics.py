@@ -59,6 +59,10 @@ EVENTS_DROPPED: Final = Counter(
     "Messages thrown away because their reader was behind. Rises: a process is overloaded; the "
     "gateway reads what it missed from the feed table.",
 )
+EVENTS_FOREIGN: Final = Counter(
+    "killstream_events_foreign",
+    "Entries of another feed, refused. Rises: two deployments share a channel; set a namespace.",
+)
 EVENTS_SUBSCRIBED: Final = Counter(
     "killstream_events_subscribed",
     "Subscriptions that Redis confirmed. Rises: connections break and come back.",

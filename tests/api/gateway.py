@@ -113,6 +113,7 @@ class Writer:
             stored_at=datetime.now(UTC).timestamp(),
             killmail=msgspec.Raw(body),
             names=dict(self.names),
+            feed_id=FEED_ID,
         )
         if zkb is None:
             return entry

@@ -5,10 +5,7 @@ from collections.abc import AsyncGenerator
 import aiohttp
 import msgspec
 import pytest
-from sqlalchemy import update
 
-from actors.shared.tables import KILLMAILS
-from api import tail as tail_module
 from api.tail import Tail
 from api.view import View
 from tests.api.gateway import Connection, Writer, a_killmail, connect
@@ -147,21 +144,6 @@ async def test_source_that_breaks_ends_its_subscription_with_an_error_and_frees_
         await writer.add(1)
         ids = [(await connection.socket.receive_json(timeout=5))["id"] for _ in range(2)]
         assert sorted(ids) == ["1", "other"]
-
-
-async def test_body_that_cannot_be_read_ends_a_replay_with_an_error(
-    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tail_module, "RING_ENTRIES", 1)
-    await writer.add(1, 2, 3)
-    async with writer.database.begin() as connection:
-        await connection.execute(update(KILLMAILS).values(body=b"no zstd"))
-    payload = {"query": ADDED, "variables": {"after": 0}}
-    async with connect(client) as opened:
-        await opened.socket.send_json({"type": "subscribe", "id": "1", "payload": payload})
-        message = await opened.socket.receive_json(timeout=5)
-        assert (message["type"], message["id"]) == ("error", "1")
-        assert message["payload"][0]["extensions"] == {"code": "INTERNAL"}
 
 
 async def test_id_can_be_used_again_as_soon_as_its_last_message_is_there(

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
-import zstandard
+from prometheus_client import Counter
 from sqlalchemy import delete, update
 
-from actors.shared.feed import CHANNEL
+from actors.shared.body import pack
+from actors.shared.feed import CHANNEL, Entry, encode_entry
+from actors.shared.metrics import EVENTS_FOREIGN
 from actors.shared.settings import Settings
 from actors.shared.tables import KILLMAILS
 from api import reads
@@ -134,22 +137,74 @@ class Broken(Exception):
     """Something that nobody foresaw."""
 
 
-async def test_page_that_cannot_be_read_breaks_its_readers_only(
+async def test_stored_body_that_cannot_be_read_stops_nobody(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
+    monkeypatch.setattr(tail_module, "QUIET_S", 0.05)
+    live = tail.follow()
+    entries = await writer.store(*map(a_killmail, range(1, 21)))
+    async with writer.database.begin() as connection:
+        for killmail_id, body in ((3, b"no zstd"), (4, pack(b"{}"))):
+            await connection.execute(
+                update(KILLMAILS).where(KILLMAILS.c.killmail_id == killmail_id).values(body=body)
+            )
+    await writer.mark(*entries)
+    wanted = [1, 2, *range(5, 21)]
+    assert await take(live, 18) == wanted
+    assert await take(tail.follow(0), 18) == wanted
+
+
+async def test_replay_that_breaks_holds_no_lock(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
     live = tail.follow()
     await writer.add(*range(1, 21))
     assert await take(live, 20) == list(range(1, 21))
-    async with writer.database.begin() as connection:
-        await connection.execute(
-            update(KILLMAILS).where(KILLMAILS.c.killmail_id == 3).values(body=b"no zstd")
-        )
-    for _ in range(2):
-        with pytest.raises(zstandard.ZstdError):
-            await take(tail.follow(0), 1)
-    await writer.add(21)
-    assert await take(live, 1) == [21]
+
+    async def feed_page(*_arguments: Any, **_options: Any) -> Any:
+        raise Broken
+
+    with monkeypatch.context() as patched:
+        patched.setattr(reads, "feed_page", feed_page)
+        for _ in range(2):
+            with pytest.raises(Broken):
+                await take(tail.follow(0), 1)
+    assert await take(tail.follow(0), 20) == list(range(1, 21))
+
+
+async def test_entries_of_another_feed_are_refused_and_hide_none_of_ours(
+    tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two deployments on one Redis: the other's numbers mean other killmails, and it is busy."""
+    monkeypatch.setattr(tail_module, "QUIET_S", 0.2)
+    reader, refused = tail.follow(), counted(EVENTS_FOREIGN)
+
+    async def other_deployment() -> None:
+        for sequence in range(1, 1000):
+            foreign = Entry(sequence, "added", 9, "b" * 40, 1.0, msgspec.Raw(a_killmail(9)))
+            for feed_id in ("f0e", ""):
+                named = msgspec.structs.replace(foreign, feed_id=feed_id)
+                await writer.events.publish(CHANNEL, encode_entry(named).decode())
+            await asyncio.sleep(0.01)
+
+    busy = asyncio.create_task(other_deployment())
+    try:
+        await writer.add(1)
+        lost = await writer.store(a_killmail(2))
+        await writer.mark(*lost)
+        async with asyncio.timeout(5):
+            views = [await anext(reader) for _ in range(2)]
+    finally:
+        busy.cancel()
+    assert [view.entry.killmail_id for view in views] == [1, 2]
+    assert counted(EVENTS_FOREIGN) > refused
+    assert tail._early == {}
+
+
+def counted(counter: Counter) -> float:
+    return next(iter(counter.collect())).samples[0].value
 
 
 async def test_replay_waits_for_an_absent_database_without_holding_up_others(
