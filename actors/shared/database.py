@@ -1,21 +1,28 @@
 """The database: one engine a process and event loop, PostgreSQL or an SQLite file alike."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 import msgspec
-from sqlalchemy import Connection, Dialect, event, select
+from sqlalchemy import Connection, Dialect, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from actors.shared.database_errors import (
+    START_S,
+    SchemaMismatch,
+    explain,
+    place_of,
+    when_available,
+)
 from actors.shared.errors import Misconfigured
 from actors.shared.postgres import Connector, Limits
 from actors.shared.postgres_url import read_url
-from actors.shared.settings import Settings, masked
-from actors.shared.tables import FEED_COUNTER
+from actors.shared.settings import Settings
+from actors.shared.tables import REVISION
 
 CLOSE_S: Final = 3.0
 """How long closing all connections may take."""
@@ -42,7 +49,7 @@ async def open_database(
         limits: For each wait for PostgreSQL.
 
     Raises:
-        Misconfigured: the data directory can't be made; says why.
+        Misconfigured: the data directory can't be made, or its file not be opened; says why.
     """
     if settings.database_url:
         connector = Connector(read_url(settings.database_url), part, limits)
@@ -72,22 +79,45 @@ async def reading(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield await connection.execution_options(**options)
 
 
-async def check_schema(engine: AsyncEngine) -> None:
-    """Make sure that the tables are there.
+async def check_schema(database: AsyncEngine, *, wait_s: float = START_S) -> None:
+    """Make sure that the tables are those of this version; wait for a database that is away.
 
     Raises:
-        Misconfigured: they aren't, or the database can't be reached; says what to do.
+        Misconfigured: the database refuses us; says what to do.
+        SchemaMismatch: the tables are missing, older or newer; says what to do.
+        ServerUnavailable: it didn't come within `wait_s`.
     """
-    url = masked(engine.url.render_as_string(hide_password=False))
-    try:
-        async with reading(engine) as connection:
-            await connection.execute(select(FEED_COUNTER.c.last_sequence))
-    except DBAPIError as error:
-        raise Misconfigured(
-            f"no Killstream tables at {url}: run `killstream migrate` ({error.orig})"
-        ) from None
-    except OSError as error:
-        raise Misconfigured(f"no database at {url}: {error}") from None
+    revision = await when_available(database, lambda: _revision(database), wait_s=wait_s)
+    what = f"the database at {place_of(database)}"
+    if not revision:
+        raise SchemaMismatch(f"{what} has no Killstream tables: run `killstream migrate`")
+    check_not_newer(revision, what)
+    if revision != REVISION:
+        raise SchemaMismatch(
+            f"{what} has the tables of an older version, {revision} and not {REVISION}:"
+            " run `killstream migrate`"
+        )
+
+
+def check_not_newer(revision: str, what: str) -> None:
+    """Make sure that the tables aren't those of a later version.
+
+    Raises:
+        SchemaMismatch: they are.
+    """
+    if revision > REVISION:
+        raise SchemaMismatch(
+            f"this is an older Killstream than {what}: it knows tables up to {REVISION}, and"
+            f" there are those of {revision}; update it"
+        )
+
+
+async def _revision(database: AsyncEngine) -> str | None:
+    async with reading(database) as connection:
+        revision: str | None = await connection.scalar(
+            text("SELECT version_num FROM alembic_version")
+        )
+        return revision
 
 
 def _json_text(value: Any) -> str:
@@ -165,12 +195,7 @@ async def _close(engine: AsyncEngine, connector: Connector) -> None:
 
 
 def _sqlite_engine(settings: Settings) -> AsyncEngine:
-    try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(
-            f"can't make KILLSTREAM_DATA_DIR {settings.data_dir}: {error.strerror}"
-        ) from None
+    _make_file(settings)
     engine = create_async_engine(
         settings.database_dsn,
         pool_size=settings.database_pool_size,
@@ -200,3 +225,17 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
         connection.exec_driver_sql("BEGIN" if _is_reading(connection) else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _make_file(settings: Settings) -> None:
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(
+            f"can't make KILLSTREAM_DATA_DIR {settings.data_dir}: {error.strerror}"
+        ) from None
+    file = make_url(settings.database_dsn).database or ""
+    try:
+        sqlite3.connect(file).close()  # aiosqlite would leave a thread behind when this fails
+    except sqlite3.Error as error:
+        raise explain(error, f"the database at {file}") or error from None

@@ -20,6 +20,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Field, SQLModel
 
+REVISION: Final = "0002"
+"""The migration that makes these tables."""
+
 
 class Utc(TypeDecorator[datetime]):
     """A point in time. SQLite forgets the zone, so it is put back."""

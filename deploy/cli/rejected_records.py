@@ -16,7 +16,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.database import check_schema, open_database
+from actors.shared.database import check_schema, open_database, reading
 from actors.shared.errors import Invalid, KillstreamError, ServerUnavailable
 from actors.shared.outage import one_line
 from actors.shared.reference import Reference, decode_reference, encode_reference
@@ -115,7 +115,7 @@ async def _on_database(settings: Settings, work: Callable[[AsyncEngine], Awaitab
             f"no database in {settings.data_dir.absolute()}: set KILLSTREAM_DATABASE_URL or"
             " KILLSTREAM_DATA_DIR to where it is"
         )
-    async with open_database(settings, "killstream rejected") as database:
+    async with open_database(settings, "rejected") as database:
         await check_schema(database)
         return await work(database)
 
@@ -127,7 +127,7 @@ async def list_records(database: AsyncEngine, selection: Selection, limit: int) 
     async for page in pages(database, selection):
         reasons.update(kind_of(row.reason) for row in page)
         newest = heapq.nlargest(limit, newest + [(row.rejected_at, row.digest) for row in page])
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         records = await _read(connection, [digest for _, digest in newest])
     records.sort(key=lambda record: record.rejected_at, reverse=True)
     return Listing(reasons.total(), dict(reasons.most_common()), records)
@@ -139,7 +139,7 @@ async def pages(database: AsyncEngine, selection: Selection) -> AsyncIterator[li
     columns = (REJECTED.c.digest, REJECTED.c.reason, REJECTED.c.rejected_at)
     while True:
         query = select(*columns).where(REJECTED.c.digest > last).order_by(REJECTED.c.digest)
-        async with database.connect() as connection:
+        async with reading(database) as connection:
             rows = (await connection.execute(query.limit(PAGE))).all()
         if not rows:
             return
@@ -156,7 +156,7 @@ async def find(database: AsyncEngine, digest: str) -> Record:
     """
     is_digest = re.fullmatch(r"[0-9a-f]{1,64}", digest)
     begins = REJECTED.c.digest.between(digest, f"{digest}~")
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         found = await connection.execute(select(REJECTED.c.digest).where(begins).limit(2))
         digests = [row.digest for row in found]
         if not is_digest or not digests:

@@ -98,15 +98,22 @@ def api() -> None:
 def migrate() -> None:
     """Bring the database to the newest schema. Safe to run again.
 
-    Run it once before the other processes start, and after each update. `killstream up` does it
-    by itself.
+    Run it once before the other processes start, and after each update; several at once do no harm.
+    `killstream up` does it by itself. It says from which revision to which it went.
 
     Example: killstream migrate
     """
     from deploy.migrate import migrate as bring_up
 
     configured = configure()
-    typer.echo(f"schema is at {asyncio.run(bring_up(configured))}")
+    try:
+        before, after = asyncio.run(bring_up(configured))
+    except KillstreamError as error:
+        fail(error)
+    if before == after:
+        typer.echo(f"the schema is at {after} already")
+    else:
+        typer.echo(f"the schema went from {before or 'nothing'} to {after}")
 
 
 def demo(

@@ -1,0 +1,144 @@
+"""What the database refuses, in one line that says what to do; and waiting for one that is away."""
+
+import asyncio
+import sqlite3
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import asyncpg
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoFreeConnection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
+from actors.shared.outage import Outage, one_line
+from actors.shared.settings import masked
+
+START_S: Final = 60.0
+"""How long a start waits for the database."""
+RETRY_S: Final = 1.0
+
+_MISCONFIGURED: Final = {
+    "28000": "it refuses the user: correct KILLSTREAM_DATABASE_URL",
+    "28P01": "it refuses user or password: correct KILLSTREAM_DATABASE_URL",
+    "3F000": "GRANT a schema to the user in KILLSTREAM_DATABASE_URL",
+    "3D000": "create the database, or correct KILLSTREAM_DATABASE_URL",
+    "42501": "GRANT the permission to the user in KILLSTREAM_DATABASE_URL",
+}
+"""By SQLSTATE. Source: PostgreSQL's manual, appendix A (read 2026-11-26)."""
+_NO_TABLE: Final = "42P01"
+_UNAVAILABLE: Final = ("08", "25006", "53", "55P03", "57", "58")
+"""By the beginning of the SQLSTATE: connections, a standby, resources, locks, shutdowns, disks."""
+_WRONG_FILE: Final = {
+    sqlite3.SQLITE_NOTADB: "move the file away",
+    sqlite3.SQLITE_CORRUPT: "restore the file from a copy, or move it away",
+    sqlite3.SQLITE_CANTOPEN: "let us read and write there",
+    sqlite3.SQLITE_PERM: "let us read and write there",
+    sqlite3.SQLITE_READONLY: "let us read and write there",
+}
+_BUSY_FILE: Final = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+}
+
+T = TypeVar("T")
+
+
+class SchemaMismatch(KillstreamError):
+    """The tables aren't those of this version; says what to do."""
+
+
+async def when_available(
+    database: AsyncEngine, act: Callable[[], Awaitable[T]], *, wait_s: float = START_S
+) -> T:
+    """Do something; while the database is away wait up to `wait_s`, saying so once.
+
+    Raises:
+        Misconfigured: it refuses us.
+        SchemaMismatch: it has no tables of ours.
+        ServerUnavailable: it didn't come.
+    """
+    outage = Outage(f"the database at {place_of(database)}")
+    deadline_s = time.monotonic() + wait_s
+    while True:
+        try:
+            done = await act()
+        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            refusal = explain(error, outage.what)
+            if refusal is None:
+                raise
+            is_late = time.monotonic() + RETRY_S > deadline_s
+            if is_late or not isinstance(refusal, ServerUnavailable):
+                raise refusal from None
+            outage.failed(_root(error))
+            await asyncio.sleep(RETRY_S)
+        else:
+            outage.worked()
+            return done
+
+
+def place_of(database: AsyncEngine) -> str:
+    """Give the database's address, or its file, without a password."""
+    url = database.url
+    if url.drivername.startswith("sqlite"):
+        return str(url.database)
+    return masked(url.set(drivername="postgresql").render_as_string(hide_password=False))
+
+
+def explain(error: BaseException, what: str) -> KillstreamError | None:
+    """Say what a refusal means and what to do, in one line; None when it is no matter of set-up.
+
+    Args:
+        error: What SQLAlchemy, a driver or the system raised.
+        what: The database, as the line shall name it.
+    """
+    root = _root(error)
+    if isinstance(root, sqlite3.Error):
+        return _explain_file(root, what)
+    if isinstance(root, asyncpg.PostgresError):
+        return _explain_state(root, what)
+    said = f"{what} can't be used: {one_line(root)}"
+    if isinstance(root, ssl.SSLError | ValueError) or "SSL" in str(root):
+        return Misconfigured(f"{said}; correct KILLSTREAM_DATABASE_URL")
+    if isinstance(root, OSError | asyncpg.InterfaceError | NoFreeConnection):
+        return ServerUnavailable(f"{said}; start it, or correct KILLSTREAM_DATABASE_URL")
+    return None
+
+
+def _explain_state(error: asyncpg.PostgresError, what: str) -> KillstreamError | None:
+    state = str(error.sqlstate or "")
+    said = f"{what} can't be used: {one_line(error)}"
+    if state in _MISCONFIGURED:
+        return Misconfigured(f"{said}; {_MISCONFIGURED[state]}")
+    if state == _NO_TABLE:
+        return _no_tables(what)
+    if state.startswith(_UNAVAILABLE):
+        return ServerUnavailable(said)
+    return None
+
+
+def _explain_file(error: sqlite3.Error, what: str) -> KillstreamError | None:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    said = f"{what} can't be used: {error}"
+    if code in _WRONG_FILE:
+        return Misconfigured(f"{said}; {_WRONG_FILE[code]}, or set another KILLSTREAM_DATA_DIR")
+    if code in _BUSY_FILE:
+        return ServerUnavailable(said)
+    return _no_tables(what) if "no such table" in str(error) else None
+
+
+def _no_tables(what: str) -> SchemaMismatch:
+    return SchemaMismatch(f"{what} has no Killstream tables: run `killstream migrate`")
+
+
+def _root(error: BaseException) -> BaseException:
+    """Give the driver's own error, of which SQLAlchemy's is made."""
+    wrapped = getattr(error, "orig", None)
+    if wrapped is None:
+        return error
+    cause = wrapped.__cause__
+    return cause if isinstance(cause, asyncpg.PostgresError | asyncpg.InterfaceError) else wrapped
