@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from statistics import quantiles
 from typing import Any, Final
 
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import unpack
-from actors.shared.tables import FEED, GAPS, KILLMAILS, LEDGER, REJECTED
+from actors.shared.tables import FEED, GAPS, KILLMAILS, LEDGER, REJECTED, UNPUBLISHED
 from deploy.standin.dataset import Dataset
 from deploy.standin.faults import Faults
 from tests.support.pipeline import Pipeline
@@ -29,7 +29,6 @@ async def stored_verdict(database: AsyncEngine, dataset: Dataset) -> dict[str, A
         found = await connection.execute(select(KILLMAILS.c.killmail_id, KILLMAILS.c.body))
         stored = {killmail_id: unpack(body) for killmail_id, body in found}
         feed = (await connection.execute(select(FEED).order_by(FEED.c.sequence))).all()
-        unpublished = await connection.scalar(text("SELECT count(*) FROM unpublished"))
     added = Counter(row.killmail_id for row in feed if row.kind == "added")
     return {
         "stored": len(stored),
@@ -38,7 +37,7 @@ async def stored_verdict(database: AsyncEngine, dataset: Dataset) -> dict[str, A
         "feed_is_gapless": [row.sequence for row in feed] == list(range(1, len(feed) + 1)),
         "added_more_than_once": sorted(i for i, count in added.items() if count > 1),
         "updated": len(feed) - added.total(),
-        "unpublished": unpublished,
+        "unpublished": len(await rows(database, UNPUBLISHED)),
         "ledger": await unresolved(database, dataset),
         "gaps": [(g["first_position"], g["last_position"]) for g in await rows(database, GAPS)],
         "rejected": [row["reason"] for row in await rows(database, REJECTED)][:SHOWN],
