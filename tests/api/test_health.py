@@ -16,7 +16,7 @@ from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER
 from actors.shared.topics import STORED, create_topics
 from api import health as health_module
-from tests.api.gateway import Writer, a_killmail, serve
+from tests.api.gateway import Writer, a_killmail, connect, serve
 from tests.support.processes import frozen, server_pids
 from tests.support.proxy import Proxy, open_proxy
 from tests.support.servers import empty_servers
@@ -206,3 +206,23 @@ async def test_known_killmail_is_served_while_degraded(tmp_path: Path, writer: W
         await until(client, "degraded", "redis")
         async with client.get("/killmails/7") as answer:
             assert answer.status == 200
+
+
+@pytest.mark.service
+async def test_gateway_ends_in_time_whatever_is_silent() -> None:
+    names = ("database", "rabbitmq", "kafka", "redis")
+    async with AsyncExitStack() as stack:
+        client, proxies = await stack.enter_async_context(proxied_gateway(*names))
+        await until(client, "up")
+        for proxy in proxies.values():
+            proxy.go_silent()
+        for path in (*PATHS, "/health/redis"):
+            await get(client, path)
+        async with connect(client) as connection:
+            payload = {"query": "subscription { killmailAdded(after: 0) { sequence } }"}
+            await connection.socket.send_json({"type": "subscribe", "id": "1", "payload": payload})
+            began_s = time.monotonic()
+            ended = asyncio.create_task(stack.aclose())
+            await connection.socket.receive(timeout=15)
+        await ended
+        assert time.monotonic() - began_s < 12
