@@ -26,7 +26,8 @@ _log = structlog.get_logger()
 def create_app(settings: Settings) -> FastAPI:
     """Make the application; it opens what it needs in its lifespan, on the server's loop.
 
-    Starting raises `Misconfigured` when the database can't be reached; Redis may come later.
+    Starting raises `ServerUnavailable` or `Misconfigured` when the database can't be read; Redis
+    may come later.
     """
 
     @asynccontextmanager

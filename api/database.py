@@ -12,7 +12,8 @@ from databases import Database
 from databases.core import Connection
 from sqlalchemy import Select
 
-from actors.shared.errors import KillstreamError, Misconfigured
+from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
+from actors.shared.outage import one_line
 from actors.shared.postgres import Connector, Limits
 from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings, masked
@@ -70,13 +71,15 @@ async def open_reads(
         read_s: The limit of each read.
 
     Raises:
-        Misconfigured: the database can't be reached; says which.
+        ServerUnavailable: the database doesn't answer; says which.
+        Misconfigured: it refuses us; says why.
     """
     database = Database(settings.database_dsn, **_options(settings, read_s))
     try:
         await database.connect()
     except Exception as error:
-        raise Misconfigured(f"no database at {masked(settings.database_dsn)}: {error}") from None
+        said = f"no database at {masked(settings.database_dsn)}: {one_line(error)}"
+        raise (ServerUnavailable if is_unavailable(error) else Misconfigured)(said) from None
     reads = ReadDatabase(database, read_s)
     try:
         yield reads

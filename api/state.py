@@ -30,7 +30,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Open everything, and close it in reverse order.
 
     Raises:
-        Misconfigured: the database can't be reached.
+        ServerUnavailable, Misconfigured: the database can't be read.
     """
     patience_s = settings.names_deadline_ms / 1000 + PUBLISHING_S
     async with (

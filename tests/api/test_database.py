@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.shared.errors import Misconfigured
+from actors.shared.errors import ServerUnavailable
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED
 from api import reads
@@ -130,7 +130,7 @@ async def test_opening_waits_for_no_silent_server() -> None:
         proxy.go_silent()
         settings = Settings(database_url=proxy.url(server_urls()["database_url"]))
         async with asyncio.timeout(READ_S + 1):
-            with pytest.raises(Misconfigured, match="no database at"):
+            with pytest.raises(ServerUnavailable, match="no database at"):
                 async with open_reads(settings, read_s=READ_S):
                     pass
 

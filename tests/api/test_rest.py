@@ -6,7 +6,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from actors.shared.errors import Misconfigured
+from actors.shared.errors import ServerUnavailable
 from actors.shared.settings import Settings
 from api.app import create_app
 from tests.api.gateway import Writer, a_killmail, serve
@@ -81,6 +81,6 @@ async def test_root_leads_a_browser_to_graphiql(client: aiohttp.ClientSession) -
 async def test_without_its_database_the_gateway_says_so_and_does_not_start(tmp_path: Path) -> None:
     url = "postgresql+asyncpg://user:secret@127.0.0.1:1/none"
     app = create_app(Settings(data_dir=tmp_path, database_url=url))
-    with pytest.raises(Misconfigured, match=r"no database at .*user:\*\*\*@127.0.0.1:1/none"):
+    with pytest.raises(ServerUnavailable, match=r"no database at .*user:\*\*\*@127.0.0.1:1/none"):
         async with app.router.lifespan_context(app):
             pass

@@ -98,7 +98,9 @@ async def _facts(connection: AsyncConnection) -> DatabaseFacts:
         ],
         ledger=await _count(connection, LEDGER, waiting),
         ledger_oldest_age_s=_age_s(
-            await connection.scalar(select(func.min(LEDGER.c.received_at)).where(waiting))
+            await connection.scalar(
+                select(func.min(LEDGER.c.received_at)).where(waiting, LEDGER.c.refusals == 0)
+            )
         ),
         holes=await _count(connection, LEDGER, LEDGER.c.kind == HOLE),
     )

@@ -49,6 +49,7 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     ledger: int
     """Entries that wait to be stored or rejected; holes are counted apart."""
     ledger_oldest_age_s: float | None
+    """Of those that ESI hasn't refused: a refused one waits for hours, until that is believed."""
     holes: int
     """Positions whose file was absent and is asked for again."""
     killmails: int | None = None

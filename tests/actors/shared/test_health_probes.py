@@ -57,7 +57,12 @@ async def test_what_waits_has_its_age(tmp_path: Path) -> None:
             )
         await connection.execute(UNPUBLISHED.insert().values(sequence=2))
         await connection.execute(FEED_COUNTER.update().values(last_sequence=2))
-        for position, kind, age_s in ((7, "hole", 5000), (8, "received", 500), (9, "received", 1)):
+        for position, kind, age_s, refusals in (
+            (7, "hole", 5000, 0),
+            (8, "received", 500, 0),
+            (9, "received", 1, 0),
+            (10, "received", 9000, 3),
+        ):
             received_at = now - timedelta(seconds=age_s)
             await connection.execute(
                 LEDGER.insert().values(
@@ -66,6 +71,7 @@ async def test_what_waits_has_its_age(tmp_path: Path) -> None:
                     kind=kind,
                     received_at=received_at,
                     next_try_at=now,
+                    refusals=refusals,
                 )
             )
         await connection.execute(
@@ -80,7 +86,7 @@ async def test_what_waits_has_its_age(tmp_path: Path) -> None:
     facts = await probe_database(settings, limit_s=10)
     assert isinstance(facts, DatabaseFacts)
     assert facts.revision
-    assert (facts.last_sequence, facts.unpublished, facts.ledger, facts.holes) == (2, 1, 2, 1)
+    assert (facts.last_sequence, facts.unpublished, facts.ledger, facts.holes) == (2, 1, 3, 1)
     assert facts.last_stored_age_s == pytest.approx(800, abs=10)
     assert facts.unpublished_oldest_age_s == pytest.approx(800, abs=10)
     assert facts.ledger_oldest_age_s == pytest.approx(500, abs=10)
