@@ -4,6 +4,7 @@ The upstream is the stand-in, by its real rules; everything else is what `killst
 """
 
 import asyncio
+import math
 import os
 import tempfile
 import time
@@ -15,6 +16,7 @@ from typing import Final
 import msgspec
 import typer
 from rich.live import Live
+from rich.text import Text
 from sqlalchemy import func, select
 
 from actors.shared.counts import counts
@@ -27,9 +29,11 @@ from deploy.embedded import run_embedded
 from deploy.ports import free_port, until_listening
 from deploy.standin.server import Standin, StandinOptions, start_standin
 
-QUIET_S: Final = 16.0
-"""Before the end of `--for` no new killmails come out, so that all can arrive (a poller that met
-the tip looks again after 6 s)."""
+DUE_S: Final = 16.0
+"""How long after its release a killmail counts as lost (a poller that met the tip looks again
+after 6 s). So long before the end of `--for` no new ones come out."""
+REAL_REQUESTS_PER_S: Final = 15
+"""R2Z2's limit for one address."""
 SHOWN_EVERY_S: Final = 0.5
 """How often the counts are shown on a terminal."""
 
@@ -38,6 +42,9 @@ SHOWN_EVERY_S: Final = 0.5
 class Verdict:
     """What became of the killmails that the stand-in played."""
 
+    played: int
+    due: int
+    """Those that were played long enough ago to have been delivered."""
     received: int
     stored: int
     published: int
@@ -55,45 +62,55 @@ def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
             del os.environ[name]
         standin_port = free_port()
         upstream = f"http://127.0.0.1:{standin_port}"
+        # One killmail a request: the poller must be able to catch up.
+        requests_per_s = max(REAL_REQUESTS_PER_S, math.ceil(2 * rate_per_s))
         ours = {
             "DATA_DIR": folder,
             "API_PORT": str(port or free_port()),
             "LOG_LEVEL": "warning",
             "R2Z2_URL": upstream,
             "ESI_URL": upstream,
+            "R2Z2_REQUESTS_PER_S": str(requests_per_s),
         }
         os.environ |= {PREFIX + name: value for name, value in ours.items()}
 
         async def main(configured: Settings, stop: asyncio.Event) -> None:
-            plays = None if for_s is None else max(1, int(rate_per_s * (for_s - QUIET_S)))
-            options = StandinOptions(port=standin_port, synthetic=plays, rate_per_s=rate_per_s)
-            verdicts.append(await _demonstrate(configured, options, for_s, stop))
+            plays = None if for_s is None else max(1, int(rate_per_s * (for_s - DUE_S)))
+            options = StandinOptions(
+                port=standin_port,
+                synthetic=plays,
+                rate_per_s=rate_per_s,
+                r2z2_per_s=requests_per_s,
+            )
+            if verdict := await _demonstrate(configured, options, for_s, stop):
+                verdicts.append(verdict)
 
         run("demo", main)
-    verdict = verdicts[0]
-    typer.echo(msgspec.json.encode(asdict(verdict)).decode())
-    return 1 if verdict.lost or verdict.doubled else 0
+    for verdict in verdicts:
+        typer.echo(msgspec.json.encode(asdict(verdict)).decode())
+    return int(any(verdict.lost or verdict.doubled for verdict in verdicts))
 
 
 async def _demonstrate(
     configured: Settings, options: StandinOptions, for_s: float | None, stop: asyncio.Event
-) -> Verdict:
+) -> Verdict | None:
+    """Play, and judge at the end; there is nothing to judge when the end came before the start."""
     started_s = time.monotonic()
     standin = await start_standin(options)
     seen: Counter[int] = Counter()
     stop_parts = asyncio.Event()
+    verdict = None
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(run_embedded(configured, stop_parts))
-            helpers = [
-                group.create_task(_subscribe(configured, seen)),
-                group.create_task(_show(standin, seen)),
-            ]
+            group.create_task(run_embedded(configured, stop_parts), name="everything")
+            subscribing = group.create_task(_subscribe(configured, seen))
+            showing = group.create_task(_show(standin, seen))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), for_s)
-            verdict = await _judge(configured, standin, seen, time.monotonic() - started_s)
-            for helper in helpers:
-                helper.cancel()
+            if seen or not stop.is_set():
+                verdict = await _judge(configured, standin, seen, time.monotonic() - started_s)
+            subscribing.cancel()
+            showing.cancel()
             stop_parts.set()
     finally:
         await standin.stop()
@@ -103,13 +120,12 @@ async def _demonstrate(
 async def _subscribe(configured: Settings, seen: Counter[int]) -> None:
     """Count what a client gets, from the first killmail on."""
     await until_listening(configured.api_host, configured.api_port)
-    console.print(f"open http://{configured.api_host}:{configured.api_port}/graphql in a browser")
     async for killmail in Tail(gateway_url(configured), after=0).killmails():
         seen[killmail["killmailId"]] += 1
 
 
 async def _show(standin: Standin, seen: Counter[int]) -> None:
-    """Keep the counts up to date: one line on a terminal, a line now and then elsewhere."""
+    """Keep the counts up to date: below the logs on a terminal, a line now and then elsewhere."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             done = counts()
@@ -118,7 +134,7 @@ async def _show(standin: Standin, seen: Counter[int]) -> None:
                 f"  saved {done['saved']:g}  delivered {len(seen)}"
             )
             if console.is_terminal:
-                live.update(line, refresh=True)
+                live.update(Text(f" {line} ", style="bold reverse"), refresh=True)
                 await asyncio.sleep(SHOWN_EVERY_S)
             else:
                 console.print(line)
@@ -136,19 +152,22 @@ async def _judge(
     )
     async with open_database(configured, "demo") as database, reading(database) as connection:
         entered, unpublished = (await connection.execute(stored)).one()
-    played = _played(standin)
+    due = _played(standin, DUE_S)
     return Verdict(
+        played=len(_played(standin)),
+        due=len(due),
         received=int(counts()["received"]),
         stored=entered,
         published=entered - unpublished,
         delivered=len(seen),
-        lost=len(played - seen.keys()),
+        lost=len(due - seen.keys()),
         doubled=seen.total() - len(seen),
         seconds=round(seconds, 1),
     )
 
 
-def _played(standin: Standin) -> set[int]:
+def _played(standin: Standin, ago_s: float = 0.0) -> set[int]:
+    """Give what had been released so long ago."""
     dataset = standin.dataset
-    indexes = dataset.released_indexes(standin.playback.now_s())
+    indexes = dataset.released_indexes(standin.playback.now_s() - ago_s)
     return {dataset.killmails.summary(index).killmail_id for index in indexes}

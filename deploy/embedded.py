@@ -1,79 +1,90 @@
 """Everything in one process: streams, actors and the gateway, with what they need.
 
-Each part is the same code as on many hosts; what has no URL in the settings is inside.
+Each part is the same code as on many hosts; what has no URL in the settings is embedded.
 """
 
 import asyncio
 import os
-from asyncio.subprocess import Process
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from typing import Final
 
-from actors.shared.errors import KillstreamError
+from actors.shared.counts import counts
 from actors.shared.settings import PREFIX, Settings, settings
-from deploy.eventlog import open_event_log
+from actors.shared.topics import create_topics
+from actors.shared.useragent import user_agent
+from deploy.datadir import hold_data_dir
+from deploy.eventlog import EventLog, maintain, open_event_log
 from deploy.migrate import migrate
+from deploy.workers import running_actors
 
 WORKER_THREADS: Final = 8
 """Units of work at once in the one process."""
 
 
-class EventLogEnded(KillstreamError):
-    """The broker inside is gone, and with it what it held; a new start reads it again."""
-
-
 async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
-    """Run all parts until `stop` is set or one of them breaks; then end them in order."""
+    """Run all parts until `stop` is set or one of them breaks; then end them in order.
+
+    Raises:
+        Misconfigured: an upstream that isn't on this machine has no contact, or the data directory
+            is used by another process.
+        ExceptionGroup: of what broke.
+    """
+    check_contact(configured)
     async with AsyncExitStack() as stack:
-        configured, event_log = await _with_event_log(configured, stack)
-        await migrate(configured)
-        # Imported now: the parts read the settings, which are complete only here.
-        from deploy.gateway import run_gateway
-        from streams.worker import run_streams
-
-        await stack.enter_async_context(embedded_actors())
-        async with asyncio.TaskGroup() as group:
-            group.create_task(run_streams(configured, stop))
-            group.create_task(run_gateway(configured, stop))
-            watching = group.create_task(_raise_when_ended(event_log))
-            await stop.wait()
-            watching.cancel()
+        if not (configured.database_url and configured.redis_url):
+            stack.enter_context(hold_data_dir(configured.data_dir))
+        if configured.kafka_url:
+            await _run_parts(configured, stop, asyncio.Event())
+            return
+        url, event_log = await stack.enter_async_context(open_event_log())
+        os.environ[PREFIX + "KAFKA_URL"] = url
+        settings.cache_clear()
+        await _run_on(event_log, settings(), stop)
 
 
-async def _with_event_log(
-    configured: Settings, stack: AsyncExitStack
-) -> tuple[Settings, Process | None]:
-    """Start an event log inside unless the settings name a Kafka; give settings that name it."""
-    if configured.kafka_url:
-        return configured, None
-    url, process = await stack.enter_async_context(open_event_log())
-    os.environ[PREFIX + "KAFKA_URL"] = url
-    settings.cache_clear()
-    return settings(), process
+async def _run_on(event_log: EventLog, configured: Settings, stop: asyncio.Event) -> None:
+    """Run all parts on an event log that is started anew when needed, also while they end."""
+    forgot = asyncio.Event()
+
+    async def restarted() -> None:
+        await create_topics(configured)
+        forgot.set()
+
+    async with asyncio.TaskGroup() as group:
+        maintaining = group.create_task(
+            _part(maintain(event_log, restarted, counts), stop), name="event log"
+        )
+        await _run_parts(configured, stop, forgot)
+        maintaining.cancel()
 
 
-async def _raise_when_ended(event_log: Process | None) -> None:
-    if event_log is not None:
-        code = await event_log.wait()
-        raise EventLogEnded(f"the event log inside ended with code {code}; start again")
+async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.Event) -> None:
+    await migrate(configured)
+    # Imported now: the parts read the settings, which are complete only here.
+    from deploy.gateway import run_gateway
+    from streams.worker import run_streams
+
+    async with running_actors(WORKER_THREADS), asyncio.TaskGroup() as group:
+        group.create_task(_part(run_streams(configured, stop, forgot), stop), name="streams")
+        group.create_task(_part(run_gateway(configured, stop), stop), name="gateway")
 
 
-@asynccontextmanager
-async def embedded_actors() -> AsyncIterator[None]:
-    """Run the actors in threads of this process; they have an event loop of their own."""
-    from dramatiq import Worker
-    from dramatiq.middleware import MiddlewareError
-
-    from actors.worker import broker
-
-    worker = Worker(broker, worker_threads=WORKER_THREADS, worker_timeout=100)
+async def _part(running: Awaitable[None], stop: asyncio.Event) -> None:
+    """Run one part; when it ends all shall end, within the limit of a shutdown."""
     try:
-        await asyncio.to_thread(worker.start)
-    except MiddlewareError as error:
-        raise error.__cause__ or error from None
-    try:
-        yield
+        await running
     finally:
-        await asyncio.to_thread(worker.stop)
-        await asyncio.to_thread(broker.close)
+        stop.set()
+
+
+def check_contact(configured: Settings) -> None:
+    """Make sure that the upstreams may be called, before anything is made.
+
+    Raises:
+        Misconfigured: says which one asks for a contact.
+    """
+    upstreams = {"r2z2": configured.r2z2_url, "redisq": configured.redisq_url}
+    for url in (upstreams.get(configured.source), configured.esi_url):
+        if url:
+            user_agent(configured, url)

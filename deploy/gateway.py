@@ -4,13 +4,22 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
+import structlog
 import uvicorn
 
 from actors.shared.database import check_schema, open_database
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
 from api.app import create_app
+
+log: Final = structlog.get_logger()
+
+CONNECTIONS_CLOSE_S: Final = 3
+"""How long clients' connections may take to end."""
+SERVERS_CLOSE_S: Final = 5
+"""How long the connections to our servers may take then."""
 
 
 class _Server(uvicorn.Server):
@@ -20,6 +29,13 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone."""
         yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets)
+        host, port, *_ = sockets[0].getsockname() if sockets else ("", 0)
+        host = f"[{host}]" if ":" in host else host
+        log.info("ready", part="api", address=f"http://{host}:{port}/graphql")
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
@@ -35,7 +51,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             create_app(settings),
             log_config=None,
             access_log=False,
-            timeout_graceful_shutdown=3,
+            timeout_graceful_shutdown=CONNECTIONS_CLOSE_S,
             ws_max_size=1024 * 1024,
             ws_per_message_deflate=False,  # browsers would get it; it costs more than it saves
         )
@@ -43,10 +59,17 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     with _listen(settings) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        server.should_exit = True
-        await serving
+        try:
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stopping.cancel()
+            server.should_exit = True
+            await asyncio.wait([serving], timeout=CONNECTIONS_CLOSE_S + SERVERS_CLOSE_S)
+        if serving.done():
+            serving.result()
+        else:
+            log.error("gateway.close_abandoned", after_s=CONNECTIONS_CLOSE_S + SERVERS_CLOSE_S)
+            serving.cancel()
 
 
 def _listen(settings: Settings) -> socket.socket:

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Final
+from typing import Final, TextIO, cast
 
 import structlog
 
@@ -19,6 +19,7 @@ LEVELS: Final = {
 
 def set_up_logs(settings: Settings) -> None:
     """Send our log and the libraries' to standard error: readable on a terminal, JSON elsewhere."""
+    stderr = cast(TextIO, _CurrentStderr())
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     render: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer()
@@ -33,10 +34,10 @@ def set_up_logs(settings: Settings) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.format_exc_info, shorten, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stderr),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -53,3 +54,13 @@ def set_up_logs(settings: Settings) -> None:
     for name, least in LEVELS.items():
         logging.getLogger(name).setLevel(least)
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+class _CurrentStderr:
+    """Writes to whatever `sys.stderr` is now: a live display puts itself in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()

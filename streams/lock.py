@@ -54,7 +54,11 @@ async def run_alone(
         return
     async with Redis.from_url(redis_url, socket_timeout=lease.renewed_every_s) as redis:
         lock = redis.lock(name, timeout=lease.lasts_s, thread_local=False)
+        standing_by = False
         while not await lock.acquire(blocking=False):
+            if not standing_by:
+                log.info("ready", part="standby", waits_for=name, held_by="another process")
+                standing_by = True
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _TRY_EVERY_S)
             if stop.is_set():

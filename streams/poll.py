@@ -92,12 +92,14 @@ async def poll(
     stop: asyncio.Event,
     counts: Counts | None = None,
     options: PollOptions = PollOptions(),
+    forgot: asyncio.Event | None = None,
 ) -> Counts:
     """Poll until `stop` is set; then pass on what was fetched and give the counts.
 
     At least once: after a crash references come again, never fewer. `send` and `refuse` return
     once the event log has what they got; what they raise as `OUTAGES` is tried again.
-    Cancelling ends it at once and loses nothing that the ledger holds.
+    Cancelling ends it at once and loses nothing that the ledger holds. Whenever `forgot` is set,
+    the event log has lost what it had: the whole ledger is recalled.
 
     Raises:
         Misconfigured: the source can't be polled with these settings; says which.
@@ -110,7 +112,7 @@ async def poll(
 
     async def work() -> None:
         async with open_source(settings, options.waits) as source:
-            await _Poller(source, database, send, refuse, counts, options).run(stop)
+            await _Poller(source, database, send, refuse, counts, options, forgot).run(stop)
 
     try:
         await _until_stopped(settings, name, work, stop, options.lease)
@@ -171,6 +173,7 @@ class _Poller:
         refuse: Refuse,
         counts: Counts,
         options: PollOptions,
+        forgot: asyncio.Event | None = None,
     ) -> None:
         self._source = source
         self._database = database
@@ -178,6 +181,7 @@ class _Poller:
         self._refuse = refuse
         self._counts = counts
         self._options = options
+        self._forgot = forgot or asyncio.Event()
         self._fetched: asyncio.Queue[Step | None] = asyncio.Queue(MAX_AHEAD)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -277,8 +281,13 @@ class _Poller:
             recalled = await self._recall_all(before)
             # What waits for a stopped actor isn't lost: ask less and less often.
             pause = min(pause * 2, MAX_PATIENCE) if recalled else self._options.patience
-            await asyncio.sleep(pause.total_seconds())
-            before = datetime.now(UTC) - self._options.patience
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._forgot.wait(), pause.total_seconds())
+            before = datetime.now(UTC)
+            if self._forgot.is_set():
+                self._forgot.clear()
+            else:
+                before -= self._options.patience
 
     async def _recall_all(self, before: datetime) -> int:
         after, recalled = -1, 0

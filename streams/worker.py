@@ -29,9 +29,19 @@ __all__ = ["run_streams", "send_references", "streams"]
 
 log: Final = structlog.get_logger()
 
+FAUST_STOP_S: Final = 2.0
+"""How long Faust may take to end."""
 
-async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
+
+async def run_streams(
+    settings: Settings, stop: asyncio.Event, forgot: asyncio.Event | None = None
+) -> None:
     """Poll the source and feed the actors until `stop` is set.
+
+    Args:
+        settings: what to poll and where the servers are.
+        stop: ends it gracefully.
+        forgot: set when the event log has lost what it held; the ledger is then read again.
 
     Raises:
         ExceptionGroup: of KillstreamErrors when the source is retired or misconfigured, or
@@ -42,7 +52,8 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
         database = await stack.enter_async_context(open_database(settings, "streams"))
         await check_schema(database)
         producer = await stack.enter_async_context(open_producer(settings))
-        await stack.enter_async_context(_agents())
+        await stack.enter_async_context(_agents(stop))
+        log.info("ready", part="streams", source=settings.source)
 
         topic = settings.named(RECEIVED.name)
 
@@ -56,8 +67,9 @@ async def run_streams(settings: Settings, stop: asyncio.Event) -> None:
             ]
             await enqueue(reject, rejections)
 
+        stack.callback(stop.set)  # an error ends this process: from here on its limit counts
         async with asyncio.TaskGroup() as group:
-            group.create_task(poll(settings, database, send, refuse, stop))
+            group.create_task(poll(settings, database, send, refuse, stop, forgot=forgot))
             watching = group.create_task(_raise_when_broken())
             keeping = group.create_task(keep_topics(settings))
             await stop.wait()
@@ -89,10 +101,20 @@ async def _raise_when_broken() -> None:
 
 
 @asynccontextmanager
-async def _agents() -> AsyncIterator[None]:
+async def _agents(stop: asyncio.Event) -> AsyncIterator[None]:
+    """Run Faust for the length of the block; starting it takes seconds, `stop` cuts them short."""
     app.finalize()
-    await app.start()
+    starting = asyncio.create_task(app.start(), name="faust start")
+    stopping = asyncio.create_task(stop.wait())
     try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
         yield
     finally:
-        await app.stop()
+        # Faust waits for its broker, also when cancelled. What it hasn't committed comes again.
+        starting.cancel()
+        stopping.cancel()
+        ending = asyncio.create_task(app.stop(), name="faust stop")
+        await asyncio.wait({ending}, timeout=FAUST_STOP_S)
+        ending.cancel()

@@ -123,7 +123,9 @@ class Settings(BaseSettings):
     """Port of `/metrics` in `killstream streams` and `killstream actors`; 0 is none."""
     namespace: str = Field(default="", pattern=r"^([a-z][a-z0-9-]*)?$")
     """Goes before each topic, group, queue, channel and lock where deployments share servers."""
-    data_dir: Path = Path(".killstream")
+    data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
+        default=Path(".killstream"), validate_default=True
+    )
     """Where the embedded parts keep their files."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least level that is logged."""

@@ -1,5 +1,8 @@
 """The `killstream` command: one function a command; what a command needs is imported inside it."""
 
+from importlib import metadata
+from typing import Annotated
+
 import typer
 
 from deploy.cli import dead, diagnose, serve, settings, status, tail
@@ -8,7 +11,6 @@ from deploy.cli.standin import standin
 
 app = typer.Typer(
     name="killstream",
-    help="Every killmail of EVE Online: live, complete, in the shape each reader wants.",
     epilog="Settings are environment variables, KILLSTREAM_*: see deploy/README.md.",
     no_args_is_help=True,
     add_completion=False,
@@ -32,6 +34,17 @@ app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 
 
-def main() -> None:
-    """Run the command line."""
-    app()
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"killstream {metadata.version('killstream')}")
+        raise typer.Exit
+
+
+@app.callback()
+def killstream(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
+    ] = False,
+) -> None:
+    """Every killmail of EVE Online: live, complete, in the shape each reader wants."""

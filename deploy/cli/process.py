@@ -1,7 +1,6 @@
 """How every long-running command starts and ends."""
 
 import asyncio
-import signal
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
@@ -12,32 +11,42 @@ from rich.console import Console
 from actors.shared.counts import counts
 from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
+from deploy.cli.shutdown import LIMIT_S, Shutdown
 from deploy.log import set_up_logs
 
 console = Console(stderr=True, highlight=False)
 
 
-def run(what: str, main: Callable[[Settings, asyncio.Event], Awaitable[None]]) -> None:
+def run(
+    what: str,
+    main: Callable[[Settings, asyncio.Event], Awaitable[None]],
+    limit_s: float = LIMIT_S,
+) -> None:
     """Run `main` on uvloop until it returns or SIGINT or SIGTERM sets its event.
 
     Says at the start what runs and with which servers, at the end what was done. A setting that
-    is missing or wrong ends the command with code 2 and a sentence that says what to do.
+    is missing or wrong ends the command with code 2 and a sentence that says what to do. Once
+    the event is set the process ends within `limit_s`, with code 1 when parts are left.
     """
     configured = configure()
     introduce(what, configured)
 
-    async def until_signal() -> None:
+    async def until_stopped() -> None:
+        if task := asyncio.current_task():
+            task.set_name(what)
         stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(signum, stop.set)
-        await main(configured, stop)
+        shutdown = Shutdown(what, stop, limit_s)
+        shutdown.watch()
+        try:
+            await main(configured, stop)
+        finally:
+            shutdown.begin()
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(until_signal())
-    except* KillstreamError as group:
-        fail(group.exceptions[0])
+            runner.run(until_stopped())
+    except (KillstreamError, BaseExceptionGroup) as error:
+        fail(error)
     finally:
         console.print(f"{what}: " + ", ".join(f"{k} {v:g}" for k, v in counts().items()))
 
@@ -53,9 +62,16 @@ def configure() -> Settings:
 
 
 def fail(error: BaseException) -> NoReturn:
-    """End the command with a sentence: settings, servers or the upstream don't allow it."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    """End the command with a sentence and the code that the error carries.
+
+    Raises:
+        BaseExceptionGroup: there is no error of ours in it.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        ours, _ = error.split(KillstreamError)
+        if ours is None:
+            raise error
+        fail(ours.exceptions[0])
     console.print(f"killstream: {error}", soft_wrap=True)
     raise typer.Exit(getattr(error, "exit_code", 1))
 
@@ -64,7 +80,7 @@ def introduce(what: str, settings: Settings) -> None:
     """Say what runs and with which servers, without secrets."""
     console.print(f"killstream {what}")
     for name, place in servers(settings).items():
-        console.print(f"  {name:<9} {place}")
+        console.print(f"  {name:<9} {place}", soft_wrap=True)
 
 
 def servers(settings: Settings) -> dict[str, str]:

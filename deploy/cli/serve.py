@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from actors.shared.errors import KillstreamError
 from actors.shared.settings import PREFIX, Settings
-from deploy.cli.process import configure, fail, introduce, run
+from deploy.cli.process import configure, run
+from deploy.cli.shutdown import LIMIT_S
 
 
 class Queue(StrEnum):
@@ -58,26 +58,39 @@ def actors(
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes to start.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Units of work at once in each.")] = 8,
+    parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Fetch, store and tell: the work that touches the world.
 
     Start more where a queue grows: `--queues database` for storing, `--queues esi` for fetching
-    (ESI's budget is shared by all processes, however many). End the first process, it ends the
-    others; a process that dies takes the group down, so let a supervisor start it again.
+    (ESI's budget is shared by all processes, however many). With more than one, the first process
+    starts and ends the others; one that dies takes the group down, so let a supervisor start it
+    again.
 
     Example: killstream actors --queues database --processes 2
     """
-    from dramatiq.cli import main as dramatiq
-    from dramatiq.cli import make_argument_parser
+    from deploy.children import run_children, stop_when_orphaned
+    from deploy.workers import running_actors
+
+    async def work(settings: Settings, stop: asyncio.Event) -> None:
+        names = [settings.named(queue) for queue in queues or ()]
+        async with running_actors(threads, names):
+            if parent is None:
+                await stop.wait()
+            else:
+                await stop_when_orphaned(parent, stop)
+
+    async def supervise(settings: Settings, stop: asyncio.Event) -> None:
+        await _rehearse(settings)
+        options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]
+        command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
+        await run_children([command] * processes, stop)
 
     _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
-    configured = configure()
-    introduce("actors", configured)
-    asyncio.run(_rehearse(configured))
-    arguments = ["actors.worker", f"--processes={processes}", f"--threads={threads}"]
-    if queues:
-        arguments += ["--queues", *map(configured.named, queues)]
-    sys.exit(dramatiq(make_argument_parser().parse_args(arguments)))
+    if processes == 1:
+        run("actors", work)
+    else:
+        run("actors", supervise, limit_s=LIMIT_S + 1)  # the processes have the same limit
 
 
 def api() -> None:
@@ -142,11 +155,8 @@ async def _rehearse(settings: Settings) -> None:
     """Open what actors need once, so that a mistake is said in a sentence, not by each process."""
     from actors.resources import open_resources
 
-    try:
-        async with open_resources(settings):
-            pass
-    except KillstreamError as error:
-        fail(error)
+    async with open_resources(settings):
+        pass
 
 
 def _needs(*names: str) -> None:

@@ -152,6 +152,11 @@ def server_pids() -> dict[str, list[int]]:
     return {file.stem: [json.loads(file.read_text())["pid"]] for file in folder.glob("*.json")}
 
 
+def children(pid: int) -> list[int]:
+    """List the processes that a process has started and that are still there."""
+    return _children().get(pid, [])
+
+
 def _children() -> dict[int, list[int]]:
     tree: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):

@@ -1,0 +1,16 @@
+"""The `killstream` command: `python -m deploy`."""
+
+import signal
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C while it is imported ends it without a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from deploy.cli import app
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Run the actors in this process: Dramatiq's worker threads beside the event loop.
+
+Dramatiq's own command isn't used: its processes outlive a master that is killed, hang when a
+supervisor signals the whole group, and wait for a frozen server without a limit.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+
+log: Final = structlog.get_logger()
+
+STOP_MS: Final = 3_000
+"""How long running units of work may take at the end; RabbitMQ or the ledger has the others."""
+WAKE_MS: Final = 500
+"""How often idle threads look whether they shall stop."""
+
+
+@asynccontextmanager
+async def running_actors(threads: int, queues: Collection[str] = ()) -> AsyncIterator[None]:
+    """Run units of work of these queues, all by default, for the length of the block.
+
+    Raises:
+        KillstreamError: what actors need can't be opened.
+    """
+    from dramatiq import Worker
+    from dramatiq.middleware import MiddlewareError
+
+    from actors.worker import broker
+
+    worker = Worker(
+        broker,
+        queues=set(queues) or None,
+        worker_threads=threads,
+        worker_timeout=WAKE_MS,
+    )
+    try:
+        await asyncio.to_thread(worker.start)
+    except MiddlewareError as error:
+        raise error.__cause__ or error from None
+    log.info("ready", part="actors", queues=sorted(queues) or "all", threads=threads)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(worker.stop, STOP_MS)
+        await asyncio.to_thread(broker.close)

@@ -1,0 +1,123 @@
+"""Every process ends within 25 s of SIGTERM, whatever is frozen, and says what it left."""
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from actors.shared.settings import Settings
+from deploy.ports import free_port
+from deploy.standin.server import StandinOptions, start_standin
+from tests.support.processes import Killstream, server_pids, start_killstream
+from tests.support.proxy import open_proxy
+from tests.support.servers import empty_servers
+
+WITHIN_S = 25.0
+COMMANDS = {
+    "streams": ("streams",),
+    "actors": ("actors",),
+    "actors of two processes": ("actors", "--processes=2"),
+    "api": ("api",),
+}
+
+pytestmark = [pytest.mark.service, pytest.mark.crash, pytest.mark.timeout(120)]
+
+
+@pytest.fixture
+async def settings() -> AsyncIterator[Settings]:
+    """Empty servers, and an upstream that never stops."""
+    async with empty_servers() as servers:
+        standin = await start_standin(StandinOptions(rate_per_s=20.0, limits=False))
+        try:
+            yield servers.model_copy(
+                update={
+                    "r2z2_url": standin.url,
+                    "esi_url": standin.url,
+                    "r2z2_requests_per_s": 50.0,
+                    "api_port": free_port(),
+                }
+            )
+        finally:
+            await standin.stop()
+
+
+@asynccontextmanager
+async def running(settings: Settings, logs: Path) -> AsyncIterator[dict[str, Killstream]]:
+    """Run all parts until they are at work; kill what is left of them."""
+    started = {}
+    try:
+        for name, command in COMMANDS.items():
+            log = logs / f"{name}.log"
+            started[name] = await start_killstream(*command, settings=settings, log=log)
+        for process in started.values():
+            await process.says('"ready"')
+        await started["streams"].says("poll.begins")
+        yield started
+    finally:
+        for process in started.values():
+            await process.kill()
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Suspend a process for the length of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def end_all(processes: dict[str, Killstream]) -> dict[str, float]:
+    """Send SIGTERM to all; tell how long each took."""
+
+    async def end(process: Killstream) -> float:
+        began_s = time.monotonic()
+        await process.stop()
+        return time.monotonic() - began_s
+
+    took = await asyncio.gather(*(end(process) for process in processes.values()))
+    return dict(zip(processes, took, strict=True))
+
+
+@pytest.mark.parametrize("server", ["database", "redis", "rabbitmq"])
+async def test_ends_in_time_when_a_server_goes_silent(
+    settings: Settings, tmp_path: Path, server: str
+) -> None:
+    url = getattr(settings, f"{server}_url")
+    async with open_proxy(url) as proxy:
+        changed = settings.model_copy(update={f"{server}_url": proxy.url(url)})
+        async with running(changed, tmp_path) as processes:
+            proxy.go_silent()
+            await asyncio.sleep(1)  # so that requests are under way
+            took = await end_all(processes)
+    assert max(took.values()) < WITHIN_S
+    for process in processes.values():
+        assert_says_what_it_left(process)
+
+
+async def test_ends_in_time_when_kafka_is_suspended(settings: Settings, tmp_path: Path) -> None:
+    (pid,) = server_pids()["kafka"]
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(running(settings, tmp_path))
+        with stopped(pid):
+            await asyncio.sleep(1)
+            took = await end_all(processes)
+    assert max(took.values()) < WITHIN_S
+    for process in processes.values():
+        assert_says_what_it_left(process)
+
+
+def assert_says_what_it_left(process: Killstream) -> None:
+    """One that ended by itself says what it did, one that gave up also what it left."""
+    lines = process.log.read_text().splitlines()
+    assert "runtime_s" in lines[-1]
+    if process.process.returncode:
+        (abandoned,) = [json.loads(line) for line in lines if "shutdown.abandoned" in line]
+        assert abandoned["unfinished"]
