@@ -1,11 +1,13 @@
-"""Child processes that end with their parent, and not before it wants them to."""
+"""Child processes that end when their parent wants it, and with it at the latest."""
 
 import asyncio
 import ctypes
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -23,19 +25,55 @@ class ChildDied(KillstreamError):
     """One of the processes of a group ended by itself."""
 
 
-def dependent(signum: signal.Signals) -> Callable[[], None]:
-    """Make a `preexec_fn`: the child is sent `signum` when its parent dies, however (Linux).
+class Child:
+    """One process, started now; belongs to the running event loop and its thread.
 
-    SIGINT and SIGTERM stay blocked until the child takes them itself: a terminal or a supervisor
-    sends them to all processes of a group, and it is the parent who ends its children.
+    It begins with SIGINT and SIGTERM blocked, in a session of its own: a terminal or a supervisor
+    sends them to all processes of a group, and it is the parent who ends its children. (uvloop's
+    subprocesses begin with nothing blocked, so this is the standard library's.) On Linux it is
+    sent `when_orphaned` when this thread ends, however.
     """
 
-    def before_exec() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signum)
+    def __init__(
+        self, command: Sequence[str], when_orphaned: signal.Signals, output: int | None = None
+    ) -> None:
+        def before_exec() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+            if sys.platform == "linux":
+                ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, when_orphaned)
 
-    return before_exec
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=before_exec,
+        )
+        self.pid = self._process.pid
+        self._ended = asyncio.Event()
+        threading.Thread(
+            target=self._wait, args=[asyncio.get_running_loop()], name="child", daemon=True
+        ).start()
+
+    @property
+    def returncode(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    def send_signal(self, signum: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        self._process.send_signal(signum)
+
+    async def wait(self) -> int:
+        """Wait until it ends; give its exit code."""
+        await self._ended.wait()
+        return self._process.wait()
+
+    def _wait(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._process.wait()
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(self._ended.set)
 
 
 async def stop_when_orphaned(parent_pid: int, stop: asyncio.Event) -> None:
@@ -56,26 +94,19 @@ async def run_children(commands: Sequence[Sequence[str]], stop: asyncio.Event) -
     Raises:
         ChildDied: one ended by itself, or not with code 0.
     """
-    children = [
-        await asyncio.create_subprocess_exec(
-            *command, start_new_session=True, preexec_fn=dependent(signal.SIGTERM)
-        )
-        for command in commands
-    ]
+    children = [Child(command, when_orphaned=signal.SIGTERM) for command in commands]
     endings = [asyncio.create_task(child.wait(), name=f"process {child.pid}") for child in children]
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([*endings, stopping], return_when=asyncio.FIRST_COMPLETED)
-        by_themselves = [child for child in children if child.returncode is not None]
-        for child in children:
-            if child.returncode is None:
-                child.terminate()
+        died = [child for child in children if child.returncode is not None]
         stop.set()
+        for child in children:
+            child.send_signal(signal.SIGTERM)
         await asyncio.wait(endings)
     finally:
         stopping.cancel()
         for child in children:
-            if child.returncode is None:
-                child.kill()
-    for child in [*by_themselves, *(c for c in children if c.returncode)]:
+            child.send_signal(signal.SIGKILL)
+    for child in [*died, *(child for child in children if child.returncode)]:
         raise ChildDied(f"process {child.pid} ended with code {child.returncode}")

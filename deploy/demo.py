@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 import msgspec
@@ -44,7 +44,7 @@ class Verdict:
 
     played: int
     due: int
-    """Those that were played long enough ago to have been delivered."""
+    """Those that had time to be delivered."""
     received: int
     stored: int
     published: int
@@ -91,24 +91,33 @@ def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
     return int(any(verdict.lost or verdict.doubled for verdict in verdicts))
 
 
+@dataclass
+class Delivered:
+    """What a client got, how often, and since when it listens (monotonic)."""
+
+    seen: Counter[int] = field(default_factory=Counter)
+    since_s: float | None = None
+
+
 async def _demonstrate(
     configured: Settings, options: StandinOptions, for_s: float | None, stop: asyncio.Event
 ) -> Verdict | None:
     """Play, and judge at the end; there is nothing to judge when the end came before the start."""
     started_s = time.monotonic()
     standin = await start_standin(options)
-    seen: Counter[int] = Counter()
+    delivered = Delivered()
     stop_parts = asyncio.Event()
     verdict = None
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(run_embedded(configured, stop_parts), name="everything")
-            subscribing = group.create_task(_subscribe(configured, seen))
-            showing = group.create_task(_show(standin, seen))
+            subscribing = group.create_task(_subscribe(configured, delivered))
+            showing = group.create_task(_show(standin, delivered))
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), for_s)
-            if seen or not stop.is_set():
-                verdict = await _judge(configured, standin, seen, time.monotonic() - started_s)
+            if delivered.seen or not stop.is_set():
+                due = _due(standin, delivered) if stop.is_set() else _played(standin)
+                verdict = await _judge(configured, standin, delivered, due, started_s)
             subscribing.cancel()
             showing.cancel()
             stop_parts.set()
@@ -117,21 +126,23 @@ async def _demonstrate(
     return verdict
 
 
-async def _subscribe(configured: Settings, seen: Counter[int]) -> None:
+async def _subscribe(configured: Settings, delivered: Delivered) -> None:
     """Count what a client gets, from the first killmail on."""
     await until_listening(configured.api_host, configured.api_port)
+    delivered.since_s = time.monotonic()
+    console.print(f"open http://{configured.api_host}:{configured.api_port}/graphql in a browser")
     async for killmail in Tail(gateway_url(configured), after=0).killmails():
-        seen[killmail["killmailId"]] += 1
+        delivered.seen[killmail["killmailId"]] += 1
 
 
-async def _show(standin: Standin, seen: Counter[int]) -> None:
+async def _show(standin: Standin, delivered: Delivered) -> None:
     """Keep the counts up to date: below the logs on a terminal, a line now and then elsewhere."""
     with Live(console=console, auto_refresh=False, transient=True) as live:
         while True:
             done = counts()
             line = (
                 f"played {len(_played(standin))}  received {done['received']:g}"
-                f"  saved {done['saved']:g}  delivered {len(seen)}"
+                f"  saved {done['saved']:g}  delivered {len(delivered.seen)}"
             )
             if console.is_terminal:
                 live.update(Text(f" {line} ", style="bold reverse"), refresh=True)
@@ -142,7 +153,7 @@ async def _show(standin: Standin, seen: Counter[int]) -> None:
 
 
 async def _judge(
-    configured: Settings, standin: Standin, seen: Counter[int], seconds: float
+    configured: Settings, standin: Standin, delivered: Delivered, due: set[int], started_s: float
 ) -> Verdict:
     stored = (
         select(func.count(), func.count(UNPUBLISHED.c.sequence))
@@ -152,7 +163,7 @@ async def _judge(
     )
     async with open_database(configured, "demo") as database, reading(database) as connection:
         entered, unpublished = (await connection.execute(stored)).one()
-    due = _played(standin, DUE_S)
+    seen = delivered.seen
     return Verdict(
         played=len(_played(standin)),
         due=len(due),
@@ -162,8 +173,15 @@ async def _judge(
         delivered=len(seen),
         lost=len(due - seen.keys()),
         doubled=seen.total() - len(seen),
-        seconds=round(seconds, 1),
+        seconds=round(time.monotonic() - started_s, 1),
     )
+
+
+def _due(standin: Standin, delivered: Delivered) -> set[int]:
+    """Give what had time to be delivered when the end came unannounced."""
+    if delivered.since_s is None or time.monotonic() < delivered.since_s + DUE_S:
+        return set()
+    return _played(standin, DUE_S)
 
 
 def _played(standin: Standin, ago_s: float = 0.0) -> set[int]:

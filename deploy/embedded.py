@@ -20,6 +20,8 @@ from deploy.workers import running_actors
 
 WORKER_THREADS: Final = 8
 """Units of work at once in the one process."""
+WORKER_STOP_MS: Final = 1_500
+"""How long running units of work may take at the end; the ledger brings back the others."""
 
 
 async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
@@ -65,7 +67,7 @@ async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.
     from deploy.gateway import run_gateway
     from streams.worker import run_streams
 
-    async with running_actors(WORKER_THREADS), asyncio.TaskGroup() as group:
+    async with running_actors(WORKER_THREADS, stop_ms=WORKER_STOP_MS), asyncio.TaskGroup() as group:
         group.create_task(_part(run_streams(configured, stop, forgot), stop), name="streams")
         group.create_task(_part(run_gateway(configured, stop), stop), name="gateway")
 

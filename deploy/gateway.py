@@ -33,7 +33,9 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so."""
         await super().startup(sockets)
-        host, port, *_ = sockets[0].getsockname() if sockets else ("", 0)
+        if self.should_exit or not sockets:
+            return
+        host, port, *_ = sockets[0].getsockname()
         host = f"[{host}]" if ":" in host else host
         log.info("ready", part="api", address=f"http://{host}:{port}/graphql")
 

@@ -13,14 +13,16 @@ import structlog
 
 log: Final = structlog.get_logger()
 
-STOP_MS: Final = 3_000
-"""How long running units of work may take at the end; RabbitMQ or the ledger has the others."""
+STOP_MS: Final = 8_000
+"""How long running units of work may take at the end; RabbitMQ has the others."""
 WAKE_MS: Final = 500
 """How often idle threads look whether they shall stop."""
 
 
 @asynccontextmanager
-async def running_actors(threads: int, queues: Collection[str] = ()) -> AsyncIterator[None]:
+async def running_actors(
+    threads: int, queues: Collection[str] = (), stop_ms: int = STOP_MS
+) -> AsyncIterator[None]:
     """Run units of work of these queues, all by default, for the length of the block.
 
     Raises:
@@ -45,5 +47,5 @@ async def running_actors(threads: int, queues: Collection[str] = ()) -> AsyncIte
     try:
         yield
     finally:
-        await asyncio.to_thread(worker.stop, STOP_MS)
+        await asyncio.to_thread(worker.stop, stop_ms)
         await asyncio.to_thread(broker.close)

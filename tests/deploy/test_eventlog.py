@@ -4,7 +4,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,13 +16,15 @@ from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, STORED, create_topics
 from deploy import eventlog
-from deploy.eventlog import open_event_log
+from deploy.eventlog import EventLog, EventLogEnded, Upkeep, maintain, open_event_log
 from deploy.ports import free_port
+from streams.cancellation import cancel_and_wait
+from tests.support.processes import alive
 from tests.support.topics import consumer_of, take
 
 PARENT = """
 import asyncio
-from deploy.eventlog import open_event_log
+from deploy.eventlog import EventLog, EventLogEnded, Upkeep, maintain, open_event_log
 
 async def main():
     async with open_event_log() as (url, process):
@@ -29,15 +33,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def ended(pid: int) -> bool:
-    """Tell whether a process is gone, or dead and only not yet buried."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return True
-    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -78,8 +73,8 @@ async def test_a_kafka_that_is_not_there_is_said_by_its_address() -> None:
 
 async def test_it_ends_with_the_block() -> None:
     async with open_event_log() as (_, event_log):
-        assert not ended(event_log.pid)
-    assert ended(event_log.pid)
+        assert alive(event_log.pid)
+    assert not alive(event_log.pid)
 
 
 @pytest.mark.crash
@@ -90,10 +85,10 @@ async def test_it_dies_with_a_parent_that_is_killed() -> None:
     assert parent.stdout is not None
     line = await parent.stdout.readline()
     pid = int(line.split()[0])
-    assert not ended(pid)
+    assert alive(pid)
     parent.kill()
     assert await parent.wait() == -signal.SIGKILL
-    await until(lambda: ended(pid))
+    await until(lambda: not alive(pid))
 
 
 @pytest.mark.parametrize("script", ["exit 3", "exec sleep 60"], ids=["ends", "is silent"])
@@ -108,3 +103,77 @@ async def test_one_that_does_not_come_up_is_said(
     with pytest.raises(Misconfigured, match="event log"):
         async with open_event_log():
             pass
+
+
+async def put(event_log: EventLog, megabytes: int) -> None:
+    """Have the event log hold so much."""
+    settings = Settings(kafka_url=event_log.url)
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap) as producer:
+        for _ in range(megabytes):
+            await producer.send_and_wait(STORED.name, b"x" * 1_000_000)
+
+
+@asynccontextmanager
+async def maintained(
+    upkeep: Upkeep, progress: Callable[[], object]
+) -> AsyncIterator[tuple[EventLog, asyncio.Queue[int]]]:
+    """Run an event log that is looked after; give it and the pids of its successors."""
+    successors: asyncio.Queue[int] = asyncio.Queue()
+    async with open_event_log() as (url, event_log):
+        settings = Settings(kafka_url=url)
+
+        async def restarted() -> None:
+            await create_topics(settings)
+            successors.put_nowait(event_log.pid)
+
+        await create_topics(settings)
+        maintaining = asyncio.create_task(maintain(event_log, restarted, progress, upkeep))
+        try:
+            yield event_log, successors
+        finally:
+            await cancel_and_wait(maintaining)
+
+
+EAGER = Upkeep(max_bytes=48 * 1024 * 1024, checked_every_s=0.02, quiet_s=0.1)
+
+
+@pytest.mark.crash
+async def test_one_that_dies_is_started_anew_on_the_same_port() -> None:
+    async with maintained(Upkeep(), lambda: 0) as (event_log, successors):
+        url, pid = event_log.url, event_log.pid
+        os.kill(pid, signal.SIGKILL)
+        successor = await asyncio.wait_for(successors.get(), 20)
+        assert successor != pid
+        assert event_log.url == url
+        await put(event_log, 1)
+
+
+@pytest.mark.crash
+async def test_one_that_dies_again_and_again_is_given_up() -> None:
+    async with open_event_log() as (_, event_log):
+
+        async def killed() -> None:
+            os.kill(event_log.pid, signal.SIGKILL)
+
+        await killed()
+        with pytest.raises(EventLogEnded, match="died 3 times"):
+            await maintain(event_log, killed, lambda: 0, Upkeep(deaths=3))
+
+
+async def test_one_that_has_grown_is_started_anew_in_a_quiet_moment() -> None:
+    async with maintained(EAGER, lambda: 0) as (event_log, successors):
+        await put(event_log, 60)
+        await asyncio.wait_for(successors.get(), 20)
+        assert event_log.resident_bytes() < EAGER.max_bytes
+
+
+async def test_one_that_has_grown_goes_on_while_something_goes_through() -> None:
+    ticks = count()
+    async with maintained(EAGER, lambda: next(ticks)) as (event_log, successors):
+        pid = event_log.pid
+        await put(event_log, 60)
+        assert event_log.resident_bytes() > EAGER.max_bytes
+        await asyncio.sleep(10 * EAGER.quiet_s)
+        assert event_log.pid == pid
+        await put(event_log, 60)
+        await asyncio.wait_for(successors.get(), 20)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import Killstream, children, killstream
+from tests.support.processes import Killstream, alive, children, killstream
 from tests.support.servers import empty_servers
 
 pytestmark = [pytest.mark.service, pytest.mark.crash, pytest.mark.timeout(120)]
@@ -34,14 +34,6 @@ async def all_end(pids: list[int]) -> None:
     async with asyncio.timeout(20):
         while any(alive(pid) for pid in pids):
             await asyncio.sleep(0.05)
-
-
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; one that is dead and not buried doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_end_when_the_first_one_is_killed(master: Killstream) -> None:

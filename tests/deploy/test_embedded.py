@@ -1,0 +1,97 @@
+"""`killstream up`: what it refuses, and what it survives."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from actors.shared.settings import Settings
+from deploy.datadir import hold_data_dir
+from deploy.ports import free_port
+from deploy.standin.server import StandinOptions, load_dataset, start_standin
+from tests.flow.checks import assert_stored
+from tests.support.pipeline import pipeline
+from tests.support.processes import children, killstream, start_killstream
+from tests.support.subscriber import Subscriber
+
+KILLMAILS = 400
+RATE_PER_S = 20.0
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An embedded Killstream whose upstream isn't there."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    return Settings(
+        data_dir=tmp_path / "data", api_port=free_port(), r2z2_url=nobody, esi_url=nobody
+    )
+
+
+async def test_a_second_one_in_the_same_directory_is_refused(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
+        await first.says('"part": "api"')
+        log = tmp_path / "second.log"
+        other_port = settings.model_copy(update={"api_port": free_port()})
+        second = await start_killstream("up", settings=other_port, log=log)
+        assert await second.process.wait() == 2
+        assert (
+            f"killstream: process {first.pid} already runs in {settings.data_dir}"
+            in log.read_text()
+        )
+        assert "Traceback" not in log.read_text()
+
+
+async def test_the_directory_is_free_again_after_a_crash(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
+        await first.says('"part": "api"')
+        await first.kill()
+    with hold_data_dir(settings.data_dir):
+        pass
+
+
+async def test_without_a_contact_it_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / "data")
+    log = tmp_path / "up.log"
+    refused = await start_killstream("up", settings=settings, log=log)
+    assert await refused.process.wait() == 2
+    assert "killstream: set KILLSTREAM_CONTACT" in log.read_text()
+    assert "r2z2.zkillboard.com" in log.read_text().splitlines()[-2]
+    assert not settings.data_dir.exists()
+
+
+async def test_the_data_directory_is_absolute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KILLSTREAM_DATA_DIR", raising=False)
+    assert Settings().data_dir == Path.cwd() / ".killstream"
+    monkeypatch.setenv("KILLSTREAM_DATA_DIR", "elsewhere")
+    assert Settings().data_dir == Path.cwd() / "elsewhere"
+
+
+@pytest.mark.crash
+async def test_goes_on_when_its_event_log_dies(tmp_path: Path) -> None:
+    options = StandinOptions(synthetic=KILLMAILS, rate_per_s=RATE_PER_S, limits=False)
+    played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
+    standin = await start_standin(options)
+    upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 100.0}
+    settings = Settings(data_dir=tmp_path / "data")
+    try:
+        async with pipeline(settings, tmp_path, parts=("up",), **upstream) as pipe:
+            subscriber = Subscriber(pipe.url, after=0)
+            listening = asyncio.create_task(subscriber.run())
+            for share in (0.1, 0.3):
+                await pipe.until(int(share * KILLMAILS).__le__)
+                (event_log,) = children(pipe.running["up"].pid)
+                os.kill(event_log, signal.SIGKILL)
+            await pipe.until(lambda published: published >= KILLMAILS, timeout_s=60)
+            await subscriber.until(KILLMAILS, timeout_s=30)
+            listening.cancel()
+            await assert_stored(pipe.database, played)
+            assert subscriber.seen.total() == KILLMAILS
+            assert await pipe.stop("up") == 0
+    finally:
+        await standin.stop()
