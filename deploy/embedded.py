@@ -63,10 +63,15 @@ async def _run_on(event_log: EventLog, configured: Settings, stop: asyncio.Event
 
 async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.Event) -> None:
     await migrate(configured)
+    if stop.is_set():
+        return
     # Imported now: the parts read the settings, which are complete only here.
     from deploy.gateway import run_gateway
     from streams.worker import run_streams
 
+    await asyncio.sleep(0)  # importing takes seconds, in which `stop` may have been asked for
+    if stop.is_set():
+        return
     async with running_actors(WORKER_THREADS, stop_ms=WORKER_STOP_MS), asyncio.TaskGroup() as group:
         group.create_task(_part(run_streams(configured, stop, forgot), stop), name="streams")
         group.create_task(_part(run_gateway(configured, stop), stop), name="gateway")

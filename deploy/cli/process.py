@@ -11,7 +11,7 @@ from rich.console import Console
 from actors.shared.counts import counts
 from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
-from deploy.cli.shutdown import LIMIT_S, Shutdown
+from deploy.cli.shutdown import LIMIT_S, Shutdown, hold_signals
 from deploy.log import set_up_logs
 
 console = Console(stderr=True, highlight=False)
@@ -28,6 +28,7 @@ def run(
     is missing or wrong ends the command with code 2 and a sentence that says what to do. Once
     the event is set the process ends within `limit_s`, with code 1 when parts are left.
     """
+    hold_signals()
     configured = configure()
     introduce(what, configured)
 

@@ -29,6 +29,11 @@ SAME_REQUEST_S: Final = 0.5
 group, and a parent passes it on."""
 
 
+def hold_signals() -> None:
+    """Have SIGINT and SIGTERM wait until `Shutdown.watch`; call it before other threads start."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
 class Shutdown:
     """The end of one process: begun once, over within the limit."""
 
@@ -42,10 +47,8 @@ class Shutdown:
     def watch(self) -> None:
         """Begin with the first SIGINT or SIGTERM, or when `stop` is set; end at once with a second.
 
-        Signals are blocked in all threads of this process and taken by one of its own, so that
-        a second one works while the event loop is stuck. Call it before other threads start.
+        A thread takes the signals, so that a second one works while the event loop is stuck.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         threading.Thread(target=self._take_signals, name="signals", daemon=True).start()
         self._watching = asyncio.create_task(self._begin_when_stopped())
 
