@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from actors.shared.errors import KillstreamError
 from actors.shared.settings import PREFIX, Settings
-from deploy.cli.process import configure, run
+from deploy.cli.process import configure, fail, run
 from deploy.cli.shutdown import LIMIT_S
 
 
