@@ -1,0 +1,147 @@
+"""Migration 0002 on a database that 0001 made and that holds something of everything."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.shared.database import open_database
+from actors.shared.settings import Settings
+from actors.shared.tables import (
+    ATTACKERS,
+    CURSORS,
+    FEED,
+    FEED_COUNTER,
+    KILLMAILS,
+    LEDGER,
+    METADATA,
+    REJECTED,
+    UNPUBLISHED,
+    Utc,
+)
+from deploy.migrate import Migrated, migrate
+from tests.support.servers import fresh_database
+from tests.support.tables import rows
+
+THEN = datetime(2026, 1, 7, 12, 0, tzinfo=UTC)
+BODY, REFERENCE, REJECTION = b"body", b"reference", b'{"v":1}'
+
+
+def killmail(killmail_id: int, **columns: Any) -> dict[str, Any]:
+    return {
+        "killmail_id": killmail_id,
+        "killmail_hash": f"{killmail_id:040x}",
+        "killmail_time": THEN,
+        "solar_system_id": 30_002_537,
+        "victim_ship_type_id": 587,
+        "victim_damage_taken": 100,
+        "attacker_count": 1,
+        "body": BODY,
+        "as_of": THEN,
+        "zkb": None,
+    } | columns
+
+
+ROWS: dict[str, list[dict[str, Any]]] = {
+    "killmails": [killmail(1, zkb='{"npc":false}'), killmail(2)],
+    "attackers": [
+        {
+            "killmail_id": 1,
+            "ordinal": 0,
+            "damage_done": 100,
+            "final_blow": True,
+            "security_status": 0.5,
+        }
+    ],
+    "feed": [
+        {"sequence": 1, "killmail_id": 1, "kind": "added", "stored_at": THEN, "told_at": THEN},
+        {"sequence": 2, "killmail_id": 2, "kind": "added", "stored_at": THEN, "told_at": None},
+    ],
+    "names": [{"id": 587, "name": "Rifter", "category": "inventory_type", "checked_at": THEN}],
+    "cursors": [{"source": "r2z2:test", "position": 7, "updated_at": THEN}],
+    "ledger": [
+        {"source": "r2z2:test", "position": 6, "reference": None, "received_at": THEN},
+        {"source": "redisq:test/q", "position": 1, "reference": REFERENCE, "received_at": THEN},
+    ],
+    "rejected": [{"digest": "d", "reason": "why", "letter": REJECTION, "rejected_at": THEN}],
+}
+"""What the tables of 0001 hold."""
+
+
+RENAMED = {"as_of": "body_as_of", "letter": "rejection"}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+async def upgraded(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    """Each database in turn, made by 0001, filled, and upgraded."""
+    if request.param == "sqlite":
+        async with filled_and_upgraded(Settings(data_dir=tmp_path)) as engine:
+            yield engine
+    else:
+        async with (
+            fresh_database() as url,
+            filled_and_upgraded(Settings(database_url=url)) as engine,
+        ):
+            yield engine
+
+
+@asynccontextmanager
+async def filled_and_upgraded(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    assert await migrate(settings, "0001") == Migrated(None, "0001")
+    async with open_database(settings) as engine:
+        async with engine.begin() as connection:
+            for table, its_rows in ROWS.items():
+                await insert(connection, table, its_rows)
+            await connection.execute(sa.text("UPDATE feed_counter SET last_sequence = 2"))
+        assert await migrate(settings, "0002") == Migrated("0001", "0002")
+        yield engine
+
+
+async def insert(connection: AsyncConnection, table: str, its_rows: list[dict[str, Any]]) -> None:
+    now = METADATA.tables[table].c
+    columns = [
+        sa.column(name, Utc if name == "told_at" else now[RENAMED.get(name, name)].type)
+        for name in its_rows[0]
+    ]
+    await connection.execute(sa.insert(sa.table(table, *columns)), its_rows)
+
+
+async def test_killmails_get_a_version_of_each_part(upgraded: AsyncEngine) -> None:
+    first, second = await rows(upgraded, KILLMAILS)
+    assert (first["body"], first["body_as_of"], first["zkb_as_of"]) == (BODY, THEN, THEN)
+    assert (second["body"], second["body_as_of"], second["zkb_as_of"]) == (BODY, THEN, None)
+    assert first["zkb"].replace(" ", "") == '{"npc":false}'
+    assert [row["killmail_id"] for row in await rows(upgraded, ATTACKERS)] == [1]
+
+
+async def test_entries_without_a_mark_are_unpublished(upgraded: AsyncEngine) -> None:
+    assert await rows(upgraded, UNPUBLISHED) == [{"sequence": 2}]
+    assert [row["sequence"] for row in await rows(upgraded, FEED)] == [1, 2]
+    assert "told_at" not in (await rows(upgraded, FEED))[0]
+
+
+async def test_the_feed_has_an_id_and_goes_on(upgraded: AsyncEngine) -> None:
+    (counter,) = await rows(upgraded, FEED_COUNTER)
+    assert counter["last_sequence"] == 2
+    assert len(counter["feed_id"]) == 32
+
+
+async def test_ledger_and_cursors_are_kept(upgraded: AsyncEngine) -> None:
+    ledger = {row["source"]: row for row in await rows(upgraded, LEDGER)}
+    assert ledger["r2z2:test"] | {"position": 6} == ledger["r2z2:test"]
+    assert ledger["redisq:test/q"]["reference"] == REFERENCE
+    assert {row["kind"] for row in ledger.values()} == {"received"}
+    assert {row["next_try_at"] for row in ledger.values()} == {THEN}
+    (cursor,) = await rows(upgraded, CURSORS)
+    assert (cursor["position"], cursor["fencing_token"]) == (7, 0)
+
+
+async def test_rejected_records_are_kept_whole(upgraded: AsyncEngine) -> None:
+    (rejected,) = await rows(upgraded, REJECTED)
+    assert (rejected["digest"], rejected["reason"]) == ("d", "why")
+    assert rejected["rejection"] == REJECTION
