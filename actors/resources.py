@@ -17,6 +17,7 @@ from actors.names.cache import NameCache
 from actors.rabbitmq import check_rabbitmq
 from actors.shared.database import check_schema, open_database
 from actors.shared.events import open_events
+from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
 from actors.shared.topics import create_topics, open_producer
 
@@ -46,6 +47,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings, "actors"))
         await check_schema(database)
+        await check_redis(settings)
         events = await stack.enter_async_context(open_events(settings))
         await create_topics(settings)
         if settings.rabbitmq_url:

@@ -11,6 +11,7 @@ import uvicorn
 
 from actors.shared.database import check_schema, open_database
 from actors.shared.errors import Misconfigured
+from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
 from api.app import create_app
 
@@ -48,6 +49,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """
     async with open_database(settings, "api") as database:
         await check_schema(database)
+    await check_redis(settings)
     server = _Server(
         uvicorn.Config(
             create_app(settings),

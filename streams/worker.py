@@ -15,6 +15,7 @@ from actors.killmails.reject import reject
 from actors.shared.database import check_schema, open_database
 from actors.shared.metrics import TRUNCATED
 from actors.shared.produce import produce
+from actors.shared.redis_check import check_redis
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import Settings
@@ -48,6 +49,7 @@ async def run_streams(
             everything is being refused; of others when something of ours broke.
     """
     async with AsyncExitStack() as stack:
+        await check_redis(settings)
         await create_topics(settings)
         database = await stack.enter_async_context(open_database(settings, "streams"))
         await check_schema(database)

@@ -11,17 +11,19 @@ from pathlib import Path
 class RedisServer:
     """One redis-server process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         with closing(socket.socket()) as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._directory = directory
+        self._options = options
         self.start()
 
     def start(self) -> None:
         program = shutil.which("redis-server")
         assert program, "no redis-server: run `just services` first"
         options = ["--bind", "127.0.0.1", "--save", "", "--dir", str(self._directory)]
+        options += self._options
         self._process = subprocess.Popen(
             [program, "--port", str(self.port), *options], stdout=subprocess.PIPE, text=True
         )
