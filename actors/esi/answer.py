@@ -78,7 +78,7 @@ def decode_names(body: bytes, wanted: Collection[int]) -> list[EsiName]:
 
 
 def tokens_of(status: int) -> int:
-    """Tell what an answer costs in the bucket of its group."""
+    """Return what an answer costs in the bucket of its group."""
     if status == 429 or status >= 500:
         return 0
     return {2: 2, 3: 1}.get(status // 100, 5)

@@ -1,4 +1,4 @@
-"""A circuit breaker: tells the trouble of single requests from an outage of their whole group."""
+"""A circuit breaker: tells one request's trouble from an outage of its whole group."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Tell whether the group counts as unavailable."""
+        """Return whether the group counts as unavailable."""
         return self._backoffs > 0
 
     def succeed(self) -> None:
@@ -37,7 +37,7 @@ class Breaker:
         self._failed.clear()
 
     def fail(self, request: Hashable, limit: int) -> bool:
-        """Count a failure; tell whether the group is to back off.
+        """Count a failure; return whether the group is to back off.
 
         Args:
             request: what failed; the same one is counted once.

@@ -34,7 +34,7 @@ STATUS: Final = "status"
 BUCKETLESS: Final = "bucketless"
 """Routes without a bucket: their errors are counted instead."""
 NOTHING: Final = "nothing"
-"""Sends nothing; reserving it tells whether everything is paused."""
+"""Sends nothing; reserving it shows whether everything is paused."""
 
 ALL: Final = "all"
 """The pause of every route."""
@@ -152,7 +152,7 @@ class _Group:
             del self.entries[id_]
 
     def wait_ms(self, now_ms: float, tokens: int, limit: int) -> float:
-        """Tell how long until so many tokens are free."""
+        """Return how long until so many tokens are free."""
         missing = sum(entry.tokens for entry in self.entries.values()) + tokens - limit
         under_way = any(entry.under_way for entry in self.entries.values())
         if under_way and (missing > 0 or self.known_until_ms <= now_ms):

@@ -28,7 +28,8 @@ MAX_MESSAGE_DELAY: Final = timedelta(minutes=5)
 MESSAGE_GRACE: Final = timedelta(minutes=15)
 """How much later than a message the ledger has its killmail tried again."""
 
-Place = tuple[str, int]
+LedgerKey = tuple[str, int]
+"""Source and position."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Refusal:
 
 async def postpone(database: AsyncEngine, references: Iterable[Reference], wait: timedelta) -> None:
     """Have entries of the ledger tried again after a wait; those that are missing are written."""
-    by_place = _by_place(references)
+    by_key = _by_key(references)
     async with database.begin() as connection:
-        await _lock(connection, by_place)
-        await _update(connection, [(place, {"next_try_at": _due(wait)}) for place in by_place])
+        await _lock(connection, by_key)
+        await _update(connection, [(key, {"next_try_at": _due(wait)}) for key in by_key])
 
 
 async def record_refusals(
@@ -59,12 +60,12 @@ async def record_refusals(
 
     Those that aren't believed yet are due again after `wait`.
     """
-    by_place = _by_place(references)
+    by_key = _by_key(references)
     now = datetime.now(UTC)
     async with database.begin() as connection:
-        rows = await _lock(connection, by_place)
+        rows = await _lock(connection, by_key)
         refused = [
-            _judge(by_place[row.source, row.position], row.refusals + 1, row.refused_at or now, now)
+            _judge(by_key[row.source, row.position], row.refusals + 1, row.refused_at or now, now)
             for row in rows
         ]
         changes = [
@@ -89,17 +90,17 @@ def _due(wait: timedelta) -> datetime:
     return datetime.now(UTC) + wait + grace
 
 
-def _by_place(references: Iterable[Reference]) -> dict[Place, Reference]:
-    """Sort references by their place, in the order in which all transactions lock."""
+def _by_key(references: Iterable[Reference]) -> dict[LedgerKey, Reference]:
+    """Sort references by their position, in the order in which all transactions lock."""
     return dict(sorted(((r.source, r.position), r) for r in references))
 
 
-async def _lock(connection: AsyncConnection, by_place: dict[Place, Reference]) -> list[Any]:
-    """Lock the entries of these places; write those that are missing, with the whole reference."""
+async def _lock(connection: AsyncConnection, by_key: dict[LedgerKey, Reference]) -> list[Any]:
+    """Lock the entries of these references; write those that are missing, whole."""
     now = datetime.now(UTC)
     rows: list[Any] = []
-    for source in sorted({source for source, _ in by_place}):
-        mine = {p: r for (s, p), r in by_place.items() if s == source}
+    for source in sorted({source for source, _ in by_key}):
+        mine = {p: r for (s, p), r in by_key.items() if s == source}
         await insert_missing(
             connection,
             LEDGER,
@@ -125,7 +126,7 @@ async def _lock(connection: AsyncConnection, by_place: dict[Place, Reference]) -
 
 
 async def _update(
-    connection: AsyncConnection, changes: Sequence[tuple[Place, dict[str, Any]]]
+    connection: AsyncConnection, changes: Sequence[tuple[LedgerKey, dict[str, Any]]]
 ) -> None:
     if not changes:
         return

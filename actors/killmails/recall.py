@@ -90,8 +90,10 @@ async def _send(entries: Sequence[Any]) -> None:
         try:
             (with_body if decode_reference(value).body else without_body).append(value)
         except Invalid as error:
-            place = {"source": entry.source, "position": entry.position}
-            rejections.append(encode_rejection(str(error), value, **place))
+            rejection = encode_rejection(
+                str(error), value, source=entry.source, position=entry.position
+            )
+            rejections.append(rejection)
     for value in with_body:  # one each: bodies may be large
         await enqueue(persist, [value])
     if without_body:

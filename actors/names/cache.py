@@ -86,7 +86,7 @@ class NameCache:
         ]
 
     async def close(self) -> None:
-        """End what is being asked; the messages that were deferred do the rest."""
+        """Cancel the requests in flight; the messages that were deferred do the rest."""
         tasks = set(self.in_flight.values())
         for task in tasks:
             task.cancel()

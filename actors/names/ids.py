@@ -11,7 +11,7 @@ Kind = Literal[
     "faction",
     "npc_corporation",
     "npc_character",
-    "place",
+    "location",
     "station",
     "character",
     "corporation",
@@ -24,7 +24,7 @@ RANGES: Final[tuple[tuple[range, Kind], ...]] = (
     (range(500_000, 600_000), "faction"),
     (range(1_000_000, 2_000_000), "npc_corporation"),
     (range(3_000_000, 4_000_000), "npc_character"),
-    (range(10_000_000, 40_000_000), "place"),
+    (range(10_000_000, 40_000_000), "location"),
     (range(60_000_000, 70_000_000), "station"),
     (range(90_000_000, 98_000_000), "character"),
     (range(98_000_000, 99_000_000), "corporation"),
@@ -39,7 +39,7 @@ NEIGHBOURS: Final[dict[Kind, tuple[Kind, ...]]] = {
     "faction": ("type",),
     "npc_corporation": ("corporation",),
     "npc_character": ("character",),
-    "place": ("type",),
+    "location": ("type",),
     "station": ("type",),
     "character": ("character",),
     "corporation": ("corporation",),
@@ -54,12 +54,12 @@ OTHER_AGE: Final = timedelta(days=90)
 
 
 def kind_of(id_: int) -> Kind | None:
-    """Tell what an id stands for; None where ESI has no names."""
+    """Return what an id stands for; None where ESI has no names."""
     return next((kind for ids, kind in RANGES if id_ in ids), None)
 
 
 def max_age(id_: int, name: str | None) -> timedelta:
-    """Tell after what time an id is asked for again: players rename themselves."""
+    """Return after what time an id is asked for again: players rename themselves."""
     if name is None:
         return NAMELESS_AGE
     return RENAMED_AGE if id_ >= 90_000_000 else OTHER_AGE

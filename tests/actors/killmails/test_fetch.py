@@ -67,7 +67,7 @@ def encoded(references: Iterable[Reference]) -> list[bytes]:
     return [encode_reference(reference) for reference in references]
 
 
-def kept() -> list[Reference]:
+def handed_on() -> list[Reference]:
     """Take the references that were sent to `persist`."""
     messages = sent("database")
     assert {message.actor_name for message in messages} <= {"persist"}
@@ -83,7 +83,7 @@ async def test_hands_on_each_reference_with_the_exact_body(
         a_reference(played, i, body=msgspec.Raw(played.body))
         for i, played in enumerate(upstream.dataset.killmails)
     ]
-    assert encoded(kept()) == encoded(whole)
+    assert encoded(handed_on()) == encoded(whole)
     assert sent("esi") == []
 
 
@@ -92,7 +92,10 @@ async def test_two_places_of_one_killmail_are_fetched_once_and_both_handed_on(
 ) -> None:
     played = upstream.dataset.killmails[0]
     await run(fetch, encoded([a_reference(played, 1), a_reference(played, 2)]))
-    assert [(r.position, bytes(r.body)) for r in kept()] == [(1, played.body), (2, played.body)]
+    assert [(r.position, bytes(r.body)) for r in handed_on()] == [
+        (1, played.body),
+        (2, played.body),
+    ]
     assert upstream.playback.stats.requests["esi", "killmail", 200] == 1
 
 
@@ -101,7 +104,7 @@ async def test_stored_bodies_are_not_asked_for_again(opened: Resources, upstream
     whole = a_reference(stored, body=msgspec.Raw(stored.body))
     await store(opened.database, read(encoded([whole]))[0])
     await run(fetch, encoded([a_reference(stored, 1), a_reference(new, 2)]))
-    assert [bytes(r.body) for r in kept()] == [stored.body, new.body]
+    assert [bytes(r.body) for r in handed_on()] == [stored.body, new.body]
     assert upstream.playback.stats.requests["esi", "killmail", 200] == 1
 
 
@@ -134,7 +137,7 @@ async def test_wrong_answers_for_two_minutes_lose_and_reject_nothing(
     while messages := sent("esi"):
         for message in messages:
             await run(fetch, *message.args)
-        got |= {r.killmail_id for r in kept()}
+        got |= {r.killmail_id for r in handed_on()}
         await asyncio.sleep(0.1)  # the client's pause
     assert got == {r.killmail_id for r in wanted}
 
@@ -155,7 +158,7 @@ async def test_the_reported_case(opened: Resources, upstream: Standin) -> None:
     assert [(entry["position"], entry["refusals"]) for entry in entries] == [(1, 1), (2, 0)]
     for message in sent("esi"):
         await run(fetch, *message.args)
-    assert [r.position for r in kept()] == [1, 2]
+    assert [r.position for r in handed_on()] == [1, 2]
 
 
 @pytest.mark.parametrize("status", [403, 404, 410, 422])
@@ -167,7 +170,7 @@ async def test_a_refusal_is_believed_after_hours(
     await receive(opened.database, reference.source, [7, 8])
     set_faults(upstream, esi_killmail_status={bad.killmail_id: status}, limits=False)
     await run(fetch, encoded([a_reference(good, 7), reference]))
-    assert [r.killmail_id for r in kept()] == [good.killmail_id]
+    assert [r.killmail_id for r in handed_on()] == [good.killmail_id]
 
     waits_s = []
     for asked in range(1, 9):
@@ -229,7 +232,7 @@ async def test_a_stored_killmail_counts_where_esi_refuses_the_hash(
     whole = a_reference(stored, body=msgspec.Raw(stored.body))
     await store(opened.database, read(encoded([whole]))[0])
     await run(fetch, encoded([a_reference(stored, 9, hash="0" * 40)]))
-    assert [(r.position, bytes(r.body)) for r in kept()] == [(9, stored.body)]
+    assert [(r.position, bytes(r.body)) for r in handed_on()] == [(9, stored.body)]
     assert await rows(opened.database, LEDGER) == []
 
 
@@ -239,7 +242,7 @@ async def test_one_killmail_with_an_odd_status_holds_up_no_other(
     wanted = [a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails)]
     set_faults(upstream, esi_killmail_status={wanted[3].killmail_id: 403}, limits=False)
     await run(fetch, encoded(wanted))
-    assert len(kept()) == len(wanted) - 1
+    assert len(handed_on()) == len(wanted) - 1
     (again,) = sent("esi")
     assert again.args[0] == encoded([wanted[3]])
 
@@ -272,7 +275,7 @@ async def test_what_has_its_body_is_handed_on(opened: Resources, upstream: Stand
     played = upstream.dataset.killmails[0]
     whole = a_reference(played, 8, hash="", body=msgspec.Raw(played.body))
     await run(fetch, encoded([whole]))
-    assert encoded(kept()) == encoded([whole])
+    assert encoded(handed_on()) == encoded([whole])
     assert upstream.playback.stats.requests.total() == 0
 
 
@@ -303,11 +306,11 @@ async def test_nothing_is_lost_when_a_third_of_the_answers_is_502(
     wanted = encoded(a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails))
     set_faults(upstream, esi_error_rate=0.33)
     await run(fetch, wanted)
-    got = {r.killmail_id for r in kept()}
+    got = {r.killmail_id for r in handed_on()}
     while messages := sent("esi"):
         for message in messages:
             await run(fetch, message.args[0])
-        got |= {r.killmail_id for r in kept()}
+        got |= {r.killmail_id for r in handed_on()}
         await asyncio.sleep(0.1)  # the client's pause
     assert got == {played.killmail_id for played in upstream.dataset.killmails}
 
@@ -318,7 +321,7 @@ async def test_what_the_budget_does_not_allow_now_comes_again_in_time(tmp_path: 
         async with opened_resources(settings):
             wanted = [a_reference(played, i) for i, played in enumerate(upstream.dataset.killmails)]
             await run(fetch, encoded(wanted))
-        got = {r.killmail_id for r in kept()}
+        got = {r.killmail_id for r in handed_on()}
         (again,) = sent("esi")
         later = {decode_reference(value).killmail_id for value in again.args[0]}
         delay_ms = again.options["eta"] - again.message_timestamp
@@ -329,7 +332,7 @@ async def test_what_the_budget_does_not_allow_now_comes_again_in_time(tmp_path: 
         assert upstream.control.counted()["esi"]["refused"] == 0
 
 
-async def test_messages_to_keep_stay_below_their_size(
+async def test_messages_to_persist_stay_below_their_size(
     opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch_module, "MESSAGE_BYTES", 20_000)
