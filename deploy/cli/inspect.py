@@ -20,7 +20,7 @@ async def inspect(settings: Settings, *, within_s: float = WITHIN_S) -> Facts:
     database, rabbitmq, kafka, redis = await asyncio.gather(
         probe_database(settings, limit_s=within_s, counts=True),
         probe_rabbitmq(settings, limit_s=within_s),
-        probe_kafka(settings, limit_s=within_s),
+        probe_kafka(settings, limit_s=within_s, lag=True),
         probe_redis(settings, limit_s=within_s),
     )
     return Facts(datetime.now(UTC), database, rabbitmq, kafka, redis)

@@ -4,7 +4,7 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaConnectionError
 
 from actors.shared.health.facts import Embedded, KafkaFacts, TopicFacts, Unreachable
 from actors.shared.health.probe import quieten, within
@@ -17,14 +17,23 @@ GROUP: Final = "killstream"
 quieten("aiokafka")
 
 
-async def probe_kafka(settings: Settings, *, limit_s: float) -> KafkaFacts | Unreachable | Embedded:
-    """Count the messages of each topic, and those that the streams have yet to read."""
+async def probe_kafka(
+    settings: Settings, *, limit_s: float, lag: bool = False
+) -> KafkaFacts | Unreachable | Embedded:
+    """Count the messages of each topic.
+
+    Args:
+        settings: Which Kafka.
+        limit_s: How long the answer may take.
+        lag: Count those, too, that the streams have yet to read. The embedded event log, which
+            knows no such question, closes the connection: then there is no lag.
+    """
     if not settings.kafka_url:
         return Embedded()
-    return await within(limit_s, _ask(settings, limit_s))
+    return await within(limit_s, _ask(settings, limit_s, lag))
 
 
-async def _ask(settings: Settings, limit_s: float) -> KafkaFacts:
+async def _ask(settings: Settings, limit_s: float, lag: bool) -> KafkaFacts:
     bootstrap = settings.kafka_bootstrap
     timeout_ms = int(limit_s * 1000)
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=timeout_ms)
@@ -35,7 +44,7 @@ async def _ask(settings: Settings, limit_s: float) -> KafkaFacts:
         partitions = await _partitions(admin, settings)
         begins = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
-        next_offsets = await _next_offsets(admin, settings.named(GROUP))
+        next_offsets = await _next_offsets(admin, settings.named(GROUP)) if lag else None
     finally:
         await consumer.stop()
         await admin.close()
@@ -52,12 +61,14 @@ async def _partitions(admin: AIOKafkaAdminClient, settings: Settings) -> list[To
     ]
 
 
-async def _next_offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int]:
-    """Where the streams go on reading; nothing where no group has ever been."""
+async def _next_offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int] | None:
+    """Where the streams go on reading: nothing where no group has ever been, None if unknown."""
     try:
         committed = await admin.list_consumer_group_offsets(group)
     except GroupCoordinatorNotAvailableError:
         return {}
+    except KafkaConnectionError:
+        return None
     return {partition: place.offset for partition, place in committed.items()}
 
 
@@ -65,13 +76,24 @@ def _topic(
     name: str,
     begins: dict[TopicPartition, int],
     ends: dict[TopicPartition, int],
-    next_offsets: dict[TopicPartition, int],
+    next_offsets: dict[TopicPartition, int] | None,
 ) -> TopicFacts:
     mine = [partition for partition in ends if partition.topic == name]
-    is_read = name.endswith(RECEIVED.name) or not next_offsets.keys().isdisjoint(mine)
-    behind = [ends[p] - max(begins[p], next_offsets.get(p, 0)) for p in mine]
     return TopicFacts(
         partitions=len(mine),
         messages=sum(ends[p] - begins[p] for p in mine),
-        lag=sum(behind) if is_read else None,
+        lag=None if next_offsets is None else _lag(name, begins, ends, next_offsets),
     )
+
+
+def _lag(
+    name: str,
+    begins: dict[TopicPartition, int],
+    ends: dict[TopicPartition, int],
+    next_offsets: dict[TopicPartition, int],
+) -> int | None:
+    """Count what the group has yet to read; None where it doesn't read."""
+    mine = [partition for partition in ends if partition.topic == name]
+    if not name.endswith(RECEIVED.name) and next_offsets.keys().isdisjoint(mine):
+        return None
+    return sum(ends[p] - max(begins[p], next_offsets.get(p, 0)) for p in mine)

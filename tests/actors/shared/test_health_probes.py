@@ -18,6 +18,7 @@ from actors.shared.health.facts import (
     KafkaFacts,
     RabbitmqFacts,
     RedisFacts,
+    TopicFacts,
     Unreachable,
 )
 from actors.shared.health.kafka import probe_kafka
@@ -26,6 +27,8 @@ from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.health.redis import probe_redis
 from actors.shared.settings import Settings
 from actors.shared.tables import CURSORS, FEED, FEED_COUNTER, LEDGER, UNPUBLISHED
+from actors.shared.topics import RECEIVED, create_topics
+from deploy.eventlog import open_event_log
 from deploy.migrate import migrate
 from deploy.ports import free_port
 from tests.support.proxy import open_proxy
@@ -146,6 +149,17 @@ async def test_server_that_is_away_is_unreachable_with_a_reason(
     assert facts.reason
     assert "no answer" not in facts.reason
     assert not [record for record in caplog.records if record.name != "asyncio"]
+
+
+async def test_embedded_event_log_answers_until_it_ends() -> None:
+    async with open_event_log() as (url, _process):
+        settings = Settings(kafka_url=url)
+        await create_topics(settings)
+        for lag in (False, True):
+            facts = await probe_kafka(settings, limit_s=10, lag=lag)
+            assert isinstance(facts, KafkaFacts)
+            assert facts.topics[RECEIVED.name] == TopicFacts(RECEIVED.partitions, 0, None)
+    assert isinstance(await probe_kafka(settings, limit_s=10), Unreachable)
 
 
 async def test_probe_that_hangs_is_left_alone() -> None:
