@@ -1,0 +1,39 @@
+"""The command itself: its version, and how an end by an error reads."""
+
+import asyncio
+from importlib.metadata import version
+
+import pytest
+import typer
+
+from actors.shared.errors import KillstreamError, Misconfigured
+from deploy.cli.process import fail
+from tests.support.processes import KILLSTREAM
+
+
+async def test_version_is_that_of_the_package() -> None:
+    process = await asyncio.create_subprocess_exec(
+        KILLSTREAM, "--version", stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output.decode() == f"killstream {version('killstream')}\n"
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(Misconfigured("set it"), 2), (KillstreamError("it is away"), 1)]
+)
+def test_an_error_of_ours_is_a_sentence_among_whatever_else_broke(
+    error: KillstreamError, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    group = ExceptionGroup("parts", [ValueError("torn down"), ExceptionGroup("part", [error])])
+    with pytest.raises(typer.Exit) as ended:
+        fail(group)
+    assert ended.value.exit_code == code
+    assert capsys.readouterr().err == f"killstream: {error}\n"
+
+
+def test_an_error_that_is_not_ours_stays_what_it_is() -> None:
+    group = ExceptionGroup("parts", [ValueError("a mistake")])
+    with pytest.raises(ExceptionGroup, match="parts"):
+        fail(group)
