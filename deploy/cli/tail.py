@@ -48,6 +48,10 @@ class NotTaken(KillstreamError):
     """The gateway doesn't take what we ask; asking again wouldn't help."""
 
 
+class Silence(KillstreamError):
+    """No killmail came for as long as the caller waits."""
+
+
 @dataclass
 class Tail:
     """A subscription that survives its connections; its fields say how far it is."""
@@ -107,6 +111,10 @@ def tail(
     url: Annotated[
         str | None, typer.Option(help="Another gateway, as ws://HOST:4000/graphql.")
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(min=0, help="End after so many seconds without a killmail, with exit code 1."),
+    ] = None,
 ) -> None:
     """Print killmails as they come, one a line, from a running gateway.
 
@@ -117,10 +125,10 @@ def tail(
     """
     tailing = Tail(url or gateway_url(configure()), after)
     try:
-        asyncio.run(_print_all(tailing, json_line if as_json else line))
+        asyncio.run(_print_all(tailing, json_line if as_json else line, timeout))
     except InvalidURI as error:
         fail(Misconfigured(str(error)))
-    except NotTaken as error:
+    except (NotTaken, Silence) as error:
         fail(error)
     finally:
         last = "" if tailing.after is None else f", last sequence {tailing.after}"
@@ -161,12 +169,25 @@ def isk(value: float | None) -> str:
     return f"{value:.2f} ISK"
 
 
-async def _print_all(tailing: Tail, write: Callable[[Killmail], str]) -> None:
-    """Print until SIGINT or SIGTERM, or until nobody reads any more."""
+async def _print_all(
+    tailing: Tail, write: Callable[[Killmail], str], timeout_s: float | None
+) -> None:
+    """Print until SIGINT or SIGTERM, or until nobody reads any more.
+
+    Raises:
+        Silence: no killmail came for so long.
+    """
 
     async def print_each() -> None:
         async with aclosing(tailing.killmails()) as killmails:
-            async for killmail in killmails:
+            while True:
+                try:
+                    async with asyncio.timeout(timeout_s) as limit:
+                        killmail = await anext(killmails)
+                except TimeoutError:
+                    if not limit.expired():
+                        raise
+                    raise Silence(f"no killmail came within {timeout_s:g} s") from None
                 sys.stdout.write(write(killmail) + "\n")
                 sys.stdout.flush()
 

@@ -16,6 +16,8 @@ from actors import broker as broker_module
 from actors.broker import DATABASE_QUEUE, enqueue, make_broker
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
+from deploy.cli.diagnose.rabbitmq import rabbitmq_steps
+from deploy.cli.diagnose.redis import redis_steps
 from streams.lock import Lease, run_alone
 from tests.support.esi import standin
 from tests.support.pipeline import pipeline
@@ -107,3 +109,21 @@ async def test_all_processes_work_together(settings: Settings, tmp_path: Path) -
                 log = tmp_path / f"{command[0]}.log"
                 checking = await start_killstream(*command, settings=pipe.settings, log=log)
                 assert await checking.process.wait() == 0, log.read_text()
+
+
+async def test_a_certificate_that_is_not_trusted_is_said_with_what_to_do(
+    servers: TlsServers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    for steps in (
+        rabbitmq_steps(Settings(rabbitmq_url=servers.rabbitmq_url)),
+        redis_steps(Settings(redis_url=servers.redis_url), 0),
+    ):
+        *_, last = [finding async for finding in steps]
+        assert "SSL_CERT_FILE" in last.advice, last
+
+
+async def test_a_certificate_of_another_host_is_said(settings: Settings) -> None:
+    elsewhere = settings.rabbitmq_url.replace("@127.0.0.1:", "@127.1:")  # the same by another name
+    *_, last = [one async for one in rabbitmq_steps(Settings(rabbitmq_url=elsewhere))]
+    assert "certificate is of another host" in last.advice, last

@@ -158,6 +158,31 @@ async def test_command_says_what_is_wrong_with_its_url() -> None:
     assert "Traceback" not in errors.decode()
 
 
+async def test_command_ends_when_nothing_came_for_as_long_as_it_shall_wait(
+    embedded: Settings, persist: Store, gateway: Gateway
+) -> None:
+    async def tailed(*arguments: str) -> tuple[int | None, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            KILLSTREAM,
+            "tail",
+            f"--url={gateway_url(embedded)}",
+            *arguments,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await process.communicate()
+        return process.returncode, output.decode(), errors.decode()
+
+    code, output, errors = await tailed("--timeout", "0.2")
+    assert (code, output) == (1, "")
+    assert "no killmail came within 0.2 s" in errors
+    await persist(2)
+    async with gateway():
+        code, output, errors = await tailed("--after", "0", "--timeout", "1")
+    assert (code, len(output.splitlines())) == (1, 2)
+    assert errors.endswith("tail: 2 killmails, last sequence 2\n")
+
+
 def test_line_says_who_lost_what_where() -> None:
     assert line(A_KILLMAIL) == (
         "2026-01-02T03:04:05Z  Ann (Rifter) in Amamake, 1 attacker, 1.23b ISK"

@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import AsyncIterator
-from typing import Final
 
 import msgspec
 from redis.asyncio import Redis
@@ -14,10 +13,7 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from actors.shared.feed import CHANNEL, decode_entry
 from actors.shared.settings import PREFIX, Settings, masked
-from deploy.cli.diagnose import Finding
-
-PATIENCE_S: Final = 5.0
-"""How long Redis may take for one answer."""
+from deploy.cli.diagnose.finding import PATIENCE_S, Finding, certificate_advice
 
 
 async def redis_steps(settings: Settings, for_s: float) -> AsyncIterator[Finding]:
@@ -117,6 +113,8 @@ async def _confirmed(subscription: PubSub) -> None:
 
 
 def _advice(error: Exception, trying: str) -> str:
+    if untrusted := certificate_advice(error):
+        return untrusted
     said = str(error).upper()
     if isinstance(error, AuthenticationError) or "NOAUTH" in said or "NOPERM" in said:
         return (

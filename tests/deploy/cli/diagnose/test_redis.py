@@ -15,8 +15,8 @@ from redis.asyncio import Redis
 
 from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
 from actors.shared.settings import Settings
-from deploy.cli.diagnose import Finding
-from deploy.cli.diagnose_redis import redis_steps
+from deploy.cli.diagnose.finding import Finding
+from deploy.cli.diagnose.redis import redis_steps
 from deploy.ports import free_port
 
 KILLSTREAM = Path(sys.executable).with_name("killstream")

@@ -1,0 +1,131 @@
+"""RabbitMQ, step by step."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final
+
+from pika import BasicProperties, BlockingConnection
+from pika.exceptions import (
+    AuthenticationError,
+    ChannelClosedByBroker,
+    ConnectionBlockedTimeout,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+from actors.rabbitmq import connection_parameters
+from actors.shared.health.facts import QueueFacts, RabbitmqFacts, Unreachable
+from actors.shared.health.rabbitmq import probe_rabbitmq
+from actors.shared.settings import PREFIX, Settings, masked
+from deploy.cli.diagnose.finding import PATIENCE_S, Failed, Finding, attempt
+
+NAME: Final = f"{PREFIX}RABBITMQ_URL"
+LOGIN_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError)
+
+
+async def rabbitmq_steps(settings: Settings) -> AsyncIterator[Finding]:
+    """Try RabbitMQ: environment, login, a message there and back, the queues.
+
+    Ends with the first step that fails. The message goes through a queue of its own.
+    """
+    if not settings.rabbitmq_url:
+        yield Finding(
+            "environment",
+            f"{NAME} is not set",
+            f"set {NAME}=amqp://USER:PASSWORD@HOST:5672/VHOST; `just services` starts one on this"
+            " host, and `killstream up` needs none",
+        )
+        return
+    yield Finding("environment", f"{NAME}={masked(settings.rabbitmq_url)}")
+    url = settings.rabbitmq_url
+    steps: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
+        ("login", lambda: asyncio.to_thread(_log_in, url)),
+        ("there and back", lambda: asyncio.to_thread(_round_trip, url)),
+        ("queues", lambda: _count_queues(settings)),
+    )
+    for step, trying in steps:
+        finding = await attempt(step, trying(), _advice)
+        yield finding
+        if finding.advice:
+            return
+
+
+def _connect(url: str) -> BlockingConnection:
+    parameters = connection_parameters(url)
+    parameters.blocked_connection_timeout = PATIENCE_S
+    parameters.heartbeat = 2  # ends the thread that waits for a server that went silent
+    return BlockingConnection(parameters)
+
+
+def _log_in(url: str) -> str:
+    began_s = time.monotonic()
+    _connect(url).close()
+    virtual_host = connection_parameters(url).virtual_host
+    return f"{_ms(began_s)} to log in, virtual host {virtual_host}"
+
+
+def _round_trip(url: str) -> str:
+    with _connect(url) as connection:
+        channel = connection.channel()
+        queue = channel.queue_declare("", exclusive=True, auto_delete=True).method.queue
+        channel.confirm_delivery()
+        began_s = time.monotonic()
+        channel.basic_publish("", queue, b"x", BasicProperties(delivery_mode=2), mandatory=True)
+        while channel.basic_get(queue, auto_ack=True)[0] is None:
+            if time.monotonic() - began_s > PATIENCE_S:
+                raise TimeoutError(f"what was published didn't come back within {PATIENCE_S:g} s")
+        return f"{_ms(began_s)} there and back"
+
+
+async def _count_queues(settings: Settings) -> str:
+    facts = await probe_rabbitmq(settings, limit_s=PATIENCE_S)
+    if isinstance(facts, Unreachable):
+        raise ConnectionError(facts.reason)
+    assert isinstance(facts, RabbitmqFacts), "the URL is set"
+    said = "; ".join(_queue(name, queue) for name, queue in facts.queues.items())
+    if all(queue.ready is None for queue in facts.queues.values()):
+        raise Failed(said, "start `killstream actors`: it makes the queues")
+    unread = [name for name, queue in facts.queues.items() if queue.ready and not queue.consumers]
+    if unread:
+        raise Failed(said, f"start `killstream actors`: nobody reads {' and '.join(unread)}")
+    return said
+
+
+def _queue(name: str, queue: QueueFacts) -> str:
+    if queue.ready is None:
+        return f"{name} isn't there"
+    dead = f", {queue.dead:,} dead (`killstream dead list`)" if queue.dead else ""
+    return (
+        f"{name}: {queue.ready:,} ready, {queue.delayed or 0:,} delayed{dead},"
+        f" {queue.consumers or 0} consumers"
+    )
+
+
+def _ms(began_s: float) -> str:
+    return f"{(time.monotonic() - began_s) * 1000:.1f} ms"
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, LOGIN_REFUSED):
+        return (
+            f"user or password in {NAME} are wrong; the user `guest` may only log in from the"
+            " server's own host"
+        )
+    if isinstance(error, ProbableAccessDeniedError) or "vhost" in str(error):
+        return (
+            f"the virtual host in {NAME} isn't there, or isn't the user's: `rabbitmqctl add_vhost`,"
+            " `rabbitmqctl set_permissions`"
+        )
+    if isinstance(error, ConnectionBlockedTimeout):
+        return (
+            "RabbitMQ takes no messages, as when its disk or memory is full: `rabbitmqctl status`"
+        )
+    if isinstance(error, ChannelClosedByBroker):
+        return "the user may not declare, write and read queues: `rabbitmqctl set_permissions`"
+    if isinstance(error, ValueError):
+        return "the URL must read amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// with TLS"
+    return (
+        f"start RabbitMQ there (`just services` on this host), or correct the host and port in"
+        f" {NAME}; amqps:// goes to the TLS port, mostly 5671; from another host check the firewall"
+    )

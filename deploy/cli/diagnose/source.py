@@ -1,0 +1,112 @@
+"""The upstream feed, step by step."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from actors.shared.errors import Misconfigured
+from actors.shared.health.database import probe_database
+from actors.shared.health.facts import DatabaseFacts
+from actors.shared.settings import PREFIX, Settings, masked
+from deploy.cli.diagnose.finding import PATIENCE_S, Failed, Finding, attempt, said_ms
+from deploy.cli.diagnose.upstream import ask, upstream_advice
+from streams.sources.r2z2 import r2z2_name
+from streams.sources.redisq import redisq_name
+
+R2Z2: Final = f"{PREFIX}R2Z2_URL"
+REDISQ: Final = f"{PREFIX}REDISQ_URL"
+
+Try = Callable[[Settings], Awaitable[str]]
+
+
+async def source_steps(settings: Settings) -> AsyncIterator[Finding]:
+    """Try the chosen source: environment, then two requests that take nothing from anybody.
+
+    Ends with the first step that fails.
+    """
+    match settings.source:
+        case "r2z2":
+            name, url = R2Z2, settings.r2z2_url
+            steps: tuple[tuple[str, Try], ...] = (("newest", _newest), ("how far", _how_far))
+        case "redisq":
+            name, url = REDISQ, settings.redisq_url
+            steps = (("queue", _name_queue), ("poll", _poll))
+        case "none":
+            advice = f"set {PREFIX}SOURCE=r2z2; `none` is for processes that others feed"
+            yield Finding("environment", f"{PREFIX}SOURCE=none: nothing is polled", advice)
+            return
+    yield Finding("environment", f"{PREFIX}SOURCE={settings.source}, {name}={masked(url)}")
+    for step, trying in steps:
+        finding = await attempt(step, trying(settings), lambda error: _advice(name, url, error))
+        yield finding
+        if finding.advice:
+            return
+
+
+def _advice(name: str, url: str, error: Exception) -> str:
+    if isinstance(error, Misconfigured) and "QUEUE_ID" in str(error):
+        return "set it: a name that no other deployment uses"
+    return upstream_advice(name, url, error)
+
+
+async def _newest(settings: Settings) -> str:
+    """Ask for the newest number, and for its file."""
+    began_s = asyncio.get_running_loop().time()
+    number = await _sequence(settings)
+    said = f"{said_ms(began_s)}, {number}"
+    began_s = asyncio.get_running_loop().time()
+    absent = "the newest file isn't there yet, or the feed has begun anew: try again in a minute"
+    body, _ = await ask(settings, "GET", f"{settings.r2z2_url}/ephemeral/{number}.json", absent)
+    file = _object(body, R2Z2)
+    if "killmail_id" not in file:
+        raise Failed("its file isn't R2Z2's", f"{R2Z2} doesn't lead to R2Z2, or it has changed")
+    return f"{said}; its file took {said_ms(began_s)}, killmail {file['killmail_id']}"
+
+
+async def _sequence(settings: Settings) -> int:
+    not_r2z2 = f"{R2Z2} doesn't lead to R2Z2"
+    url = f"{settings.r2z2_url}/ephemeral/sequence.json"
+    body, _ = await ask(settings, "GET", url, not_r2z2)
+    number = _object(body, R2Z2).get("sequence")
+    if not isinstance(number, int):
+        raise Failed("sequence.json has no number", not_r2z2)
+    return number
+
+
+async def _how_far(settings: Settings) -> str:
+    """Say what our database knows of the feed."""
+    facts = await probe_database(settings, limit_s=PATIENCE_S)
+    if not isinstance(facts, DatabaseFacts):
+        return "no database here says how far the feed was read"
+    for source in facts.sources:
+        if source.source == r2z2_name(settings):
+            return f"read up to {source.position}, {source.age_s:.0f} s ago"
+    return "nothing was read yet"
+
+
+async def _name_queue(settings: Settings) -> str:
+    return redisq_name(settings)
+
+
+async def _poll(settings: Settings) -> str:
+    """Poll a queue of our own, so that nothing is taken from the real one."""
+    began_s = asyncio.get_running_loop().time()
+    base = settings.redisq_url
+    url = base if urlsplit(base).path.strip("/") else f"{base}/listen.php"
+    query = {"queueID": f"killstream-diagnose-{secrets.token_hex(4)}", "ttw": "1"}
+    not_redisq = f"{REDISQ} doesn't lead to a RedisQ server"
+    body, _ = await ask(settings, "GET", url, not_redisq, params=query)
+    if "package" not in _object(body, REDISQ):
+        raise Failed("the answer isn't RedisQ's", not_redisq)
+    return f"{said_ms(began_s)}, from a queue of the diagnosis' own"
+
+
+def _object(body: bytes, name: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Failed("the answer is no JSON object", f"{name} leads to something else") from None
