@@ -154,12 +154,13 @@ async def find(database: AsyncEngine, digest: str) -> Record:
     Raises:
         NoSuchRecord: none does, or several do.
     """
-    is_digest = re.fullmatch(r"[0-9a-f]{1,64}", digest)
-    begins = REJECTED.c.digest.between(digest, f"{digest}~")
-    async with reading(database) as connection:
+    if not re.fullmatch(r"[0-9a-f]{1,64}", digest):
+        raise NoSuchRecord(f"{digest} is no id: `killstream rejected list` shows all")
+    begins = REJECTED.c.digest.startswith(digest)
+    async with database.connect() as connection:
         found = await connection.execute(select(REJECTED.c.digest).where(begins).limit(2))
         digests = [row.digest for row in found]
-        if not is_digest or not digests:
+        if not digests:
             raise NoSuchRecord(f"no rejected record {digest}: `killstream rejected list` shows all")
         if len(digests) > 1:
             raise NoSuchRecord(f"several rejected records begin with {digest}: give more of it")

@@ -18,6 +18,7 @@ from actors.shared.rejection import REJECTED_SOURCE, encode_rejection
 from actors.shared.settings import PREFIX, Settings, settings
 from actors.shared.tables import LEDGER, REJECTED
 from deploy.cli import app, process
+from deploy.cli.rejected_records import Selection, find, list_records
 from tests.support.made import SOURCE, a_body, a_reference
 from tests.support.processes import start_killstream
 from tests.support.servers import empty_servers
@@ -219,6 +220,9 @@ async def test_with_rabbitmq_the_actors_get_them_at_once(tmp_path: Path) -> None
         assert await started.process.wait() == 0
         assert len(await rows(engine, LEDGER)) == 2
         assert await rows(engine, REJECTED) == []
+        await reject(engine, refused(140000002, 6))
+        (record,) = (await list_records(engine, Selection(), 5)).newest
+        assert await find(engine, record.id[:5]) == record
         connection = pika.BlockingConnection(pika.URLParameters(servers.rabbitmq_url))
         for queue in ("database", "esi"):
             assert connection.channel().basic_get(servers.named(queue))[0] is not None
