@@ -71,11 +71,11 @@ class Dataset:
         return self._layout.slots
 
     def slot(self, position: int) -> Slot:
-        """Look at what a released position holds."""
+        """Return what a released position holds."""
         return self._layout.slots[position]
 
     def mark_requested(self, position: int) -> None:
-        """Note that somebody has seen a position: it stays, and what it rewrites is rewritten."""
+        """Record that somebody has seen a position: it stays, and what it rewrites is rewritten."""
         if position >= self.requested_until:
             self.requested_until = position + 1
         updates = self._layout.slots[position].updates

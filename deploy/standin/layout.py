@@ -61,14 +61,14 @@ class Layout:
         while not self.done:
             self.slots.append(self._next())
 
-    def relayout(self, keep: int, faults: Faults) -> None:
-        """Take back all slots but the first `keep`, and go on under other faults."""
-        given = {slot.index for slot in self.slots[:keep]}
-        back = {slot.index for slot in self.slots[keep:] if slot.kind == "killmail"} - given
+    def relayout(self, unchanged: int, faults: Faults) -> None:
+        """Take back all slots but the first `unchanged`, and go on under other faults."""
+        given = {slot.index for slot in self.slots[:unchanged]}
+        back = {slot.index for slot in self.slots[unchanged:] if slot.kind == "killmail"} - given
         self._rest = chain(sorted(back.union(self._window)), self._rest)
         self._window = []
         self._faults = faults
-        del self.slots[keep:]
+        del self.slots[unchanged:]
 
     def _next(self) -> Slot:
         faults = self._faults

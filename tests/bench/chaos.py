@@ -27,7 +27,7 @@ async def main() -> int:
     parser.add_argument("--rate", type=float, default=200.0, help="killmails a second")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--times", type=int, default=1, help="how often each fault comes")
-    parser.add_argument("--settle", type=float, default=900, help="seconds until all must be there")
+    parser.add_argument("--deadline", type=float, default=900, help="seconds until all is there")
     parser.add_argument("--logs", type=Path, help="where the processes' logs are left")
     arguments = parser.parse_args()
     options = ChaosOptions(
@@ -35,7 +35,7 @@ async def main() -> int:
         rate_per_s=arguments.rate,
         seed=arguments.seed,
         times=arguments.times,
-        settle_s=arguments.settle,
+        deadline_s=arguments.deadline,
     )
     print(describe())
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """`just bench push`: from the commit to the client, over GraphQL subscriptions.
 
-Killmails reach the topic at a steady pace; each subscriber notes when each one came.
+Killmails reach the topic at a steady pace; each subscriber records when each one came.
 """
 
 import argparse
@@ -31,14 +31,14 @@ WARM_UP = 20
 
 
 class TimedSubscriber(Subscriber):
-    """Notes when each sequence came."""
+    """Records when each sequence came."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url, after=0)
         self.came_s: dict[int, float] = {}
 
     def take(self, killmail: dict[str, int]) -> None:
-        """Note the time first."""
+        """Record the time first."""
         self.came_s[killmail["sequence"]] = time.time()
         super().take(killmail)
 

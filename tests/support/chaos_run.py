@@ -56,7 +56,7 @@ class ChaosOptions:
     wrong_for_s: float = 120.0
     """How long ESI's answers are wrong."""
     wrong: tuple[WrongAnswer, ...] = ("404", "422", "html", "empty", "cut")
-    settle_s: float = 900.0
+    deadline_s: float = 900.0
     """How long after the last file all must be stored and delivered."""
 
 
@@ -112,7 +112,7 @@ async def run_chaos(
             try:
                 await clients[0].until(1, timeout_s=120)
                 await chaos.inject(_plan(options))
-                settled = await _settle(database, standin, clients, options)
+                complete = await _until_complete(database, standin, clients, options)
             finally:
                 for task in tasks:
                     task.cancel()
@@ -125,7 +125,7 @@ async def run_chaos(
     finally:
         await standin.stop()
     return {
-        "ok": settled and is_good(verdict) and _ended_well(chaos),
+        "ok": complete and is_good(verdict) and _ended_well(chaos),
         "options": asdict(options),
         **{name: _shortened(value) for name, value in verdict.items()},
         "seconds": round(time.monotonic() - started_s, 1),
@@ -158,20 +158,20 @@ def _ended_well(chaos: Chaos) -> bool:
     return max(chaos.stops_s) < STOP_S and not chaos.orphans and not misconfigured
 
 
-async def _settle(
+async def _until_complete(
     database: AsyncEngine, standin: Standin, clients: list[TimedSubscriber], options: ChaosOptions
 ) -> bool:
     """Wait until all is delivered and nothing is pending; say whether it came to that in time."""
     feed_s = options.killmails / options.rate_per_s
     with suppress(TimeoutError):
-        async with asyncio.timeout(feed_s + options.settle_s):
-            while not await _is_settled(database, standin.dataset, clients):
+        async with asyncio.timeout(feed_s + options.deadline_s):
+            while not await _is_complete(database, standin.dataset, clients):
                 await asyncio.sleep(1.0)
             return True
     return False
 
 
-async def _is_settled(
+async def _is_complete(
     database: AsyncEngine, dataset: Dataset, clients: list[TimedSubscriber]
 ) -> bool:
     if any(len(client.seen) < len(dataset.killmails) for client in clients):

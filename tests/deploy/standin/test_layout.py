@@ -56,11 +56,11 @@ def test_nothing_is_lost_or_moved_when_faults_change_on_the_way(
 ) -> None:
     layout = Layout(count, seed, before)
     layout.extend(until)
-    kept = layout.slots[:seen]
+    unchanged = layout.slots[:seen]
     layout.relayout(seen, after)
-    assert layout.slots == kept
+    assert layout.slots == unchanged
     layout.extend_to_end()
-    assert layout.slots[: len(kept)] == kept
+    assert layout.slots[: len(unchanged)] == unchanged
     first = [slot.index for slot in layout.slots if slot.kind == "killmail" and not slot.duplicate]
     assert sorted(first) == list(range(count))
 
