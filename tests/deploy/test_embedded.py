@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, load_dataset, start_standin
 from tests.flow.checks import assert_stored
 from tests.support.pipeline import pipeline
-from tests.support.processes import children, killstream, start_killstream
+from tests.support.processes import children, frozen, killstream, start_killstream
 from tests.support.subscriber import Subscriber
 
 KILLMAILS = 400
@@ -95,3 +96,16 @@ async def test_goes_on_when_its_event_log_dies(tmp_path: Path) -> None:
             assert await pipe.stop("up") == 0
     finally:
         await standin.stop()
+
+
+@pytest.mark.crash
+async def test_ends_in_time_while_its_event_log_is_frozen(
+    settings: Settings, tmp_path: Path
+) -> None:
+    async with killstream("up", settings=settings, log=tmp_path / "up.log") as up:
+        await up.says('"part": "streams"')
+        with frozen(children(up.pid)):
+            began_s = time.monotonic()
+            await up.stop()
+        assert time.monotonic() - began_s < 25
+        assert "runtime_s" in up.log.read_text().splitlines()[-1]
