@@ -21,7 +21,7 @@ RANGES: Final = (
     (90_000_000, 98_000_000, "character"),
     (98_000_000, 99_000_000, "corporation"),
     (99_000_000, 100_000_000, "alliance"),
-    (100_000_000, 2_147_483_648, "character"),
+    (100_000_000, 10_000_000_000, "character"),
 )
 """From, until, category. Source: ESI's documentation of id ranges (read 2026-11-21).
 

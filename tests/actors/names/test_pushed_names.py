@@ -21,15 +21,15 @@ from tests.support.esi import opened_resources, run, sent, set_faults, standin
 from tests.support.made import a_body, a_reference, an_attacker
 from tests.support.topics import consumer_of, take
 
-PILOT, CORPORATION, SHIP = 2_119_000_001, 98_990_001, 587
+PILOT, CORPORATION, SHIP = 2_199_000_001, 98_990_001, 587
 VICTIM = {
     "character_id": PILOT,
     "corporation_id": CORPORATION,
     "ship_type_id": SHIP,
     "damage_taken": 1,
 }
-OTHER = an_attacker(character_id=2_119_000_002, corporation_id=98_990_002, ship_type_id=SHIP)
-PLAYERS = {PILOT, CORPORATION, 2_119_000_002, 98_990_002}
+OTHER = an_attacker(character_id=2_199_000_002, corporation_id=98_990_002, ship_type_id=SHIP)
+PLAYERS = {PILOT, CORPORATION, 2_199_000_002, 98_990_002}
 
 
 @pytest.fixture(autouse=True)

@@ -188,8 +188,8 @@ async def test_the_search_for_unknown_ids_spares_the_error_budget(
 
 async def test_names_refused_for_a_minute(opened: Resources, upstream: Standin) -> None:
     """All that holds a character or a corporation is refused, at the first start of all."""
-    ids = [2119000001, 98990001, 99990001, 2119000002, 98990002, 1000125, 500021, 587, 30002187]
-    refused = {2119000001, 98990001, 2119000002, 98990002, 1000125}
+    ids = [2199000001, 98990001, 99990001, 2199000002, 98990002, 1000125, 500021, 587, 30002187]
+    refused = {2199000001, 98990001, 2199000002, 98990002, 1000125}
     set_faults(upstream, names_refused=True)
     found = await known_names(ids, LONG_MS)
     assert found.keys() == set(ids) - refused
@@ -233,7 +233,7 @@ async def age(opened: Resources, by: timedelta) -> None:
 
 
 async def test_renamed_pilot(opened: Resources, upstream: Standin) -> None:
-    pilot = 2119000001
+    pilot = 2199000001
     set_faults(upstream, renamed={pilot: "Old Name"})
     assert await known_names([pilot], LONG_MS) == {pilot: "Old Name"}
     await age(opened, timedelta(days=335))
@@ -247,7 +247,7 @@ async def test_renamed_pilot(opened: Resources, upstream: Standin) -> None:
 async def test_a_name_grows_old_in_a_process_that_goes_on(
     opened: Resources, upstream: Standin
 ) -> None:
-    pilot = 2119000001
+    pilot = 2199000001
     await known_names([pilot], LONG_MS)
     known = opened.names.known[pilot]
     assert timedelta(days=6.9) < timedelta(seconds=known.ask_at - time.time()) < timedelta(days=7)
@@ -382,13 +382,13 @@ def test_the_cache_knows_what_is_due() -> None:
 
 
 def test_kinds_and_ages() -> None:
-    assert [kind_of(id_) for id_ in (587, 98_000_001, 2_119_000_001, 500_000_000)] == [
+    assert [kind_of(id_) for id_ in (587, 98_000_001, 2_199_000_001, 500_000_000)] == [
         "type",
         "corporation",
         "character",
         "player",
     ]
     assert {kind_of(id_) for id_ in (0, -5, 700_000, 50_000_001, 2**63 - 1)} == {None}
-    assert max_age(2_119_000_001, "x") == timedelta(days=7)
+    assert max_age(2_199_000_001, "x") == timedelta(days=7)
     assert max_age(30_000_142, "x") == timedelta(days=90)
-    assert max_age(2_119_000_001, None) == timedelta(days=1)
+    assert max_age(2_199_000_001, None) == timedelta(days=1)
