@@ -1,34 +1,189 @@
 """The ledger: what was read of a source and isn't durable yet, and how far the source was read.
 
 Both are written in one transaction before a reference goes on; storing a killmail deletes its
-place. So after any crash the cursor says where to go on, and the places that stayed say what may
-have been lost on the way.
+entry. So after any crash the cursor says where to go on, and the entries that stayed say what may
+have been lost on the way. Each entry has its own tries and its own next time.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, bindparam, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.ack import ack
 from actors.shared.database import reading
-from actors.shared.rows import insert_missing
 from actors.shared.tables import CURSORS, LEDGER
+from streams.gaps import record_gaps
+from streams.ledger_rows import Rows
+from streams.sources.step import LedgerEntry, Step
+
+_ENTRY: Final = tuple(LEDGER.c[field.name] for field in fields(LedgerEntry))
+
+
+class Fenced(Exception):
+    """Another process took the source over: nothing was written."""
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """A place that isn't durable; `reference` where the upstream gives it only once."""
+class Fence:
+    """The right to move a source's cursor: that of the process that took it over last."""
 
-    position: int
-    reference: bytes | None
+    source: str
+    token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a source was read."""
+
+    position: int | None
+    """None: nothing was read yet."""
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known of the upstream."""
+
+    tip: int | None = None
+    """Its newest position."""
+    checked_at: datetime | None = None
+    """When it answered last."""
+
+
+async def take_over(database: AsyncEngine, source: str) -> tuple[Fence, Cursor]:
+    """Become the one that may move the source's cursor; whoever was before is fenced off.
+
+    What was recorded last may not have been sent before a crash: it is due at once. Everything
+    else has its time.
+    """
+    now = datetime.now(UTC)
+    async with database.begin() as connection:
+        row = (
+            await connection.execute(
+                _insert_into_cursors(connection)
+                .values(source=source, updated_at=now, fencing_token=1)
+                .on_conflict_do_update(
+                    index_elements=[CURSORS.c.source],
+                    set_={"fencing_token": CURSORS.c.fencing_token + 1},
+                )
+                .returning(CURSORS.c.fencing_token, CURSORS.c.position, CURSORS.c.updated_at)
+            )
+        ).one()
+        unsent = and_(
+            LEDGER.c.source == source,
+            LEDGER.c.received_at >= row.updated_at,
+            LEDGER.c.kind != "hole",
+            LEDGER.c.tries == 0,
+            LEDGER.c.refusals == 0,
+        )
+        await connection.execute(update(LEDGER).where(unsent).values(next_try_at=now))
+    return Fence(source, row.fencing_token), Cursor(row.position, row.updated_at)
+
+
+async def record(
+    database: AsyncEngine,
+    fence: Fence,
+    steps: Sequence[Step],
+    *,
+    patience: timedelta,
+    progress: Progress = Progress(),
+    gives_once: bool = False,
+) -> list[Step]:
+    """Write down what was read and how far, in one transaction; return the steps as recorded.
+
+    Idempotent where the source has positions of its own. Where it gives once, the steps returned
+    have the positions that the database allotted; such a source's steps are never fenced off, as
+    nobody else will be given the same. What isn't durable after `patience` is due again.
+
+    Raises:
+        Fenced: another process took the source over.
+    """
+    now = datetime.now(UTC)
+    async with database.begin() as connection:
+        if gives_once:
+            steps = await _allot(connection, fence.source, steps, progress, now)
+        else:
+            values = _cursor_values(steps, now) | _progress_values(progress)
+            await _fenced_update(connection, fence, values)
+        rows = Rows(fence.source, now, now + patience, gives_once=gives_once)
+        await rows.write(connection, steps)
+        await ack(connection, [(fence.source, p) for step in steps for p in step.acked])
+        await record_gaps(connection, fence.source, [g for step in steps for g in step.gaps], now)
+    return list(steps)
+
+
+async def check_fence(database: AsyncEngine, fence: Fence, progress: Progress) -> None:
+    """Write down what is known of the upstream.
+
+    Raises:
+        Fenced: another process took the source over.
+    """
+    async with database.begin() as connection:
+        await _fenced_update(connection, fence, _progress_values(progress))
+
+
+async def due_entries(database: AsyncEngine, source: str, *, limit: int) -> list[LedgerEntry]:
+    """List entries whose time has come, longest due first."""
+    query = (
+        select(*_ENTRY)
+        .where(LEDGER.c.source == source, LEDGER.c.next_try_at <= datetime.now(UTC))
+        .order_by(LEDGER.c.next_try_at, LEDGER.c.position)
+        .limit(limit)
+    )
+    async with reading(database) as connection:
+        return [LedgerEntry(*row) for row in await connection.execute(query)]
+
+
+async def record_tries(
+    database: AsyncEngine, fence: Fence, next_try_at: Mapping[int, datetime]
+) -> None:
+    """Count a try of each of these positions, which has been made, and set its next time.
+
+    Raises:
+        Fenced: another process took the source over.
+    """
+    tried = (
+        update(LEDGER)
+        .where(LEDGER.c.source == fence.source, LEDGER.c.position == bindparam("at"))
+        .values(next_try_at=bindparam("next"), tries=LEDGER.c.tries + 1)
+    )
+    async with database.begin() as connection:
+        await _fenced_update(connection, fence, {})
+        if next_try_at:
+            rows = [{"at": position, "next": at} for position, at in sorted(next_try_at.items())]
+            await connection.execute(tried, rows)
+
+
+async def next_due_at(database: AsyncEngine, source: str) -> datetime | None:
+    """Return when the next entry's time comes; None when the ledger holds nothing."""
+    query = select(func.min(LEDGER.c.next_try_at)).where(LEDGER.c.source == source)
+    async with reading(database) as connection:
+        at: datetime | None = await connection.scalar(query)
+        return at
+
+
+async def recall_all(database: AsyncEngine) -> int:
+    """Make all that was received due at once: for an event log that forgot what it held.
+
+    Except what ESI refused: that has its own times. Returns how many entries that are. Whoever
+    polls sends them within seconds.
+    """
+    async with database.begin() as connection:
+        recalled = await connection.execute(
+            update(LEDGER)
+            .where(LEDGER.c.kind == "received", LEDGER.c.refusals == 0)
+            .values(next_try_at=datetime.now(UTC), tries=0)
+        )
+    return recalled.rowcount
 
 
 async def read_cursor(database: AsyncEngine, source: str) -> int | None:
-    """Tell how far a source was read; None when it never was."""
+    """Return how far a source was read; None when it never was."""
     async with reading(database) as connection:
         position: int | None = await connection.scalar(
             select(CURSORS.c.position).where(CURSORS.c.source == source)
@@ -36,74 +191,57 @@ async def read_cursor(database: AsyncEngine, source: str) -> int | None:
         return position
 
 
-async def record(
-    database: AsyncEngine,
-    source: str,
-    cursor: int,
-    places: Mapping[int, bytes | None],
-    acked: Iterable[int] = (),
-) -> None:
-    """Write down what was read and how far, in one transaction. Idempotent.
-
-    A place that is noted already stays as it is.
-    """
-    now = datetime.now(UTC)
-    async with database.begin() as connection:
-        if places:
-            positions = sorted(places)
-            await insert_missing(
-                connection,
-                LEDGER,
-                {
-                    "source": [source] * len(positions),
-                    "position": positions,
-                    "reference": [places[position] for position in positions],
-                    "kind": ["received"] * len(positions),
-                    "received_at": [now] * len(positions),
-                    "next_try_at": [now] * len(positions),
-                },
-            )
-        await ack(connection, [(source, position) for position in acked])
-        await _set_cursor(connection, source, cursor)
-
-
-async def overdue(
-    database: AsyncEngine, source: str, *, before: datetime, after: int, limit: int
-) -> list[LedgerEntry]:
-    """List places that were received before a time and aren't durable yet.
-
-    By position, from behind `after`, at most `limit`.
-    """
-    query = (
-        select(LEDGER.c.position, LEDGER.c.reference)
-        .where(LEDGER.c.source == source, LEDGER.c.position > after, LEDGER.c.received_at < before)
-        .order_by(LEDGER.c.position)
-        .limit(limit)
-    )
-    async with reading(database) as connection:
-        return [LedgerEntry(*row) for row in await connection.execute(query)]
-
-
-async def low_water(database: AsyncEngine, source: str) -> int | None:
-    """Tell up to which place everything is durable; None when the source was never read."""
-    first = select(func.min(LEDGER.c.position)).where(LEDGER.c.source == source).scalar_subquery()
-    query = select(CURSORS.c.position, first).where(CURSORS.c.source == source)
-    async with reading(database) as connection:
-        row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    cursor, oldest = row
-    return int(cursor if oldest is None else min(cursor, oldest - 1))
-
-
-async def _set_cursor(connection: AsyncConnection, source: str, cursor: int) -> None:
+def _insert_into_cursors(connection: AsyncConnection) -> Any:
     postgres = connection.dialect.name == "postgresql"
-    insert = (postgresql.insert if postgres else sqlite.insert)(CURSORS)
-    row = {"source": source, "position": cursor, "updated_at": datetime.now(UTC)}
-    await connection.execute(
-        insert.on_conflict_do_update(
-            index_elements=[CURSORS.c.source],
-            set_={"position": insert.excluded.position, "updated_at": insert.excluded.updated_at},
-        ),
-        row,
+    return (postgresql.insert if postgres else sqlite.insert)(CURSORS)
+
+
+def _cursor_values(steps: Sequence[Step], now: datetime) -> dict[str, Any]:
+    """Move the cursor on; back only when the feed starts anew."""
+    reached = [step.cursor for step in steps if step.cursor is not None]
+    if not reached:
+        return {}
+    if any(step.reset for step in steps):
+        return {"position": reached[-1], "updated_at": now}
+    position, updated_at = CURSORS.c.position, CURSORS.c.updated_at
+    moves = or_(position.is_(None), position < reached[-1])
+    return {
+        "position": case((moves, reached[-1]), else_=position),
+        "updated_at": case((moves, literal(now, updated_at.type)), else_=updated_at),
+    }
+
+
+def _progress_values(progress: Progress) -> dict[str, Any]:
+    known = {"tip": progress.tip, "checked_at": progress.checked_at}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+async def _fenced_update(connection: AsyncConnection, fence: Fence, values: dict[str, Any]) -> None:
+    """Update the source's row in `cursors`; a successor waits for it until the commit."""
+    updated = await connection.execute(
+        update(CURSORS)
+        .where(CURSORS.c.source == fence.source, CURSORS.c.fencing_token == fence.token)
+        .values(values or {"fencing_token": fence.token})
     )
+    if updated.rowcount == 0:
+        raise Fenced(f"another process took {fence.source} over")
+
+
+async def _allot(
+    connection: AsyncConnection,
+    source: str,
+    steps: Sequence[Step],
+    progress: Progress,
+    now: datetime,
+) -> list[Step]:
+    """Give positions to what has none, behind all that were given before."""
+    count = sum(step.unallotted for step in steps)
+    values: dict[str, Any] = _progress_values(progress)
+    if count:
+        values |= {"position": func.coalesce(CURSORS.c.position, 0) + count, "updated_at": now}
+    if not values:
+        return list(steps)
+    moved = update(CURSORS).where(CURSORS.c.source == source).values(values)
+    last = await connection.scalar(moved.returning(CURSORS.c.position))
+    positions = iter(range((last or 0) - count + 1, (last or 0) + 1))
+    return [step.allotted(positions) for step in steps]

@@ -1,14 +1,16 @@
 """One at a time among many processes: a lease in Redis, which another takes over when it ends."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.lock import Lock
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import LockError, RedisError
 
 from streams.cancellation import cancel_and_wait
@@ -34,61 +36,110 @@ class Lease:
 async def run_alone(
     redis_url: str,
     name: str,
-    work: Callable[[], Awaitable[None]],
+    work: Callable[[asyncio.Event], Awaitable[None]],
     stop: asyncio.Event,
     lease: Lease,
+    *,
+    end_s: float,
 ) -> None:
     """Wait for the lock, then work while it is held; without a Redis just work.
 
-    `stop` ends the waiting; ending the work is the work's own matter.
-
-    The work is cancelled before a lease that can't be renewed runs out. A process that was
-    suspended for longer than its lease notices only afterwards: what it guards must bear that.
+    The work is given an event that says when it has to end: `stop` is set, or the lease is lost.
+    Then it has `end_s` seconds before it is cancelled. A process that was suspended for longer
+    than its lease notices only afterwards: what the lock guards must bear that.
 
     Raises:
         LockLost: the lease couldn't be renewed; ask for the lock again.
         RedisError: Redis can't be reached.
     """
-    if not redis_url:
-        await work()
+    ending = asyncio.Event()
+    stopping = asyncio.create_task(_forward(stop, ending))
+    try:
+        if not redis_url:
+            await work(ending)
+            return
+        async with _open_redis(redis_url, lease) as redis:
+            lock = redis.lock(name, timeout=lease.lasts_s, thread_local=False)
+            if await _until_acquired(lock, name, stopping):
+                log.info("lock.held", name=name)
+                await _work_while_renewing(lock, work, ending, lease, end_s)
+    finally:
+        await cancel_and_wait(stopping)
+
+
+async def _forward(stop: asyncio.Event, ending: asyncio.Event) -> None:
+    await stop.wait()
+    ending.set()
+
+
+@asynccontextmanager
+async def _open_redis(redis_url: str, lease: Lease) -> AsyncIterator[Redis]:
+    """Open connections on which each command has one try and a limit."""
+    limit_s = lease.renewed_every_s
+    redis = Redis.from_url(
+        redis_url,
+        socket_timeout=limit_s,
+        socket_connect_timeout=limit_s,
+        retry=Retry(NoBackoff(), 0),
+    )
+    try:
+        yield redis
+    finally:
+        with suppress(RedisError, OSError):
+            async with asyncio.timeout(limit_s):
+                await redis.aclose()
+
+
+async def _until_acquired(lock: Lock, name: str, stopping: asyncio.Task[None]) -> bool:
+    """Wait for the lock; False when it is to stop, whatever Redis does."""
+    acquiring = asyncio.create_task(_acquire(lock, name))
+    try:
+        await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not acquiring.done():
+            return False
+        acquiring.result()
+        return True
+    finally:
+        await cancel_and_wait(acquiring)
+
+
+async def _acquire(lock: Lock, name: str) -> None:
+    if await lock.acquire(blocking=False):
         return
-    async with Redis.from_url(redis_url, socket_timeout=lease.renewed_every_s) as redis:
-        lock = redis.lock(name, timeout=lease.lasts_s, thread_local=False)
-        standing_by = False
-        while not await lock.acquire(blocking=False):
-            if not standing_by:
-                log.info("ready", part="standby", waits_for=name, held_by="another process")
-                standing_by = True
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _TRY_EVERY_S)
-            if stop.is_set():
-                return
-        log.info("lock.held", name=name)
-        try:
-            await _work_while_renewing(lock, work, lease)
-        finally:
-            # Not ours any more, or Redis is away: the lease runs out by itself.
-            with suppress(RedisError, OSError):
-                await lock.release()
+    log.info("ready", part="standby", waits_for=name, held_by="another process")
+    while True:
+        await asyncio.sleep(_TRY_EVERY_S)
+        if await lock.acquire(blocking=False):
+            return
 
 
 async def _work_while_renewing(
-    lock: Lock, work: Callable[[], Awaitable[None]], lease: Lease
+    lock: Lock,
+    work: Callable[[asyncio.Event], Awaitable[None]],
+    ending: asyncio.Event,
+    lease: Lease,
+    end_s: float,
 ) -> None:
-    working = asyncio.create_task(_run(work))
+    working = asyncio.create_task(_run(work, ending))
     renewing = asyncio.create_task(_renew(lock, lease))
     try:
         await asyncio.wait({working, renewing}, return_when=asyncio.FIRST_COMPLETED)
+        ending.set()
+        await asyncio.wait({working}, timeout=end_s)
     finally:
         await cancel_and_wait(working, renewing)
+        # Not ours any more, or Redis is away: the lease runs out by itself.
+        with suppress(LockError, RedisError, OSError):
+            async with asyncio.timeout(lease.renewed_every_s):
+                await lock.release()
     if not working.cancelled():
         working.result()
-        return
-    renewing.result()
+    if not renewing.cancelled():
+        renewing.result()
 
 
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()
+async def _run(work: Callable[[asyncio.Event], Awaitable[None]], ending: asyncio.Event) -> None:
+    await work(ending)
 
 
 async def _renew(lock: Lock, lease: Lease) -> None:

@@ -1,23 +1,31 @@
 """Topics that somebody deletes while we run are said and created again."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from actors.shared.errors import ServerUnavailable
 from actors.shared.settings import Settings
-from actors.shared.topics import create_topics
+from actors.shared.topics import CLOSE_S, RECEIVED, create_topics
 
 CHECK_EVERY_S: Final = 5.0
+ANSWER_S: Final = 10.0
 
 log: Final = structlog.get_logger()
 
 
-async def keep_topics(settings: Settings, check_every_s: float = CHECK_EVERY_S) -> None:
+async def keep_topics(
+    settings: Settings,
+    on_forgotten: Callable[[], Awaitable[object]],
+    check_every_s: float = CHECK_EVERY_S,
+) -> None:
     """Create topics again that are missing; what they held is read again from the ledger.
 
-    Runs until it is cancelled. While Kafka is unavailable it does nothing: who sends and reads
+    Calls `on_forgotten` after the references' topic was created. Runs until it is cancelled. While Kafka is unavailable it does nothing: who sends and reads
     says so.
 
     Raises:
@@ -31,3 +39,30 @@ async def keep_topics(settings: Settings, check_every_s: float = CHECK_EVERY_S) 
             continue
         if created:
             log.error("kafka.topics_created_again", topics=created)
+        if settings.named(RECEIVED.name) in created:
+            await on_forgotten()
+
+
+async def holds_nothing(settings: Settings) -> bool:
+    """Tell whether the references' topic never had a message: the event log is new, or forgot.
+
+    False when Kafka doesn't say.
+    """
+    topic = settings.named(RECEIVED.name)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=settings.kafka_bootstrap, auto_offset_reset="latest"
+    )
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            await consumer.start()
+            numbers = consumer.partitions_for_topic(topic) or ()
+            ends = await consumer.end_offsets([TopicPartition(topic, n) for n in numbers])
+    except (KafkaError, OSError) as error:
+        log.warning("kafka.offsets_unknown", topic=topic, reason=str(error))
+        return False
+    finally:
+        try:
+            await asyncio.wait_for(consumer.stop(), CLOSE_S)
+        except (KafkaError, OSError):
+            log.warning("kafka.close_failed")
+    return bool(ends) and not any(ends.values())

@@ -22,9 +22,10 @@ from actors.shared.settings import Settings
 from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
 from streams.ingest import broken
+from streams.ledger import recall_all
 from streams.poll import poll
 from streams.sources.step import Refused
-from streams.topics import keep_topics
+from streams.topics import holds_nothing, keep_topics
 
 __all__ = ["run_streams", "send_references", "streams"]
 
@@ -53,6 +54,13 @@ async def run_streams(
         await create_topics(settings)
         database = await stack.enter_async_context(open_database(settings, "streams"))
         await check_schema(database)
+
+        async def recall() -> None:
+            if entries := await recall_all(database):
+                log.warning("ledger.recalled", entries=entries, reason="the event log is empty")
+
+        if await holds_nothing(settings):
+            await recall()
         producer = await stack.enter_async_context(open_producer(settings))
         await stack.enter_async_context(_agents(stop))
         log.info("ready", part="streams", source=settings.source)
@@ -73,7 +81,7 @@ async def run_streams(
         async with asyncio.TaskGroup() as group:
             group.create_task(poll(settings, database, send, refuse, stop, forgot=forgot))
             watching = group.create_task(_raise_when_broken())
-            keeping = group.create_task(keep_topics(settings))
+            keeping = group.create_task(keep_topics(settings, recall))
             await stop.wait()
             watching.cancel()
             keeping.cancel()

@@ -5,8 +5,9 @@ zKillboard's own was shut down on 2026-05-31; mirrors and self-hosted servers sp
 Source: zKillboard's RedisQ, README and `listen.js` (read 2026-11-21).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,14 @@ import structlog
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
 from streams.sources.decode import Found, Garbage, Nothing, decode_package
-from streams.sources.step import MAX_REJECTED_BYTES, Refused, Step, UpstreamRetired
+from streams.sources.step import (
+    MAX_REJECTED_BYTES,
+    UNALLOTTED,
+    LedgerEntry,
+    Refused,
+    Step,
+    UpstreamRetired,
+)
 from streams.sources.upstream import Answer, Judge, Trouble, Upstream, open_upstream
 from streams.sources.waits import Waits
 
@@ -65,34 +73,42 @@ class Redisq:
         if self._filter:
             self._params["filter"] = self._filter
 
-    async def steps(self, cursor: int | None) -> AsyncGenerator[Step, None]:
+    @property
+    def tip(self) -> int | None:
+        """Nothing: nobody knows what waits in the queue; see `Source`."""
+        return None
+
+    @property
+    def answered_at(self) -> datetime | None:
+        """When the upstream gave the last answer of use; see `Source`."""
+        return self._upstream.answered_at
+
+    async def steps(self, cursor: int | None, updated_at: datetime) -> AsyncGenerator[Step, None]:
         """Poll the queue; see `Source`."""
-        position = cursor or 0
         while True:
             answer = await self._upstream.get("/listen.php", self._params)
             if answer.status == 404:
                 log.warning("redisq.package_lost", source=self.name)
-                yield Step(position, passed="lost")
+                yield Step(passed="lost")
                 continue
             self._check(answer)
-            step = self._step(position, answer.body)
-            position = step.cursor
-            yield step
+            yield self._step(answer.body)
 
-    async def recall(self, positions: Iterable[int]) -> None:
+    async def read_again(self, entries: Sequence[LedgerEntry]) -> AsyncGenerator[Step, None]:
         """Do nothing: the ledger holds all that RedisQ gave."""
+        for _ in ():
+            yield Step()
 
-    def _step(self, cursor: int, value: bytes) -> Step:
-        position = cursor + 1
+    def _step(self, value: bytes) -> Step:
         match decode_package(value):
             case Found() as found:
-                reference = found.reference(self.name, position)
-                return Step(position, references=(reference,))
+                reference = found.reference(self.name, UNALLOTTED)
+                return Step(references=(reference,))
             case Garbage(reason):
-                refused = Refused(self.name, position, reason, value[:MAX_REJECTED_BYTES])
-                return Step(position, refused=(refused,))
+                refused = Refused(self.name, UNALLOTTED, reason, value[:MAX_REJECTED_BYTES])
+                return Step(refused=(refused,))
             case Nothing():
-                return Step(cursor)
+                return Step()
 
     def _check(self, answer: Answer) -> None:
         if answer.status == 400:

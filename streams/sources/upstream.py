@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import aiohttp
@@ -85,6 +86,8 @@ class Upstream:
         self._since_s = 0.0
         self._failed_s = 0.0
         self._until_s = 0.0
+        self.answered_at: datetime | None = None
+        """When the last answer of use came."""
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """Ask until there is an answer to go on with; only cancelling ends the patience."""
@@ -111,6 +114,7 @@ class Upstream:
             self._failed(trouble, began_s)
             return None
         self._worked(began_s)
+        self.answered_at = datetime.now(UTC)
         return answer
 
     async def _ask(self, path: str, params: Mapping[str, str] | None) -> Answer:

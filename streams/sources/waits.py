@@ -11,11 +11,15 @@ class Waits:
     """Seconds, all of them."""
 
     not_yet_s: float = 6.0
-    """After a 404 at the tip, before the same number is asked for again."""
-    late_s: tuple[float, ...] = (10.0, 60.0, 600.0)
-    """When a hole is looked at again: a file may come late."""
+    """After a 404, before the same number is asked for again."""
+    late_s: tuple[float, ...] = (10.0, 20.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 10800.0)
+    """Between two requests for a hole, as its file may come late; the last one repeats."""
     again_s: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 60.0, 300.0)
-    """When a place is read again that gave no JSON, or was to be read again and is away."""
+    """Between two requests for what gave no JSON, or for an object; the last one repeats."""
+    live_s: float = 86_400.0
+    """How long a file stays at least: an older hole is a gap."""
+    reset_s: float = 300.0
+    """How long `sequence.json` must be low before the feed may have started anew."""
     ban_s: float = 300.0
     """After a 403 or 429 of R2Z2; asking meanwhile would prolong the ban. Doubles."""
     ban_most_s: float = 3600.0

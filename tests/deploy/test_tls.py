@@ -56,11 +56,11 @@ async def test_a_lock_is_held_and_given_back(settings: Settings) -> None:
     done = []
     stop = asyncio.Event()
 
-    async def work(number: int) -> None:
+    async def work(number: int, _: asyncio.Event) -> None:
         done.append(number)
 
     for number in (1, 2):
-        await run_alone(settings.redis_url, "a", partial(work, number), stop, Lease())
+        await run_alone(settings.redis_url, "a", partial(work, number), stop, Lease(), end_s=5.0)
     assert done == [1, 2]
 
 

@@ -26,8 +26,9 @@ from streams.sources.waits import Waits
 QUICK = PollOptions(
     waits=Waits(
         not_yet_s=0.02,
-        late_s=(0.05, 0.1),
+        late_s=(0.05, 0.1, 0.2),
         again_s=(0.02, 0.02, 0.05, 0.1, 0.2),
+        reset_s=0.3,
         ban_s=0.3,
         ban_most_s=1.0,
         too_fast_s=0.1,
@@ -37,7 +38,7 @@ QUICK = PollOptions(
     ),
     lease=Lease(lasts_s=1.5, renewed_every_s=0.3),
     patience=timedelta(minutes=15),
-    drain_s=5.0,
+    check_s=0.5,
 )
 TIMEOUT_S = 30
 
@@ -88,7 +89,7 @@ async def poll_until(
 ) -> Counts:
     """Poll until what is wanted has come about, then end gracefully.
 
-    With `acked` also until the ledger is empty.
+    With `acked` also until nothing that was received is left in the ledger.
     """
     async with stopped_when(wanted, log, acked=acked) as stop, asyncio.timeout(TIMEOUT_S):
         return await poll(settings, log.database, log.send, log.refuse, stop, options=options)
@@ -116,9 +117,10 @@ async def stopped_when(
 
 
 async def ledger_positions(database: AsyncEngine) -> list[int]:
+    """List what was received and isn't durable."""
+    query = select(LEDGER.c.position).where(LEDGER.c.kind != "hole").order_by(LEDGER.c.position)
     async with database.connect() as connection:
-        rows = await connection.execute(select(LEDGER.c.position).order_by(LEDGER.c.position))
-        return [row.position for row in rows]
+        return [row.position for row in await connection.execute(query)]
 
 
 @asynccontextmanager

@@ -1,22 +1,29 @@
+import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import msgspec
 import pytest
 from aiohttp import web
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
+from actors.shared.tables import CURSORS
 from deploy.standin.dataset import Dataset
 from deploy.standin.server import Standin
-from streams.ledger import low_water, read_cursor, record
+from streams.ledger import read_cursor
 from streams.poll import Counts
 from streams.sources.r2z2 import r2z2_name
 from tests.streams.rig import Log, dataset_ids, poll_until, standin, upstream
+from tests.support.ledger import gaps, ledger, record_positions
 
 HASH = "8ef20e05bcced7e543e113b0f33438fd16d664fa"
 FIRST = 1000
+DAY_S = 86_400.0
 
 
 def settings_for(url: str, per_s: float = 5000) -> Settings:
@@ -65,8 +72,6 @@ async def test_every_killmail_arrives_whatever_is_wrong(log: Log, seed: int, per
     killmails = 300 if per_s > 15 else 25
     async with standin(FAULTS, synthetic=killmails, seed=seed) as served:
         await poll_all(served, log, per_s)
-        name = r2z2_name(settings_for(served.url))
-        assert await low_water(log.database, name) == await read_cursor(log.database, name)
     assert not log.refused
 
 
@@ -139,7 +144,7 @@ async def test_it_goes_on_behind_its_cursor(log: Log) -> None:
     files = Files({FIRST + n: killmail(n) for n in range(10)})
     async with files.served() as url:
         settings = settings_for(url)
-        await record(log.database, r2z2_name(settings), FIRST + 4, {})
+        await record_positions(log.database, r2z2_name(settings), FIRST + 4)
         await poll_until(lambda: 9 in log.durable, settings, log)
     assert log.durable == {5, 6, 7, 8, 9}
 
@@ -155,7 +160,8 @@ async def test_a_cursor_of_another_feed_is_left(log: Log) -> None:
     files = Files({FIRST + n: killmail(n) for n in range(5)}, newest=FIRST + 3)
     async with files.served() as url:
         settings = settings_for(url)
-        await record(log.database, r2z2_name(settings), 96_000_000, {})
+        await record_positions(log.database, r2z2_name(settings), 96_000_000)
+        files.files = {FIRST + n: killmail(n, age_s=-1.0) for n in range(5)}
         await poll_until(lambda: 4 in log.durable, settings, log)
         assert await read_cursor(log.database, r2z2_name(settings)) == FIRST + 4
 
@@ -164,7 +170,7 @@ async def test_a_feed_that_starts_anew_is_followed(log: Log) -> None:
     files = Files({96_000_000: killmail(1)})
     async with files.served() as url:
         await poll_until(lambda: 1 in log.durable, settings_for(url), log)
-        files.files = {FIRST: killmail(2)}
+        files.files = {FIRST: killmail(2, age_s=-1.0)}
         await poll_until(lambda: 2 in log.durable, settings_for(url), log)
 
 
@@ -174,10 +180,13 @@ async def test_expired_files_are_jumped_over_and_no_more(log: Log, gone: int) ->
     files = Files({n: killmail(n) for n in left}, newest=FIRST + gone + 39)
     async with files.served() as url:
         settings = settings_for(url)
-        await record(log.database, r2z2_name(settings), FIRST - 1, {})
+        await record_positions(log.database, r2z2_name(settings), FIRST - 1)
+        await set_back(log.database, DAY_S + 60)
         await poll_until(lambda: left[-1] in log.durable, settings, log)
     assert log.durable == set(left)
-    assert files.asked < 40 + 200
+    assert await gaps(log.database) == [(FIRST, FIRST + gone - 1, "expired")]
+    assert await ledger(log.database) == []
+    assert files.asked < 40 + 25 + 200 + 5 * 12
 
 
 async def test_a_late_file_is_found(log: Log) -> None:
@@ -226,17 +235,18 @@ async def test_html_everywhere_moves_nothing(log: Log) -> None:
     files = Files(dict(real), newest=FIRST + 11)
     async with files.served() as url:
         settings = settings_for(url)
-        await record(log.database, r2z2_name(settings), FIRST - 1, {})
+        await record_positions(log.database, r2z2_name(settings), FIRST - 1)
         files.always = HTML
-        asked_for: list[int] = []
+        taken: list[int] = []
 
         def end() -> None:
-            asked_for.append(files.highest)
+            taken.append(len(log.taken))
             files.always = None
 
         files.at_request(60, end)
         await poll_until(lambda: log.durable == set(range(12)), settings, log)
-    assert asked_for[0] <= FIRST + 11
+    assert taken == [0]
+    assert [reference.killmail_id for reference in log.taken] == list(range(12))
     assert not log.refused
 
 
@@ -267,10 +277,18 @@ async def test_without_a_contact_it_says_so(log: Log) -> None:
         await poll_until(lambda: False, settings, log)
 
 
-def killmail(killmail_id: int) -> bytes:
+def killmail(killmail_id: int, age_s: float = 0.0) -> bytes:
     body = {"killmail_id": killmail_id, "killmail_time": "2026-01-07T13:37:34Z"}
-    document = {"killmail_id": killmail_id, "hash": HASH, "esi": body, "uploaded_at": 1767793100}
+    uploaded_at = time.time() - age_s
+    document = {"killmail_id": killmail_id, "hash": HASH, "esi": body, "uploaded_at": uploaded_at}
     return msgspec.json.encode(document)
+
+
+async def set_back(database: AsyncEngine, age_s: float) -> None:
+    """Make the last movement of the cursor older: the poller has been away."""
+    async with database.begin() as connection:
+        updated_at = datetime.now(UTC) - timedelta(seconds=age_s)
+        await connection.execute(update(CURSORS).values(updated_at=updated_at))
 
 
 class Files:

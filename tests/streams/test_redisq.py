@@ -6,7 +6,7 @@ from aiohttp import web
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
-from streams.ledger import read_cursor
+from streams.ledger import read_cursor, recall_all
 from streams.poll import poll
 from streams.sources.redisq import redisq_name
 from streams.sources.step import UpstreamRetired
@@ -54,7 +54,7 @@ async def test_positions_go_on_after_a_restart(log: Log) -> None:
     assert [reference.position for reference in log.taken] == list(range(1, 21))
 
 
-async def test_what_a_crash_cut_off_is_sent_again(log: Log) -> None:
+async def test_what_the_event_log_forgot_is_sent_again(log: Log) -> None:
     async with standin(synthetic=20) as served:
         wanted = dataset_ids(served.dataset)
         settings = settings_for(served.url)
@@ -62,6 +62,7 @@ async def test_what_a_crash_cut_off_is_sent_again(log: Log) -> None:
         await poll_until(lambda: len(log.taken) >= 5, settings, log)
         cut_off = await ledger_positions(log.database)
         log.persists = True
+        await recall_all(log.database)
         counts = await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
     assert len(cut_off) >= 5
     assert counts.recalled == len(cut_off)

@@ -36,8 +36,8 @@ from deploy.cli.inspect import inspect
 from deploy.cli.status import ago, table
 from deploy.ports import free_port
 from streams.app import make_app
-from streams.ledger import record
 from tests.deploy.cli.conftest import Store
+from tests.support.ledger import record_positions
 from tests.support.servers import empty_servers
 
 KILLSTREAM = Path(sys.executable).with_name("killstream")
@@ -53,7 +53,7 @@ def run(*arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
 async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: Store) -> None:
     await persist(3)
     async with open_database(embedded) as database:
-        await record(database, "r2z2:test", 96_000_007, {96_000_007: None})
+        await record_positions(database, "r2z2:test", 96_000_007, received=[96_000_007])
         async with database.begin() as connection:
             await record_rejections(connection, [encode_rejection("[not] a killmail", b"x")])
     facts = await inspect(embedded)

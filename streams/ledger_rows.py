@@ -1,0 +1,108 @@
+"""The ledger's rows for what steps gave: new ones, and changes of those that are there."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import case, func
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.shared.reference import encode_reference, is_hash
+from actors.shared.rows import insert_missing
+from actors.shared.tables import LEDGER
+from streams.sources.step import LedgerEntry, Step
+
+COLUMNS: Final = ("source", *(field.name for field in fields(LedgerEntry)))
+_FROM_READING: Final = ("reference", "killmail_id", "killmail_hash", "object_id")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Makes and writes the rows of one transaction."""
+
+    source: str
+    now: datetime
+    durable_by: datetime
+    """When what was received is due again."""
+    gives_once: bool
+
+    async def write(self, connection: AsyncConnection, steps: Iterable[Step]) -> None:
+        """Write all that steps gave, in the caller's transaction."""
+        fresh: list[Row] = []
+        again: list[Row] = []
+        for step in steps:
+            # Behind the cursor the position may have its row already.
+            (again if step.cursor is None else fresh).extend(self._received(step))
+        new = sorted(fresh, key=_position)
+        await insert_missing(connection, LEDGER, {c: [row[c] for row in new] for c in COLUMNS})
+        if again:
+            await connection.execute(_update_received(connection), sorted(again, key=_position))
+        if pending := [row for step in steps for row in self._pending(step)]:
+            await connection.execute(_put_off(connection), sorted(pending, key=_position))
+
+    def _received(self, step: Step) -> Iterator[Row]:
+        for reference in step.references:
+            yield self._row(reference.position, "received", self.durable_by) | {
+                "reference": encode_reference(reference) if self.gives_once else None,
+                "killmail_id": reference.killmail_id,
+                "killmail_hash": reference.hash if is_hash(reference.hash) else None,
+            }
+        for refused in step.refused:
+            yield self._row(refused.position, "received", self.durable_by) | {
+                "reference": refused.value if self.gives_once else None
+            }
+        for position, object_id in zip(step.object_positions, step.objects, strict=True):
+            yield self._row(position, "object", self.now) | {"object_id": object_id}
+
+    def _pending(self, step: Step) -> Iterator[Row]:
+        for pending in step.pending:
+            due_at = self.now + timedelta(seconds=pending.delay_s)
+            yield self._row(pending.position, "hole", due_at)
+
+    def _row(self, position: int, kind: str, next_try_at: datetime) -> Row:
+        empty: Row = dict.fromkeys(COLUMNS)
+        return empty | {
+            "source": self.source,
+            "position": position,
+            "kind": kind,
+            "tries": 0,
+            "received_at": self.now,
+            "next_try_at": next_try_at,
+        }
+
+
+def _insert_into_ledger(connection: AsyncConnection) -> Any:
+    postgres = connection.dialect.name == "postgresql"
+    return (postgresql.insert if postgres else sqlite.insert)(LEDGER)
+
+
+def _update_received(connection: AsyncConnection) -> Any:
+    """What is there keeps its tries; a hole or an object whose killmail came begins anew."""
+    insert = _insert_into_ledger(connection)
+    came = LEDGER.c.kind != "received"
+    begins_anew = {
+        name: case((came, insert.excluded[name]), else_=LEDGER.c[name])
+        for name in ("received_at", "next_try_at", "tries")
+    }
+    return insert.on_conflict_do_update(
+        index_elements=[LEDGER.c.source, LEDGER.c.position],
+        set_={name: func.coalesce(insert.excluded[name], LEDGER.c[name]) for name in _FROM_READING}
+        | begins_anew
+        | {"kind": insert.excluded.kind},
+    )
+
+
+def _put_off(connection: AsyncConnection) -> Any:
+    insert = _insert_into_ledger(connection)
+    return insert.on_conflict_do_update(
+        index_elements=[LEDGER.c.source, LEDGER.c.position],
+        set_={"next_try_at": insert.excluded.next_try_at},
+    )
+
+
+def _position(row: Mapping[str, Any]) -> int:
+    return int(row["position"])

@@ -1,0 +1,61 @@
+"""Reading a number again that the ledger holds.
+
+Its file is late, was rewritten or unreadable, or its killmail never became durable.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from actors.shared.reference import Reference
+from streams.sources.decode import Found, Garbage, Nothing
+from streams.sources.r2z2.files import File
+from streams.sources.step import MAX_REJECTED_BYTES, Gap, LedgerEntry, Pending, Refused, Step
+from streams.sources.waits import Waits
+
+GONE_AFTER: Final = 3
+"""Tries after which an absent file that was read before is gone."""
+
+
+def reread(source: str, entry: LedgerEntry, file: File, unreadable: int, waits: Waits) -> Step:
+    """Say what became of an entry; a quiet step leaves it in the ledger for its next time.
+
+    `unreadable` counts the answers that were neither a file nor a 404.
+    """
+    match file.outcome:
+        case None:
+            return _absent(source, entry, waits)
+        case Garbage(reason, may_pass) if file.value is not None:
+            if may_pass and unreadable < len(waits.again_s):
+                delay_s = waits.again_s[max(unreadable - 1, 0)]
+                return Step(pending=(Pending(entry.position, delay_s),))
+            return refuse(source, file.number, reason, file.value)
+        case Nothing():
+            return Step(acked=(entry.position,), passed="placeholder")
+        case Found() as found:
+            return Step(references=(found.reference(source, entry.position),))
+    return Step()
+
+
+def refuse(source: str, number: int, reason: str, value: bytes, cursor: int | None = None) -> Step:
+    """Give a step for a file that is no killmail's."""
+    refused = Refused(source, number, reason, value[:MAX_REJECTED_BYTES])
+    return Step(cursor, refused=(refused,))
+
+
+def _absent(source: str, entry: LedgerEntry, waits: Waits) -> Step:
+    expired = datetime.now(UTC) - entry.received_at >= timedelta(seconds=waits.live_s)
+    if entry.killmail_id is not None and entry.killmail_hash is not None:
+        if not expired and entry.tries + 1 < GONE_AFTER:
+            return Step()
+        # The upstream has it no more, but ESI has every killmail: without a body it is fetched.
+        reference = Reference(
+            source=source,
+            position=entry.position,
+            as_of=0.0,
+            killmail_id=entry.killmail_id,
+            hash=entry.killmail_hash,
+        )
+        return Step(references=(reference,), passed="gone")
+    if not expired:
+        return Step()
+    return Step(gaps=(Gap(entry.position, entry.position, "absent"),), passed="absent")
