@@ -270,8 +270,10 @@ class Poller:
         if entry.kind == "received":
             doublings = min(entry.tries + 1, 16)
             return now + min(self._options.patience * float(2**doublings), MAX_PATIENCE)
-        delays_s = waits.late_s if entry.kind == "hole" else waits.again_s
-        next_try_at = now + timedelta(seconds=delays_s[min(entry.tries, len(delays_s) - 1)])
+        is_hole = entry.kind == "hole"  # which has waited once when it is tried first
+        delays_s = waits.late_s if is_hole else waits.again_s
+        delay_s = delays_s[min(entry.tries + is_hole, len(delays_s) - 1)]
+        next_try_at = now + timedelta(seconds=delay_s)
         expires_at = entry.received_at + timedelta(seconds=waits.live_s)
         return expires_at if now < expires_at < next_try_at else next_try_at
 

@@ -25,8 +25,8 @@ async def keep_topics(
 ) -> None:
     """Create topics again that are missing; what they held is read again from the ledger.
 
-    Calls `on_forgotten` after the references' topic was created. Runs until it is cancelled. While Kafka is unavailable it does nothing: who sends and reads
-    says so.
+    Calls `on_forgotten` after the references' topic was created. Runs until it is cancelled.
+    While Kafka is unavailable it does nothing: who sends and reads says so.
 
     Raises:
         Misconfigured: Kafka refuses to create a topic.

@@ -116,6 +116,30 @@ async def stopped_when(
         await watching
 
 
+@asynccontextmanager
+async def polling(
+    settings: Settings, log: Log, options: PollOptions = QUICK
+) -> AsyncIterator[Counts]:
+    """Poll while the block runs, then end gracefully."""
+    stop, counts = asyncio.Event(), Counts()
+    task = asyncio.create_task(
+        poll(settings, log.database, log.send, log.refuse, stop, counts, options)
+    )
+    try:
+        yield counts
+    finally:
+        stop.set()
+        async with asyncio.timeout(TIMEOUT_S):
+            await task
+
+
+async def until(wanted: Callable[[], Awaitable[bool]]) -> None:
+    """Wait until something has come about."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not await wanted():
+            await asyncio.sleep(0.02)
+
+
 async def ledger_positions(database: AsyncEngine) -> list[int]:
     """List what was received and isn't durable."""
     query = select(LEDGER.c.position).where(LEDGER.c.kind != "hole").order_by(LEDGER.c.position)

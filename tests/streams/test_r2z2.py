@@ -1,33 +1,21 @@
-import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import msgspec
 import pytest
 from aiohttp import web
-from sqlalchemy import update
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
-from actors.shared.tables import CURSORS
 from deploy.standin.dataset import Dataset
 from deploy.standin.server import Standin
 from streams.ledger import read_cursor
 from streams.poll import Counts
 from streams.sources.r2z2 import r2z2_name
+from tests.streams.files import FIRST, Files, killmail, set_back, settings_for
 from tests.streams.rig import Log, dataset_ids, poll_until, standin, upstream
 from tests.support.ledger import gaps, ledger, record_positions
 
-HASH = "8ef20e05bcced7e543e113b0f33438fd16d664fa"
-FIRST = 1000
 DAY_S = 86_400.0
-
-
-def settings_for(url: str, per_s: float = 5000) -> Settings:
-    return Settings(source="r2z2", r2z2_url=url, r2z2_requests_per_s=per_s)
 
 
 async def poll_all(served: Standin, log: Log, per_s: float = 5000) -> Counts:
@@ -186,7 +174,7 @@ async def test_expired_files_are_jumped_over_and_no_more(log: Log, gone: int) ->
     assert log.durable == set(left)
     assert await gaps(log.database) == [(FIRST, FIRST + gone - 1, "expired")]
     assert await ledger(log.database) == []
-    assert files.asked < 40 + 25 + 200 + 5 * 12
+    assert files.asked < 40 + 25 + 200 + 5 * 15
 
 
 async def test_a_late_file_is_found(log: Log) -> None:
@@ -275,49 +263,3 @@ async def test_without_a_contact_it_says_so(log: Log) -> None:
     settings = Settings(r2z2_url="https://r2z2.example.org", contact="")
     with pytest.raises(Misconfigured, match="KILLSTREAM_CONTACT"):
         await poll_until(lambda: False, settings, log)
-
-
-def killmail(killmail_id: int, age_s: float = 0.0) -> bytes:
-    body = {"killmail_id": killmail_id, "killmail_time": "2026-01-07T13:37:34Z"}
-    uploaded_at = time.time() - age_s
-    document = {"killmail_id": killmail_id, "hash": HASH, "esi": body, "uploaded_at": uploaded_at}
-    return msgspec.json.encode(document)
-
-
-async def set_back(database: AsyncEngine, age_s: float) -> None:
-    """Make the last movement of the cursor older: the poller has been away."""
-    async with database.begin() as connection:
-        updated_at = datetime.now(UTC) - timedelta(seconds=age_s)
-        await connection.execute(update(CURSORS).values(updated_at=updated_at))
-
-
-class Files:
-    """An R2Z2 of a few files, for what the stand-in never does."""
-
-    def __init__(self, files: dict[int, bytes], newest: int | None = None) -> None:
-        self.files = files
-        self.newest = newest
-        self.always: bytes | None = None
-        self.asked = 0
-        self.highest = 0
-        self._due: dict[int, Callable[[], None]] = {}
-
-    def served(self) -> AbstractAsyncContextManager[str]:
-        return upstream({"/ephemeral/{name}.json": self.file})
-
-    def at_request(self, number: int, then: Callable[[], None]) -> None:
-        self._due[self.asked + number] = then
-
-    async def file(self, request: web.Request) -> web.Response:
-        self.asked += 1
-        self._due.pop(self.asked, lambda: None)()
-        name = request.match_info["name"]
-        if name != "sequence":
-            self.highest = max(self.highest, int(name))
-        if self.always:
-            return web.Response(body=self.always, content_type="text/html")
-        if name == "sequence":
-            newest = min(self.files) if self.newest is None else self.newest
-            return web.json_response({"sequence": newest})
-        value = self.files.get(int(name))
-        return web.Response(status=404) if value is None else web.Response(body=value)

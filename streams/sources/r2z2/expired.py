@@ -25,13 +25,14 @@ async def oldest_number(files: Files, low: int, high: int) -> int:
 
 
 async def _bisected(files: Files, low: int, high: int) -> int:
+    end = high
     while low < high:
         middle = (low + high) // 2
         if await _any_file(files, middle):
             high = middle
         else:
             low = middle + 1
-    while low < high and not (await files.probe(low)).readable:
+    while low < end and not (await files.probe(low)).readable:
         low += 1
     return low
 

@@ -52,13 +52,13 @@ class Walk:
         await self._begin(cursor)
         try:
             while True:
+                for step in self._given:
+                    yield step
+                self._given.clear()
                 self._ask()
                 file = await self._requests[0]
                 self._requests.popleft()
                 await self._take(file)
-                for step in self._given:
-                    yield step
-                self._given.clear()
                 if self._read_past_newest >= ASK_SEQUENCE_EVERY:
                     await self._ask_sequence()
         finally:
