@@ -10,6 +10,8 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from streams.cancellation import cancel_and_wait
+
 MAX_DELAY_S: Final = 10.0
 OUTAGES: Final = (
     OSError,  # TimeoutError too
@@ -46,6 +48,20 @@ async def retry_until_available(what: str, act: Callable[[], Awaitable[T]], *, t
             if waiting:
                 log.info("poll.goes_on", what=what)
             return done
+
+
+async def finish(act: Awaitable[T], grace_s: float) -> T:
+    """Await something that, when cancelled, is given some seconds to come to its end.
+
+    A connection that is cancelled while it is being opened stays open, unknown to its pool.
+    """
+    task = asyncio.ensure_future(act)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=grace_s)
+        await cancel_and_wait(task)
+        raise
 
 
 def reason_of(error: BaseException, try_s: float | None = None) -> str:

@@ -31,7 +31,7 @@ from streams.ledger import (
     take_over,
 )
 from streams.lock import Lease
-from streams.outage import retry_until_available
+from streams.outage import finish, retry_until_available
 from streams.sources.step import LedgerEntry, Refused, Source, Step
 from streams.sources.waits import Waits
 
@@ -41,6 +41,8 @@ MAX_AHEAD: Final = 1000
 """Steps fetched ahead of what is recorded; bounds memory."""
 RECALLED_AT_ONCE: Final = 50
 """Ledger entries read or sent again before the ledger is asked which are due."""
+CLOSE_S: Final = 1.0
+"""How long a transaction may go on when it is to end."""
 MAX_PATIENCE: Final = timedelta(hours=6)
 
 Send = Callable[[list[Reference]], Awaitable[None]]
@@ -304,7 +306,9 @@ class Poller:
         return Progress(self._source.tip, self._source.answered_at)
 
     async def _in_database(self, act: Callable[[], Awaitable[T]]) -> T:
-        return await retry_until_available("the database", act, try_s=self._options.database_s)
+        return await retry_until_available(
+            "the database", lambda: finish(act(), CLOSE_S), try_s=self._options.database_s
+        )
 
 
 def _begun_anew(step: Step, entries: Mapping[int, LedgerEntry]) -> set[int]:

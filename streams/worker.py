@@ -23,11 +23,15 @@ from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
 from streams.ingest import broken
 from streams.ledger import recall_all
+from streams.outage import retry_until_available
 from streams.poll import poll
 from streams.sources.step import Refused
 from streams.topics import holds_nothing, keep_topics
 
 __all__ = ["run_streams", "send_references", "streams"]
+
+RECALL_S: Final = 30.0
+"""Most of one try to make the whole ledger due."""
 
 log: Final = structlog.get_logger()
 
@@ -56,7 +60,10 @@ async def run_streams(
         await check_schema(database)
 
         async def recall() -> None:
-            if entries := await recall_all(database):
+            entries = await retry_until_available(
+                "the database", lambda: recall_all(database), try_s=RECALL_S
+            )
+            if entries:
                 log.warning("ledger.recalled", entries=entries, reason="the event log is empty")
 
         if await holds_nothing(settings):
