@@ -26,6 +26,7 @@ from streams.ledger import (
     check_fence,
     due_entries,
     next_due_at,
+    recall_all,
     record,
     record_tries,
     take_over,
@@ -98,6 +99,7 @@ class Poller:
         refuse: Refuse,
         counts: Counts,
         options: PollOptions,
+        forgot: asyncio.Event | None = None,
     ) -> None:
         self._source = source
         self._database = database
@@ -105,6 +107,7 @@ class Poller:
         self._refuse = refuse
         self._counts = counts
         self._options = options
+        self._forgot = forgot or asyncio.Event()
         self._fence = Fence(source.name, 0)
         self._fetched: asyncio.Queue[Step | asyncio.Event | None] = asyncio.Queue(MAX_AHEAD)
         """None ends it; an event is set when all before it has been passed on."""
@@ -136,7 +139,8 @@ class Poller:
         passing = asyncio.create_task(self._pass_on())
         recalling = asyncio.create_task(self._recall())
         checking = asyncio.create_task(self._check())
-        tasks = (reading, passing, recalling, checking)
+        remembering = asyncio.create_task(self._remember())
+        tasks = (reading, passing, recalling, checking, remembering)
         log.info("poll.begins", source=self._source.name, cursor=cursor.position)
         self._counts.polling = True
         try:
@@ -242,6 +246,15 @@ class Poller:
                 self._due_soon.clear()
             else:
                 await self._recall_due()
+
+    async def _remember(self) -> None:
+        """Make all that was received due whenever the event log forgot it."""
+        while True:
+            await self._forgot.wait()
+            self._forgot.clear()
+            recalled = await self._in_database(lambda: recall_all(self._database))
+            log.warning("ledger.recalled", entries=recalled, reason="the event log forgot")
+            self._due_soon.set()
 
     async def _recall_due(self) -> None:
         """Have read or sent again what is due; a crash on the way leaves it due."""

@@ -66,8 +66,7 @@ async def run_streams(
             if entries:
                 log.warning("ledger.recalled", entries=entries, reason="the event log is empty")
 
-        if await holds_nothing(settings):
-            await recall()
+        has_forgotten = await holds_nothing(settings)
         producer = await stack.enter_async_context(open_producer(settings))
         await stack.enter_async_context(_agents(stop))
         log.info("ready", part="streams", source=settings.source)
@@ -89,9 +88,12 @@ async def run_streams(
             group.create_task(poll(settings, database, send, refuse, stop, forgot=forgot))
             watching = group.create_task(_raise_when_broken())
             keeping = group.create_task(keep_topics(settings, recall))
+            recalling = group.create_task(recall()) if has_forgotten else None
             await stop.wait()
             watching.cancel()
             keeping.cancel()
+            if recalling:
+                recalling.cancel()
 
 
 async def send_references(

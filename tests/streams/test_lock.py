@@ -25,17 +25,17 @@ async def test_a_second_one_says_once_that_it_stands_by_and_takes_over(redis: st
     stop, first_ends = asyncio.Event(), asyncio.Event()
     began: asyncio.Queue[str] = asyncio.Queue()
 
-    async def first() -> None:
+    async def first(_: asyncio.Event) -> None:
         began.put_nowait("first")
         await first_ends.wait()
 
-    async def second() -> None:
+    async def second(_: asyncio.Event) -> None:
         began.put_nowait("second")
 
     with structlog.testing.capture_logs() as logs:
-        holding = asyncio.create_task(run_alone(redis, "source", first, stop, Lease()))
+        holding = asyncio.create_task(run_alone(redis, "source", first, stop, Lease(), end_s=5.0))
         assert await began.get() == "first"
-        waiting = asyncio.create_task(run_alone(redis, "source", second, stop, Lease()))
+        waiting = asyncio.create_task(run_alone(redis, "source", second, stop, Lease(), end_s=5.0))
         async with asyncio.timeout(20):
             while not [entry for entry in logs if entry.get("part") == "standby"]:
                 await asyncio.sleep(0.01)
