@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     r2z2_requests_per_s: float = Field(default=15, gt=0)
     """Pace of polling. Above 15 the real upstream bans the address for an hour."""
     redisq_url: HttpUrl = "https://zkillredisq.stream"
-    """Base of a RedisQ server; `/listen.php` is appended."""
+    """A RedisQ server. A path in it is asked as it is (`/redisq`); without one, `/listen.php`."""
     redisq_queue_id: str = ""
     """The queue's name at the RedisQ server; required with it, one for each deployment."""
     redisq_ttw_s: int = Field(default=10, ge=1, le=10)

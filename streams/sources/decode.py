@@ -120,8 +120,13 @@ def decode_document(value: bytes) -> Outcome:
     )
 
 
-def decode_package(value: bytes) -> Outcome:
-    """Read one answer of RedisQ, with or without the killmail in it."""
+def decode_package(value: bytes, *, bodies: bool = False) -> Outcome:
+    """Read one answer of RedisQ, with or without the killmail in it.
+
+    Args:
+        value: the answer.
+        bodies: whether a body in it is ESI's own; some servers write theirs.
+    """
     try:
         package = _checked(_poll, value).package
         if package is None:
@@ -135,7 +140,7 @@ def decode_package(value: bytes) -> Outcome:
             killmail_id=package.killID,
             killmail_hash=clean_hash(_lenient(_text, hash_) or ""),
             zkb=zkb,
-            body=_object(package.killmail),
+            body=_object(package.killmail) if bodies else NO_JSON,
         ),
         "a RedisQ package",
     )

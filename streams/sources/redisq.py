@@ -1,22 +1,29 @@
 """RedisQ: a queue at the server, one killmail a poll, given only once.
 
+A poll is answered by a redirect to an object. Its id goes to the ledger before anything else; then
+the object is fetched, as often as needed: the server keeps it for three hours. Other servers
+answer a poll with the package itself, which goes to the ledger whole.
+
 zKillboard's own was shut down on 2026-05-31; mirrors and self-hosted servers speak it.
 
-Source: zKillboard's RedisQ, README and `listen.js` (read 2026-11-21).
+Source: zKillboard's RedisQ, README, `listen.js` and `object.js` (read 2026-11-21); EVE-KILL's
+`redisq/index.get.ts` (read 2026-11-26).
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
+from posixpath import dirname
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 import structlog
+from yarl import URL
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
-from streams.sources.decode import Found, Garbage, Nothing, decode_package
+from streams.sources.decode import Found, Garbage, Nothing, Outcome, decode_package
 from streams.sources.step import (
     MAX_REJECTED_BYTES,
     UNALLOTTED,
@@ -27,6 +34,15 @@ from streams.sources.step import (
 )
 from streams.sources.upstream import Answer, Judge, Trouble, Upstream, open_upstream
 from streams.sources.waits import Waits
+
+LISTEN: Final = "/listen.php"
+OBJECT: Final = "object.php"
+OBJECT_ID: Final = "objectID"
+NO_OBJECT: Final = "null"
+"""The id of an empty queue's object."""
+MAX_OBJECT_ID_CHARS: Final = 200
+GONE_AFTER: Final = 5
+"""So often an object must be absent before it is gone."""
 
 log: Final = structlog.get_logger()
 
@@ -51,10 +67,17 @@ async def open_redisq(settings: Settings, waits: Waits) -> AsyncIterator["Redisq
         Misconfigured: no queue is named, or a real upstream and nobody to reach.
     """
     name = redisq_name(settings)
-    per_s = settings.redisq_requests_per_s
-    judge = _judge(waits)
-    async with open_upstream(settings, settings.redisq_url, per_s, waits, judge) as upstream:
-        yield Redisq(name, upstream, settings)
+    url = URL(settings.redisq_url)
+    listen = url.path if url.path.strip("/") else LISTEN
+    async with open_upstream(
+        settings,
+        str(url.origin()),
+        settings.redisq_requests_per_s,
+        waits,
+        _judge(listen, waits),
+        is_answer=lambda target: OBJECT_ID in target.query,
+    ) as upstream:
+        yield Redisq(name, upstream, listen, settings, waits)
 
 
 class Redisq:
@@ -62,9 +85,15 @@ class Redisq:
 
     gives_once = True
 
-    def __init__(self, name: str, upstream: Upstream, settings: Settings) -> None:
+    def __init__(
+        self, name: str, upstream: Upstream, listen: str, settings: Settings, waits: Waits
+    ) -> None:
         self.name = name
         self._upstream = upstream
+        self._listen = listen
+        self._object = f"{dirname(listen).rstrip('/')}/{OBJECT}"
+        self._bodies = settings.redisq_bodies
+        self._waits = waits
         self._filter = settings.redisq_filter
         self._params = {
             "queueID": settings.redisq_queue_id.strip(),
@@ -86,29 +115,61 @@ class Redisq:
     async def steps(self, cursor: int | None, updated_at: datetime) -> AsyncGenerator[Step, None]:
         """Poll the queue; see `Source`."""
         while True:
-            answer = await self._upstream.get("/listen.php", self._params)
-            if answer.status == 404:
-                log.warning("redisq.package_lost", source=self.name)
-                yield Step(passed="lost")
-                continue
+            answer = await self._upstream.get(self._listen, self._params)
             self._check(answer)
-            yield self._step(answer.body)
+            if answer.location is not None:
+                yield self._redirected(answer.location)
+            else:
+                outcome = decode_package(answer.body, bodies=self._bodies)
+                yield self._given(UNALLOTTED, outcome, answer.body) or Step()
 
     async def read_again(self, entries: Sequence[LedgerEntry]) -> AsyncGenerator[Step, None]:
-        """Do nothing: the ledger holds all that RedisQ gave."""
-        for _ in ():
-            yield Step()
+        """Fetch objects whose ids the ledger holds; see `Source`."""
+        for entry in entries:
+            if entry.object_id is None:
+                continue
+            params = {OBJECT_ID: entry.object_id}
+            answer = await self._upstream.try_once(self._object, params)
+            if answer is not None:
+                yield self._fetched(entry, answer)
 
-    def _step(self, value: bytes) -> Step:
-        match decode_package(value):
-            case Found() as found:
-                reference = found.reference(self.name, UNALLOTTED)
-                return Step(references=(reference,))
+    def _redirected(self, location: URL) -> Step:
+        object_id = location.query[OBJECT_ID]
+        if object_id in ("", NO_OBJECT):
+            return Step()
+        if len(object_id) > MAX_OBJECT_ID_CHARS or not object_id.isprintable():
+            return self._refuse(UNALLOTTED, "not an object's id", str(location).encode())
+        return Step(objects=(object_id,))
+
+    def _fetched(self, entry: LedgerEntry, answer: Answer) -> Step:
+        """Say what became of an object; a quiet step leaves it for its next time."""
+        age_s = (datetime.now(UTC) - entry.received_at).total_seconds()
+        last_chance = age_s >= self._waits.object_s - 2 * self._waits.again_s[-1]
+        if answer.status == 200:
+            outcome = decode_package(answer.body, bodies=self._bodies)
+            readable = not (isinstance(outcome, Garbage) and outcome.may_pass)
+            step = self._given(entry.position, outcome, answer.body)
+            if step is not None:
+                return step if readable or last_chance else Step()
+        if entry.tries + 1 < GONE_AFTER or not (answer.status in (200, 404) or last_chance):
+            return Step()
+        log.warning("redisq.object_lost", source=self.name, object_id=entry.object_id)
+        reason = f"the object is gone ({answer.status})"
+        value = msgspec.json.encode({OBJECT_ID: entry.object_id})
+        return self._refuse(entry.position, reason, value, passed="lost")
+
+    def _given(self, position: int, outcome: Outcome, value: bytes) -> Step | None:
+        match outcome:
+            case Found():
+                return Step(references=(outcome.reference(self.name, position),))
             case Garbage(reason):
-                refused = Refused(self.name, UNALLOTTED, reason, value[:MAX_REJECTED_BYTES])
-                return Step(refused=(refused,))
+                return self._refuse(position, reason, value)
             case Nothing():
-                return Step()
+                return None
+
+    def _refuse(self, position: int, reason: str, value: bytes, passed: str = "") -> Step:
+        refused = Refused(self.name, position, reason, value[:MAX_REJECTED_BYTES])
+        return Step(refused=(refused,), passed=passed)
 
     def _check(self, answer: Answer) -> None:
         if answer.status == 400:
@@ -135,7 +196,7 @@ def _is_farewell(answer: Answer) -> bool:
         return False
 
 
-def _judge(waits: Waits) -> Judge:
+def _judge(listen: str, waits: Waits) -> Judge:
     def judge(answer: Answer) -> Trouble | None:
         status = answer.status
         if status == 429:
@@ -143,17 +204,23 @@ def _judge(waits: Waits) -> Judge:
             return Trouble(reason, waits.too_fast_s, waits.too_fast_s)
         if status == 403 and not _is_farewell(answer):
             return Trouble("ban (403)", waits.ban_s, waits.ban_most_s)
-        if status == 404 and answer.path.endswith("/listen.php"):
-            return Trouble("no RedisQ here (404)", waits.outage_s, waits.outage_most_s)
-        if status not in (200, 400, 403, 404):
-            return Trouble(f"status {status}", waits.outage_s, waits.outage_most_s)
-        return _unreadable(answer, waits) if status == 200 else None
+        reason = _outage(answer, is_poll=answer.path == listen)
+        return Trouble(reason, waits.outage_s, waits.outage_most_s) if reason else None
 
     return judge
 
 
-def _unreadable(answer: Answer, waits: Waits) -> Trouble | None:
-    outcome = decode_package(answer.body)
-    if isinstance(outcome, Garbage) and outcome.may_pass:
-        return Trouble(outcome.reason, waits.outage_s, waits.outage_most_s)
-    return None
+def _outage(answer: Answer, *, is_poll: bool) -> str:
+    """Say why an answer is nobody's; empty when it is one to go on with.
+
+    What begins as JSON may be all that is left of a package, so it is no outage.
+    """
+    if answer.location is not None:
+        return ""
+    if is_poll and answer.status == 404:
+        return "no RedisQ here (404)"
+    if answer.status not in (200, 400, 403, 404):
+        return f"status {answer.status}"
+    if is_poll and answer.status == 200 and answer.body.lstrip()[:1] != b"{":
+        return "no package (HTML or else)"
+    return ""

@@ -12,6 +12,7 @@ from typing import Final
 
 import aiohttp
 import structlog
+from yarl import URL
 
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.settings import Settings
@@ -27,13 +28,15 @@ log: Final = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, redirects followed."""
+    """What came back, redirects followed unless one is an answer itself."""
 
     status: int
     body: bytes
     path: str
     """Where the last redirect led."""
     redirects: int = 0
+    location: URL | None = None
+    """Where it redirects to, when that is the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +49,22 @@ class Trouble:
 
 
 Judge = Callable[[Answer], Trouble | None]
+IsAnswer = Callable[[URL], bool]
+REDIRECTS: Final = (301, 302, 303, 307, 308)
 
 
 @asynccontextmanager
 async def open_upstream(
-    settings: Settings, base_url: str, per_s: float, waits: Waits, judge: Judge
+    settings: Settings,
+    base_url: str,
+    per_s: float,
+    waits: Waits,
+    judge: Judge,
+    is_answer: IsAnswer = lambda _: False,
 ) -> AsyncIterator["Upstream"]:
     """Open the connections to one upstream.
+
+    A redirect to where `is_answer` says so is not followed.
 
     Raises:
         Misconfigured: a real upstream, and nobody to reach in the User-Agent.
@@ -62,7 +74,7 @@ async def open_upstream(
         timeout=aiohttp.ClientTimeout(total=waits.request_s),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield Upstream(session, base_url.rstrip("/"), Pace(per_s), waits, judge)
+        yield Upstream(session, base_url.rstrip("/"), Pace(per_s), waits, judge, is_answer)
 
 
 class Upstream:
@@ -75,12 +87,14 @@ class Upstream:
         pace: Pace,
         waits: Waits,
         judge: Judge,
+        is_answer: IsAnswer,
     ) -> None:
         self._session = session
         self._base_url = base_url
         self._pace = pace
         self._waits = waits
         self._judge = judge
+        self._is_answer = is_answer
         self._one_at_a_time = asyncio.Lock()
         self._failures = 0
         self._since_s = 0.0
@@ -101,6 +115,12 @@ class Upstream:
             if answer is not None:
                 return answer
 
+    async def try_once(self, path: str, params: Mapping[str, str] | None = None) -> Answer | None:
+        """Ask once; None while there is trouble, which this may be the first to find."""
+        if self._failures and asyncio.get_running_loop().time() < self._until_s:
+            return None
+        return await self._try(path, params)
+
     async def _try(self, path: str, params: Mapping[str, str] | None) -> Answer | None:
         await self._pace.turn()
         began_s = asyncio.get_running_loop().time()
@@ -118,13 +138,16 @@ class Upstream:
         return answer
 
     async def _ask(self, path: str, params: Mapping[str, str] | None) -> Answer:
-        async with self._session.get(
-            self._base_url + path, params=params, max_redirects=MAX_REDIRECTS
-        ) as response:
-            redirects = len(response.history)
-            self._pace.count(redirects)
-            body = await _read(response.content)
-            return Answer(response.status, body, response.url.path, redirects)
+        url, query = URL(self._base_url + path), params
+        for redirects in range(MAX_REDIRECTS + 1):
+            async with self._session.get(url, params=query, allow_redirects=False) as response:
+                target = _target(response)
+                if target is None or self._is_answer(target):
+                    body = await _read(response.content)
+                    return Answer(response.status, body, response.url.path, redirects, target)
+            self._pace.count(1)
+            url, query = target, None
+        raise aiohttp.ClientError("too many redirects")
 
     def _failed(self, trouble: Trouble, began_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
@@ -147,6 +170,17 @@ class Upstream:
             down_s = asyncio.get_running_loop().time() - self._since_s
             log.info("upstream.back", url=self._base_url, down_s=round(down_s, 1))
             self._failures = 0
+
+
+def _target(response: aiohttp.ClientResponse) -> URL | None:
+    """Read where a redirect leads; None when it is none or leads nowhere."""
+    location = response.headers.get("Location", "")
+    if response.status not in REDIRECTS or not location:
+        return None
+    try:
+        return response.url.join(URL(location))
+    except ValueError:
+        return None
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:

@@ -18,6 +18,8 @@ class Waits:
     """Between two requests for what gave no JSON, or for an object; the last one repeats."""
     live_s: float = 86_400.0
     """How long a file stays at least: an older hole is a gap."""
+    object_s: float = 10_800.0
+    """How long RedisQ keeps an object."""
     reset_s: float = 300.0
     """How long `sequence.json` must be low before the feed may have started anew."""
     ban_s: float = 300.0

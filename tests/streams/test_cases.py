@@ -10,7 +10,7 @@ from actors.killmails.persist import read, store_all
 from actors.shared.body import unpack
 from actors.shared.reference import encode_reference
 from actors.shared.tables import KILLMAILS, REJECTED
-from streams.sources.decode import Found, decode_document
+from streams.sources.decode import Found, decode_document, decode_package
 from tests.support.killmails import ROOT
 from tests.support.tables import rows
 
@@ -78,3 +78,11 @@ def test_an_empty_body_is_to_be_fetched() -> None:
         found = found_in(value)
         assert bytes(found.body) == b""
         assert found.killmail_hash == "a77da9a54db88d3a415c98b1cac90a1478ae1474"
+
+
+def test_a_servers_own_body_is_not_taken_for_esis() -> None:
+    (answer,) = case("evekill-redisq")["redisq_answers"]
+    found = decode_package(msgspec.json.encode(answer))
+    assert isinstance(found, Found)
+    assert bytes(found.body) == b""
+    assert found.killmail_hash == "a77da9a54db88d3a415c98b1cac90a1478ae1474"

@@ -160,11 +160,13 @@ def test_surrogate_pairs_are_text() -> None:
 def test_package_with_and_without_killmail() -> None:
     zkb = b'{"hash":"%s","npc":false}' % HASH.encode()
     bare = decode_package(b'{"package":{"killID":7,"zkb":%s}}' % zkb)
-    full = decode_package(b'{"package":{"killID":7,"killmail":{"a": 1},"zkb":%s}}' % zkb)
+    value = b'{"package":{"killID":7,"killmail":{"a": 1},"zkb":%s}}' % zkb
+    full = decode_package(value, bodies=True)
     assert isinstance(bare, Found)
     assert isinstance(full, Found)
     assert (bytes(bare.body), bytes(full.body)) == (b"", b'{"a": 1}')
     assert bytes(bare.zkb) == bytes(full.zkb) == zkb
+    assert decode_package(value) == bare
     assert decode_package(b'{"package":null}') == Nothing()
 
 
