@@ -27,8 +27,13 @@ async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Mes
     Raises:
         KafkaError: Kafka didn't take the others.
     """
-    sent = [await _send(producer, topic, message) for message in messages]
-    taken = await asyncio.gather(*(future for future in sent if future), return_exceptions=True)
+    sent: list[asyncio.Future[object] | None] = []
+    for key, value in messages:
+        try:
+            sent.append(await producer.send(topic, value, key=key))
+        except MessageSizeTooLargeError:
+            sent.append(None)
+    taken = await asyncio.gather(*filter(None, sent), return_exceptions=True)
     answers = iter(taken)
     refused = []
     for index, future in enumerate(sent):
@@ -38,17 +43,6 @@ async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Mes
         elif isinstance(answer, BaseException):
             raise answer
     return [i for i in refused if not await _takes(producer, topic, messages[i])]
-
-
-async def _send(
-    producer: AIOKafkaProducer, topic: str, message: Message
-) -> asyncio.Future[object] | None:
-    key, value = message
-    try:
-        future: asyncio.Future[object] = await producer.send(topic, value, key=key)
-    except MessageSizeTooLargeError:
-        return None
-    return future
 
 
 async def _takes(producer: AIOKafkaProducer, topic: str, message: Message) -> bool:

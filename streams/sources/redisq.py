@@ -10,7 +10,7 @@ Source: zKillboard's RedisQ, README, `listen.js` and `object.js` (read 2026-11-2
 `redisq/index.get.ts` (read 2026-11-26).
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from posixpath import dirname
@@ -71,10 +71,10 @@ async def open_redisq(settings: Settings, waits: Waits) -> AsyncIterator["Redisq
     listen = url.path if url.path.strip("/") else LISTEN
     async with open_upstream(
         settings,
-        str(url.origin()),
+        str(url.with_path("/").with_query(None).with_fragment(None)),
         settings.redisq_requests_per_s,
         waits,
-        _judge(listen, waits),
+        _judge(waits, _poll_outage),
         is_answer=lambda target: OBJECT_ID in target.query,
     ) as upstream:
         yield Redisq(name, upstream, listen, settings, waits)
@@ -94,6 +94,7 @@ class Redisq:
         self._object = f"{dirname(listen).rstrip('/')}/{OBJECT}"
         self._bodies = settings.redisq_bodies
         self._waits = waits
+        self._judge_object = _judge(waits, _outage)
         self._filter = settings.redisq_filter
         self._params = {
             "queueID": settings.redisq_queue_id.strip(),
@@ -129,7 +130,7 @@ class Redisq:
             if entry.object_id is None:
                 continue
             params = {OBJECT_ID: entry.object_id}
-            answer = await self._upstream.try_once(self._object, params)
+            answer = await self._upstream.try_once(self._object, params, self._judge_object)
             if answer is not None:
                 yield self._fetched(entry, answer)
 
@@ -196,31 +197,33 @@ def _is_farewell(answer: Answer) -> bool:
         return False
 
 
-def _judge(listen: str, waits: Waits) -> Judge:
+def _judge(waits: Waits, outage: Callable[[Answer], str]) -> Judge:
     def judge(answer: Answer) -> Trouble | None:
-        status = answer.status
-        if status == 429:
+        if answer.status == 429:
             reason = "polled too fast, or another process polls this queue (429)"
             return Trouble(reason, waits.too_fast_s, waits.too_fast_s)
-        if status == 403 and not _is_farewell(answer):
+        if answer.status == 403 and not _is_farewell(answer):
             return Trouble("ban (403)", waits.ban_s, waits.ban_most_s)
-        reason = _outage(answer, is_poll=answer.path == listen)
+        reason = outage(answer)
         return Trouble(reason, waits.outage_s, waits.outage_most_s) if reason else None
 
     return judge
 
 
-def _outage(answer: Answer, *, is_poll: bool) -> str:
-    """Say why an answer is nobody's; empty when it is one to go on with.
+def _outage(answer: Answer) -> str:
+    """Say why an answer is nobody's; empty when it is one to go on with."""
+    return "" if answer.status in (200, 400, 403, 404) else f"status {answer.status}"
+
+
+def _poll_outage(answer: Answer) -> str:
+    """Say the same of a poll's answer.
 
     What begins as JSON may be all that is left of a package, so it is no outage.
     """
     if answer.location is not None:
         return ""
-    if is_poll and answer.status == 404:
+    if answer.status == 404:
         return "no RedisQ here (404)"
-    if answer.status not in (200, 400, 403, 404):
-        return f"status {answer.status}"
-    if is_poll and answer.status == 200 and answer.body.lstrip()[:1] != b"{":
+    if answer.status == 200 and answer.body.lstrip()[:1] != b"{":
         return "no package (HTML or else)"
-    return ""
+    return _outage(answer)

@@ -15,7 +15,7 @@ import structlog
 from yarl import URL
 
 from actors.shared.killmail import MAX_BODY_BYTES
-from actors.shared.settings import Settings
+from actors.shared.settings import Settings, masked
 from actors.shared.useragent import user_agent
 from streams.sources.pace import Pace
 from streams.sources.waits import Waits
@@ -107,26 +107,30 @@ class Upstream:
         """Ask until there is an answer to go on with; only cancelling ends the patience."""
         while True:
             if not self._failures:
-                answer = await self._try(path, params)
+                answer = await self._try(path, params, self._judge)
             else:
                 async with self._one_at_a_time:
                     await asyncio.sleep(self._until_s - asyncio.get_running_loop().time())
-                    answer = await self._try(path, params)
+                    answer = await self._try(path, params, self._judge)
             if answer is not None:
                 return answer
 
-    async def try_once(self, path: str, params: Mapping[str, str] | None = None) -> Answer | None:
+    async def try_once(
+        self, path: str, params: Mapping[str, str] | None, judge: Judge
+    ) -> Answer | None:
         """Ask once; None while there is trouble, which this may be the first to find."""
         if self._failures and asyncio.get_running_loop().time() < self._until_s:
             return None
-        return await self._try(path, params)
+        return await self._try(path, params, judge)
 
-    async def _try(self, path: str, params: Mapping[str, str] | None) -> Answer | None:
+    async def _try(
+        self, path: str, params: Mapping[str, str] | None, judge: Judge
+    ) -> Answer | None:
         await self._pace.turn()
         began_s = asyncio.get_running_loop().time()
         try:
             answer = await self._ask(path, params)
-            trouble = self._judge(answer)
+            trouble = judge(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
             trouble = Trouble(reason, self._waits.outage_s, self._waits.outage_most_s)
@@ -158,7 +162,10 @@ class Upstream:
         if not self._failures:
             self._since_s = now_s
             log.warning(
-                "upstream.away", url=self._base_url, reason=trouble.reason, wait_s=trouble.wait_s
+                "upstream.away",
+                url=masked(self._base_url),
+                reason=trouble.reason,
+                wait_s=trouble.wait_s,
             )
         wait_s = min(trouble.wait_s * 2**self._failures, trouble.most_s)
         self._failures += 1
@@ -168,7 +175,7 @@ class Upstream:
     def _worked(self, began_s: float) -> None:
         if self._failures and began_s >= self._failed_s:
             down_s = asyncio.get_running_loop().time() - self._since_s
-            log.info("upstream.back", url=self._base_url, down_s=round(down_s, 1))
+            log.info("upstream.back", url=masked(self._base_url), down_s=round(down_s, 1))
             self._failures = 0
 
 
