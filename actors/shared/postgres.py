@@ -24,6 +24,14 @@ _KEEPALIVE: Final = {
 """Idle connections are seen by what forgets idle ones, and end a minute after the server's end."""
 
 
+_ELSEWHERE: Final = (
+    asyncpg.CannotConnectNowError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+"""Refusals of one host after which the next is tried, as are its silence and its absence."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Seconds that one wait for PostgreSQL may take; `command_s` may be none."""
@@ -79,21 +87,28 @@ class Connector:
             TimeoutError: the server doesn't answer.
             OSError, asyncpg.PostgresError, asyncpg.InterfaceError: it refuses.
         """
+        *others, last = self.target.dsns
+        for dsn in others:
+            with suppress(OSError, *_ELSEWHERE):
+                return await self._connect_within_limit(dsn)
+        return await self._connect_within_limit(last)
+
+    async def _connect_within_limit(self, dsn: str) -> Connection:
         limit_s = self.limits.connect_s
         try:
             async with asyncio.timeout(limit_s):
-                connection = await self._connect()
+                connection = await self._connect(dsn)
                 if not self.behind_pooler and await _is_pooled(connection):
                     self.behind_pooler = True
                     await connection.close()
-                    connection = await self._connect()
+                    connection = await self._connect(dsn)
         except TimeoutError:
             raise TimeoutError(f"PostgreSQL didn't answer within {limit_s:g} s") from None
         return connection
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, dsn: str) -> Connection:
         connection: Connection = await asyncpg.connect(
-            self.target.dsn,
+            dsn,
             timeout=self.limits.connect_s,
             command_timeout=self.limits.command_s,
             statement_cache_size=0 if self.behind_pooler else 100,

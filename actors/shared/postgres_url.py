@@ -38,8 +38,8 @@ _IGNORED: Final = frozenset(
 class Target:
     """What a URL says: where, as whom, and whether a pooler is in between."""
 
-    dsn: str
-    """As asyncpg and libpq read it."""
+    dsns: tuple[str, ...]
+    """As asyncpg and libpq read it, one for each host; the first that answers is taken."""
     application_name: str = ""
     behind_pooler: bool = False
     """Whether the URL says that a pooler is in between."""
@@ -64,21 +64,22 @@ def read_url(url: str) -> Target:
     if not (parts.hostname or options.keys() & {"host", "service"}):
         raise ValueError(f"names no host: {FORM}")
     query = f"?{urlencode(options)}" if options else ""
-    dsn = f"postgresql://{_quoted(parts)}{parts.path}{query}"
-    return Target(dsn, options.get("application_name", ""), any(pooler))
+    login, hosts = _split(parts)
+    dsns = tuple(f"postgresql://{login}{host}{parts.path}{query}" for host in hosts)
+    return Target(dsns, options.get("application_name", ""), any(pooler))
 
 
-def _quoted(parts: SplitResult) -> str:
+def _split(parts: SplitResult) -> tuple[str, list[str]]:
     """Give login and hosts; a password may hold what a URL can't, as it stands.
 
     Raises:
         ValueError: there is no making sense of it.
     """
     login, at, hosts = parts.netloc.rpartition("@")
-    if parts.fragment or any(_has_wrong_port(host) for host in hosts.split(",")):
+    if parts.fragment or any(map(_has_wrong_port, hosts.split(","))):
         raise ValueError(f"can't be read; percent-encode what is special in the password: {FORM}")
     user, colon, password = login.partition(":")
-    return _quote(user) + colon + _quote(password) + at + hosts
+    return _quote(user) + colon + _quote(password) + at, hosts.split(",")
 
 
 def _has_wrong_port(host: str) -> bool:

@@ -148,11 +148,11 @@ class Settings(BaseSettings):
 
     @property
     def database_dsn(self) -> str:
-        """The database's URL as SQLAlchemy reads it, the SQLite file's included."""
+        """The database's URL as SQLAlchemy reads it: the SQLite file, or the first of the hosts."""
         if not self.database_url:
             return f"sqlite+aiosqlite:///{self.data_dir / 'killstream.db'}"
-        place = urlsplit(read_url(self.database_url).dsn)._replace(query="").geturl()
-        return f"postgresql+asyncpg{place.removeprefix('postgresql')}"
+        parts = urlsplit(read_url(self.database_url).dsns[0])
+        return f"postgresql+asyncpg://{parts.netloc}{parts.path}"
 
     @property
     def kafka_bootstrap(self) -> str:

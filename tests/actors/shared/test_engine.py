@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import func, select, text, update
@@ -143,6 +144,21 @@ async def test_statement_that_waits_too_long_is_ended_by_the_server_and_its_conn
                 await count(database)
         await asyncio.gather(*(count(database) for _ in range(2)))
         assert proxy.accepted - accepted == 2
+
+
+@pytest.mark.service
+async def test_second_host_is_taken_when_the_first_is_silent() -> None:
+    async with fresh_database() as url, open_proxy(url) as proxy:
+        proxy.go_silent()
+        second = urlsplit(url).netloc.rpartition("@")[2]
+        both = proxy.url(url).replace(f":{proxy.port}/", f":{proxy.port},{second}/")
+        settings = Settings(database_url=both)
+        async with (
+            asyncio.timeout(WITHIN_S),
+            open_database(settings, limits=LIMITS) as database,
+            reading(database) as connection,
+        ):
+            assert await connection.scalar(text("SELECT 1")) == 1
 
 
 @pytest.mark.service

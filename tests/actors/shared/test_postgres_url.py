@@ -26,23 +26,27 @@ from tests.support.servers import server_urls
             "postgres://u:p@h/d?sslmode=require&channel_binding=require&connect_timeout=9",
             "postgresql://u:p@h/d?sslmode=require",
         ),
-        ("postgresql://u:p@a:1,b:2/d", "postgresql://u:p@a:1,b:2/d"),
         ("postgresql://u:p@[::1]:5432/d", "postgresql://u:p@[::1]:5432/d"),
         ("postgresql://u:p@ss%3Aw@h/d", "postgresql://u:p%40ss%3Aw@h/d"),
         ("postgresql:///d?host=/run/postgresql", "postgresql:///d?host=%2Frun%2Fpostgresql"),
     ],
 )
 def test_a_url_is_read(url: str, dsn: str) -> None:
-    assert read_url(url).dsn == dsn
+    assert read_url(url).dsns == (dsn,)
 
 
 @pytest.mark.parametrize("option", ["pgbouncer=true", "prepared_statement_cache_size=0"])
 def test_a_url_may_say_that_a_pooler_is_in_between(option: str) -> None:
     target = read_url(f"postgresql://u:p@h/d?{option}&application_name=ours")
     assert target.behind_pooler
-    assert (target.dsn, target.application_name) == (
-        "postgresql://u:p@h/d?application_name=ours",
-        "ours",
+    assert target.dsns == ("postgresql://u:p@h/d?application_name=ours",)
+    assert target.application_name == "ours"
+
+
+def test_a_url_may_name_several_hosts() -> None:
+    assert read_url("postgresql://u:p@a:1,b:2/d?sslmode=require").dsns == (
+        "postgresql://u:p@a:1/d?sslmode=require",
+        "postgresql://u:p@b:2/d?sslmode=require",
     )
 
 
