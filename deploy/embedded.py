@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from actors.shared.counts import counts
+from actors.shared.errors import Misconfigured
 from actors.shared.settings import PREFIX, Settings, settings
 from actors.shared.topics import create_topics
 from actors.shared.useragent import user_agent
@@ -26,15 +27,24 @@ WORKER_STOP_MS: Final = 1_500
 """How long running units of work may take at the end; the ledger brings back the others."""
 
 
+LEAST_POOL: Final = 4
+"""Connections to PostgreSQL that the parts need: the gateway two, the others one each."""
+
+
 async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
     """Run all parts until `stop` is set or one of them breaks; then end them in order.
 
     Raises:
-        Misconfigured: an upstream that isn't on this machine has no contact, or the data directory
-            is used by another process.
+        Misconfigured: an upstream that isn't on this machine has no contact, the data directory is
+            used by another process, or the parts have too few connections to PostgreSQL.
         ExceptionGroup: of what broke.
     """
     check_contact(configured)
+    if configured.database_url and configured.database_pool_size < LEAST_POOL:
+        raise Misconfigured(
+            f"KILLSTREAM_DATABASE_POOL_SIZE must be {LEAST_POOL} at least for `killstream up`,"
+            " where all parts share the connections"
+        )
     async with AsyncExitStack() as stack:
         if not (configured.database_url and configured.redis_url):
             stack.enter_context(hold_data_dir(configured.data_dir))
@@ -67,7 +77,8 @@ async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.
     await migrate(configured)
     if stop.is_set():
         return
-    # Imported now: the parts read the settings, which are complete only here.
+    of_streams, of_gateway = share_connections(configured)
+    # Imported now: the actors read the settings, which are complete only here.
     from deploy.gateway import run_gateway
     from streams.worker import run_streams
 
@@ -75,8 +86,24 @@ async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.
     if stop.is_set():
         return
     async with running_actors(WORKER_THREADS, stop_ms=WORKER_STOP_MS), asyncio.TaskGroup() as group:
-        group.create_task(_part(run_streams(configured, stop, forgot), stop), name="streams")
-        group.create_task(_part(run_gateway(configured, stop), stop), name="gateway")
+        group.create_task(_part(run_streams(of_streams, stop, forgot), stop), name="streams")
+        group.create_task(_part(run_gateway(of_gateway, stop), stop), name="gateway")
+
+
+def share_connections(configured: Settings) -> tuple[Settings, Settings]:
+    """Divide the connections to PostgreSQL among the parts of this process.
+
+    Gives the settings of streams and gateway; the actors, which read theirs by themselves, find
+    the rest there.
+    """
+    size = configured.database_pool_size
+    streams, gateway = max(1, size // 4), max(2, size // 4)
+    os.environ[PREFIX + "DATABASE_POOL_SIZE"] = str(max(1, size - streams - gateway))
+    settings.cache_clear()
+    return (
+        configured.model_copy(update={"database_pool_size": streams}),
+        configured.model_copy(update={"database_pool_size": gateway}),
+    )
 
 
 async def _part(running: Awaitable[None], stop: asyncio.Event) -> None:

@@ -1,0 +1,82 @@
+"""`killstream up` on PostgreSQL: all parts together keep to the setting's connections."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from actors.shared.database import open_database, reading
+from actors.shared.settings import Settings
+from deploy.embedded import LEAST_POOL
+from deploy.ports import free_port
+from deploy.standin.server import StandinOptions, start_standin
+from tests.support.pipeline import pipeline
+from tests.support.processes import start_killstream
+from tests.support.servers import fresh_database
+
+pytestmark = pytest.mark.service
+KILLMAILS = 150
+SESSIONS = text(
+    "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name IN ('killstream/actors', 'killstream/api', 'killstream/health',"
+    " 'killstream/migrate', 'killstream/streams')"
+)
+
+
+@asynccontextmanager
+async def most_sessions(settings: Settings) -> AsyncIterator[list[list[str]]]:
+    """Give, at its end, the names of the most sessions that were open at once."""
+    most: list[list[str]] = [[]]
+
+    async def watch() -> None:
+        async with open_database(settings, "test") as database, reading(database) as connection:
+            while True:
+                names = sorted((await connection.scalars(SESSIONS)).all())
+                most[0] = max(most[0], names, key=len)
+                await asyncio.sleep(0.02)
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield most
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def test_all_parts_stay_within_the_setting(tmp_path: Path) -> None:
+    options = StandinOptions(synthetic=KILLMAILS, rate_per_s=50.0, limits=False)
+    standin = await start_standin(options)
+    upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 200.0}
+    try:
+        async with fresh_database() as url:
+            settings = Settings(
+                data_dir=tmp_path / "data", database_url=url, database_pool_size=LEAST_POOL
+            )
+            async with (
+                most_sessions(settings) as most,
+                pipeline(settings, tmp_path, parts=("up",), **upstream) as pipe,
+            ):
+                await pipe.until(lambda published: published >= KILLMAILS, timeout_s=60)
+                assert await pipe.stop("up") == 0
+            assert {"killstream/streams", "killstream/actors", "killstream/api"} <= set(most[0])
+            assert len(most[0]) <= LEAST_POOL
+    finally:
+        await standin.stop()
+
+
+async def test_too_few_connections_are_refused(tmp_path: Path) -> None:
+    nobody = f"http://127.0.0.1:{free_port()}"
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        database_url="postgresql://u:p@127.0.0.1/d",
+        database_pool_size=LEAST_POOL - 1,
+        r2z2_url=nobody,
+        esi_url=nobody,
+    )
+    log = tmp_path / "up.log"
+    refused = await start_killstream("up", settings=settings, log=log)
+    assert await refused.process.wait() == 2
+    assert f"KILLSTREAM_DATABASE_POOL_SIZE must be {LEAST_POOL} at least" in log.read_text()
