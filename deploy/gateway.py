@@ -45,7 +45,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; open connections get a few seconds to end.
 
     Raises:
-        Misconfigured: the address is taken, or the database has no tables.
+        Misconfigured: the address is taken, or a server refuses us.
+        KillstreamError: what `check_schema` raises.
     """
     async with open_database(settings, "api") as database:
         await check_schema(database)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import check_not_newer, open_database
-from actors.shared.database_errors import START_S, place_of, when_available
+from actors.shared.database_errors import START_S, address_of, when_available
 from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
 
@@ -49,7 +49,7 @@ async def _upgrade(database: AsyncEngine, revision: str) -> Migrated:
         if database.dialect.name == "postgresql":
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         before = await connection.run_sync(_current)
-        check_not_newer(before or "", f"the database at {place_of(database)}")
+        check_not_newer(before or "", f"the database at {address_of(database)}")
         await connection.run_sync(_run, revision)
         return Migrated(before, await connection.run_sync(_current))
 

@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from actors.shared.database_errors import (
     START_S,
     SchemaMismatch,
+    address_of,
     explain,
-    place_of,
     when_available,
 )
 from actors.shared.errors import Misconfigured
@@ -88,7 +88,7 @@ async def check_schema(database: AsyncEngine, *, wait_s: float = START_S) -> Non
         ServerUnavailable: it didn't come within `wait_s`.
     """
     revision = await when_available(database, lambda: _revision(database), wait_s=wait_s)
-    what = f"the database at {place_of(database)}"
+    what = f"the database at {address_of(database)}"
     if not revision:
         raise SchemaMismatch(f"{what} has no Killstream tables: run `killstream migrate`")
     check_not_newer(revision, what)

@@ -62,7 +62,7 @@ async def when_available(
         SchemaMismatch: it has no tables of ours.
         ServerUnavailable: it didn't come.
     """
-    outage = Outage(f"the database at {place_of(database)}")
+    outage = Outage(f"the database at {address_of(database)}")
     deadline_s = time.monotonic() + wait_s
     while True:
         try:
@@ -81,7 +81,7 @@ async def when_available(
             return done
 
 
-def place_of(database: AsyncEngine) -> str:
+def address_of(database: AsyncEngine) -> str:
     """Give the database's address, or its file, without a password."""
     url = database.url
     if url.drivername.startswith("sqlite"):

@@ -102,7 +102,7 @@ class Settings(BaseSettings):
     contact: str = ""
     """An address where CCP and zKillboard reach you; part of the User-Agent."""
     names_deadline_ms: int = Field(default=1500, ge=0)
-    """How long telling waits for names that nobody has asked for before."""
+    """How long publishing waits for names that nobody has asked for before."""
     database_url: DatabaseUrl = ""
     """`postgresql://…`; without it an SQLite file in the data directory."""
     database_pool_size: int = Field(default=8, ge=1)

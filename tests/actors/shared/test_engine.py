@@ -19,7 +19,7 @@ from tests.support.proxy import Proxy, open_proxy
 from tests.support.servers import fresh_database
 
 LIMITS = Limits(connect_s=1, command_s=1)
-WITHIN_S = 4.0
+WITHIN_S = 6.0
 """A statement's limit, the farewell to its connection, and a new one."""
 POOL_SIZE = 4
 
