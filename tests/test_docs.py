@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer
+from prometheus_client import REGISTRY
 
 from actors.broker import DATABASE_QUEUE, ESI_QUEUE
 from actors.shared.feed import Entry
@@ -16,6 +17,7 @@ from actors.shared.reference import Reference
 from actors.shared.rejection import Rejection
 from actors.shared.settings import NOT_SETTINGS, PREFIX, Settings
 from actors.shared.topics import DAY_MS, TOPICS
+from deploy.backlog_metrics import BacklogCollector
 from deploy.cli import app
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -73,6 +75,13 @@ def test_settings_are_listed_with_their_defaults_and_docstrings() -> None:
 
 def _environment_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def test_metrics_that_are_told_of_exist() -> None:
+    told = {name for row in table(OPERATORS, "metric") for name in re.findall(r"`(\w+)`", row[0])}
+    families = [*REGISTRY.collect(), *BacklogCollector(Settings()).describe()]
+    kinds = {"counter": "_total"}
+    assert told <= {family.name + kinds.get(family.type, "") for family in families}
 
 
 def test_commands_are_listed() -> None:

@@ -19,7 +19,7 @@ from typing import Final, NoReturn, TypeVar
 import aiohttp
 import msgspec
 import structlog
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from yarl import URL
 
 from actors.esi.answer import (
@@ -87,6 +87,13 @@ PAUSES: Final = Counter(
     "killstream_esi_pauses",
     "Pauses of requests to ESI. Rises: it is overloaded, down, or displeased; read the log.",
     ["scope"],
+)
+TOKENS_LEFT: Final = Gauge(
+    "killstream_esi_tokens_left",
+    "What ESI said is left of a group's budget. Near 0: bodies wait for it; that is no error, but "
+    "falls below what we spend when others share this address.",
+    ["group"],
+    multiprocess_mode="mostrecent",
 )
 
 
@@ -262,6 +269,8 @@ class Esi:
             raise Unavailable(f"no answer to {request.path}: {error!r}") from None
         REQUESTS.labels(group=request.group, status=answer.status).inc()
         remaining = answer.number("X-Ratelimit-Remaining")
+        if remaining is not None:
+            TOKENS_LEFT.labels(group=request.group).set(remaining)
         await self._budget.charge(reservation, tokens_of(answer.status), remaining)
         return answer
 

@@ -1,6 +1,7 @@
 """What an operator can watch: the counters and gauges that several packages raise.
 
-Each process counts its own; `/metrics` shows those of the process that answers.
+Each process counts its own; `/metrics` shows those of the process that answers, or those of a group
+of processes summed up.
 """
 
 from typing import Final

@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     kafka_replication: int = Field(default=1, ge=1)
     """Replicas of each topic that is created."""
     api_host: str = "127.0.0.1"
-    """Where the gateway listens."""
+    """Where the gateway listens, and the `/metrics` of the other processes."""
     api_port: int = Field(default=4000, ge=0, le=65535)
     """Port of the gateway."""
     metrics_port: int = Field(default=0, ge=0, le=65535)

@@ -45,9 +45,13 @@ def streams() -> None:
     """
 
     async def main(settings: Settings, stop: asyncio.Event) -> None:
-        from streams.worker import run_streams
+        from deploy.backlog_metrics import BacklogCollector
+        from deploy.metrics import serving_metrics
 
-        await run_streams(settings, stop)
+        with serving_metrics(settings, BacklogCollector(settings)):
+            from streams.worker import run_streams
+
+            await run_streams(settings, stop)
 
     _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     run("streams", main)
@@ -71,21 +75,25 @@ def actors(
     Example: killstream actors --queues database --processes 2
     """
     from deploy.children import run_children, stop_when_orphaned
+    from deploy.metrics import serving_group_metrics, serving_metrics
     from deploy.workers import running_actors
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         names = [settings.named(queue) for queue in queues or ()]
-        async with running_actors(threads, names):
-            if parent is None:
-                await stop.wait()
-            else:
+        if parent is None:
+            with serving_metrics(settings):
+                async with running_actors(threads, names):
+                    await stop.wait()
+        else:
+            async with running_actors(threads, names):
                 await stop_when_orphaned(parent, stop)
 
     async def supervise(settings: Settings, stop: asyncio.Event) -> None:
-        await _rehearse(settings)
         options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
-        await run_children([command] * processes, stop)
+        with serving_group_metrics(settings):
+            await _rehearse(settings)
+            await run_children([command] * processes, stop)
 
     _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     if processes == 1:

@@ -114,7 +114,7 @@ async def _count_readers(settings: Settings) -> str:
 
 
 async def _facts(settings: Settings) -> dict[str, TopicFacts]:
-    facts = await probe_kafka(settings, limit_s=START_S)
+    facts = await probe_kafka(settings, limit_s=START_S, lag=True)
     if isinstance(facts, Unreachable):
         raise ConnectionError(facts.reason)
     assert isinstance(facts, KafkaFacts), "the URL is set"

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 import structlog
 from aiohttp import web
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from actors.esi import client as esi_module
@@ -64,6 +65,17 @@ async def test_body_is_what_esi_gave_byte_for_byte() -> None:
     async with standin(50) as upstream, esi_client(upstream) as esi:
         for played in upstream.dataset.killmails:
             assert await esi.killmail(played.killmail_id, played.killmail_hash) == played.body
+
+
+async def test_what_is_left_of_the_budget_is_a_metric() -> None:
+    async with standin(2) as upstream, esi_client(upstream) as esi:
+        left = []
+        for played in upstream.dataset.killmails:
+            await get(esi, played)
+            left.append(
+                REGISTRY.get_sample_value("killstream_esi_tokens_left", {"group": KILLMAIL})
+            )
+    assert left == [3598, 3596]
 
 
 async def test_wrong_hash_is_refused_at_once() -> None:

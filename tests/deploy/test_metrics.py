@@ -1,0 +1,127 @@
+"""`/metrics` of `killstream streams` and `killstream actors`, as Prometheus scrapes it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from actors.broker import DATABASE_QUEUE
+from actors.shared.settings import Settings
+from deploy.backlog_metrics import ASKED_WITHIN_S, BacklogCollector
+from deploy.metrics import serving_metrics
+from deploy.ports import free_port
+from tests.support.dead import a_message, put
+from tests.support.esi import standin
+from tests.support.processes import killstream
+from tests.support.proxy import open_proxy
+from tests.support.servers import empty_servers
+
+pytestmark = pytest.mark.service
+
+KILLMAILS = 10
+TIMEOUT_S = 60
+
+Samples = dict[str, float]
+
+
+@pytest.fixture
+async def settings() -> AsyncIterator[Settings]:
+    async with empty_servers() as servers, standin(KILLMAILS, limits=False) as upstream:
+        changes = {
+            "r2z2_url": upstream.url,
+            "r2z2_requests_per_s": 1_000.0,
+            "esi_url": upstream.url,
+            "metrics_port": free_port(),
+        }
+        yield servers.model_copy(update=changes)
+
+
+async def scraped(settings: Settings) -> str:
+    """Ask as Prometheus does; waits for the process to serve."""
+    async with aiohttp.ClientSession() as http, asyncio.timeout(TIMEOUT_S):
+        while True:
+            try:
+                async with http.get(f"http://127.0.0.1:{settings.metrics_port}/metrics") as answer:
+                    assert answer.status == 200
+                    return await answer.text()
+            except aiohttp.ClientConnectionError:
+                await asyncio.sleep(0.1)
+
+
+async def samples(settings: Settings) -> Samples:
+    lines = (await scraped(settings)).splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+async def until(settings: Settings, name: str, least: float) -> Samples:
+    async with asyncio.timeout(TIMEOUT_S):
+        while (found := await samples(settings)).get(name, 0) < least:
+            await asyncio.sleep(0.2)
+    return found
+
+
+async def test_each_process_shows_what_it_did_and_what_waits(
+    settings: Settings, tmp_path: Path
+) -> None:
+    actors = settings.model_copy(update={"metrics_port": free_port()})
+    command = ("actors", "--processes", "2", "--threads", "2")
+    async with (
+        killstream("streams", settings=settings, log=tmp_path / "streams.log"),
+        killstream(*command, settings=actors, log=tmp_path / "actors.log"),
+    ):
+        await until(settings, "killstream_feed_sequence", KILLMAILS)
+        received = await until(settings, "killstream_unpublished", 0)
+        assert sum_of(received, "killstream_killmails_received_total") == KILLMAILS
+        assert received["killstream_unpublished"] == received["killstream_ledger"] == 0
+        assert received['killstream_topic_lag{topic="killmails.received"}'] == 0
+        assert received['killstream_queue_messages{queue="database",state="ready"}'] == 0
+        for server in ("database", "rabbitmq", "kafka", "redis"):
+            assert received[f'killstream_server_up{{server="{server}"}}'] == 1
+
+        stored = await until(actors, "killstream_killmails_published_total", KILLMAILS)
+        assert stored['killstream_killmails_stored_total{kind="added"}'] == KILLMAILS
+        put(settings, DATABASE_QUEUE, [a_message("wrong", "persist", args=[])] * 4)
+        broken = await until(actors, "killstream_errors_total", 4)
+        assert broken['killstream_killmails_stored_total{kind="added"}'] == KILLMAILS
+        put(settings, "database.XQ", [a_message("dead")])
+        await until(settings, 'killstream_queue_messages{queue="database",state="dead"}', 1)
+
+
+async def test_a_silent_server_is_shown_and_holds_no_scrape_up(settings: Settings) -> None:
+    async with open_proxy(settings.database_url) as proxy:
+        url = proxy.url(settings.database_url)
+        behind = settings.model_copy(update={"database_url": url})
+        with serving_metrics(behind, BacklogCollector(behind)):
+            assert (await samples(behind))["killstream_ledger"] == 0
+        proxy.go_silent()
+        with serving_metrics(behind, BacklogCollector(behind)):
+            async with asyncio.timeout(2 * ASKED_WITHIN_S):
+                found = await samples(behind)
+    assert found['killstream_server_up{server="database"}'] == 0
+    assert found['killstream_server_up{server="redis"}'] == 1
+    assert "killstream_ledger" not in found
+
+
+@pytest.mark.parametrize("command", [("streams",), ("actors", "--processes=2")])
+async def test_a_taken_port_ends_the_start(
+    settings: Settings, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    with socket.create_server(("127.0.0.1", settings.metrics_port)):
+        log = tmp_path / "log"
+        async with (
+            killstream(*command, settings=settings, log=log) as started,
+            asyncio.timeout(TIMEOUT_S),
+        ):
+            assert await started.process.wait() == 2
+    (said,) = [line for line in log.read_text().splitlines() if line.startswith("killstream: ")]
+    assert f"port {settings.metrics_port}" in said
+    assert "KILLSTREAM_METRICS_PORT" in said
+    assert "Traceback" not in log.read_text()
+
+
+def sum_of(found: Samples, name: str) -> float:
+    return sum(value for sample, value in found.items() if sample.startswith(name))
