@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-import time
+from functools import partial
 from ssl import SSLCertVerificationError
 from typing import Final
 
@@ -16,9 +16,10 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from actors.shared.errors import Misconfigured, ServerUnavailable
-from actors.shared.outage import Outage, one_line
+from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
+from actors.shared.outage import one_line
 from actors.shared.settings import Settings, masked
+from actors.shared.startup import START_S, when_available
 
 HEARTBEAT_S: Final = 5
 """A connection without a byte from the server for this and 5 s more counts as lost."""
@@ -28,9 +29,6 @@ BLOCKED_S: Final = 20.0
 """How long RabbitMQ may refuse to read, as it does when its disk or memory is full."""
 
 
-START_S: Final = 60.0
-"""How long a start waits for RabbitMQ."""
-RETRY_S: Final = 1.0
 REFUSED: Final = (
     AuthenticationError,
     ProbableAccessDeniedError,
@@ -72,26 +70,21 @@ async def check_rabbitmq(settings: Settings, wait_s: float = START_S) -> None:
         ServerUnavailable: it didn't answer.
     """
     where = f"RabbitMQ at {masked(settings.rabbitmq_url)}"
-    outage = Outage(where)
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        try:
-            await asyncio.to_thread(_connect_once, settings.rabbitmq_url)
-        except REFUSED as error:
-            raise Misconfigured(
+
+    def explain(error: Exception) -> KillstreamError | None:
+        if isinstance(error, REFUSED):
+            return Misconfigured(
                 f"{where} refuses us: {one_line(error)}; correct KILLSTREAM_RABBITMQ_URL"
-            ) from None
-        except UNAVAILABLE as error:
-            if time.monotonic() + RETRY_S > deadline_s:
-                raise ServerUnavailable(
-                    f"{where} can't be used: {one_line(error)}; start it, or correct"
-                    " KILLSTREAM_RABBITMQ_URL"
-                ) from None
-            outage.failed(error)
-            await asyncio.sleep(RETRY_S)
-        else:
-            outage.worked()
-            return
+            )
+        if isinstance(error, UNAVAILABLE):
+            return ServerUnavailable(
+                f"{where} can't be used: {one_line(error)}; start it, or correct"
+                " KILLSTREAM_RABBITMQ_URL"
+            )
+        return None
+
+    connect = partial(asyncio.to_thread, _connect_once, settings.rabbitmq_url)
+    await when_available(where, connect, explain, wait_s=wait_s)
 
 
 def _connect_once(url: str) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from actors.shared.counts import counts
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import PREFIX, Settings, settings
+from actors.shared.startup import ends_before
 from actors.shared.topics import create_topics
 from actors.shared.useragent import user_agent
 from deploy.datadir import hold_data_dir
@@ -74,8 +75,7 @@ async def _run_on(event_log: EventLog, configured: Settings, stop: asyncio.Event
 
 
 async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.Event) -> None:
-    await migrate(configured)
-    if stop.is_set():
+    if not await ends_before(stop, migrate(configured)):
         return
     of_streams, of_gateway = share_connections(configured)
     # Imported now: the actors read the settings, which are complete only here.

@@ -13,6 +13,7 @@ from actors.shared.database import check_schema, open_database
 from actors.shared.errors import Misconfigured
 from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
+from actors.shared.startup import ends_before
 from api.app import create_app
 
 log: Final = structlog.get_logger()
@@ -48,9 +49,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         Misconfigured: the address is taken, or a server refuses us.
         KillstreamError: what `check_schema` raises.
     """
-    async with open_database(settings, "api") as database:
-        await check_schema(database)
-    await check_redis(settings)
+    if not await ends_before(stop, _check_servers(settings)):
+        return
     server = _Server(
         uvicorn.Config(
             create_app(settings),
@@ -75,6 +75,12 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         else:
             log.error("gateway.close_abandoned", after_s=CONNECTIONS_CLOSE_S + SERVERS_CLOSE_S)
             serving.cancel()
+
+
+async def _check_servers(settings: Settings) -> None:
+    async with open_database(settings, "api") as database:
+        await check_schema(database)
+    await check_redis(settings)
 
 
 def _listen(settings: Settings) -> socket.socket:

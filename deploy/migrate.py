@@ -10,9 +10,10 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import check_not_newer, open_database
-from actors.shared.database_errors import START_S, address_of, when_available
+from actors.shared.database_errors import address_of, when_database_available
 from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
+from actors.shared.startup import START_S
 
 UNLIMITED: Final = Limits(command_s=None)
 """A migration takes its time."""
@@ -41,7 +42,9 @@ async def migrate(
         ServerUnavailable: the database didn't come within `wait_s`.
     """
     async with open_database(settings, "migrate", limits=UNLIMITED) as database:
-        return await when_available(database, lambda: _upgrade(database, revision), wait_s=wait_s)
+        return await when_database_available(
+            database, lambda: _upgrade(database, revision), wait_s=wait_s
+        )
 
 
 async def _upgrade(database: AsyncEngine, revision: str) -> Migrated:

@@ -7,11 +7,13 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 import streams.schedule  # the timers register themselves
 from actors.broker import MAX_PRIORITY, enqueue
 from actors.killmails.persist import persist
 from actors.killmails.reject import reject
+from actors.rabbitmq import check_rabbitmq
 from actors.shared.database import check_schema, open_database
 from actors.shared.metrics import TRUNCATED
 from actors.shared.produce import produce
@@ -19,6 +21,7 @@ from actors.shared.redis_check import check_redis
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import Settings
+from actors.shared.startup import ends_before
 from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
 from streams.ingest import broken
@@ -54,10 +57,9 @@ async def run_streams(
             everything is being refused; of others when something of ours broke.
     """
     async with AsyncExitStack() as stack:
-        await check_redis(settings)
-        await create_topics(settings)
         database = await stack.enter_async_context(open_database(settings, "streams"))
-        await check_schema(database)
+        if not await ends_before(stop, _check_servers(settings, database)):
+            return
 
         async def recall() -> None:
             entries = await retry_until_available(
@@ -94,6 +96,14 @@ async def run_streams(
             keeping.cancel()
             if recalling:
                 recalling.cancel()
+
+
+async def _check_servers(settings: Settings, database: AsyncEngine) -> None:
+    await check_redis(settings)
+    await create_topics(settings)
+    if settings.rabbitmq_url:
+        await check_rabbitmq(settings)
+    await check_schema(database)
 
 
 async def send_references(

@@ -12,16 +12,16 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from actors.shared.database_errors import (
-    START_S,
     SchemaMismatch,
     address_of,
     explain,
-    when_available,
+    when_database_available,
 )
 from actors.shared.errors import Misconfigured
 from actors.shared.postgres import Connector, Limits
 from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings
+from actors.shared.startup import START_S
 from actors.shared.tables import REVISION
 
 CLOSE_S: Final = 3.0
@@ -87,7 +87,7 @@ async def check_schema(database: AsyncEngine, *, wait_s: float = START_S) -> Non
         SchemaMismatch: the tables are missing, older or newer; says what to do.
         ServerUnavailable: it didn't come within `wait_s`.
     """
-    revision = await when_available(database, lambda: _revision(database), wait_s=wait_s)
+    revision = await when_database_available(database, lambda: _revision(database), wait_s=wait_s)
     what = f"the database at {address_of(database)}"
     if not revision:
         raise SchemaMismatch(f"{what} has no Killstream tables: run `killstream migrate`")

@@ -1,24 +1,20 @@
 """What the database refuses, in one line that says what to do; and waiting for one that is away."""
 
-import asyncio
 import sqlite3
 import ssl
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import asyncpg
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
-from actors.shared.outage import Outage, one_line
+from actors.shared.outage import one_line
 from actors.shared.settings import masked
+from actors.shared.startup import START_S, when_available
 
-START_S: Final = 60.0
-"""How long a start waits for the database."""
-RETRY_S: Final = 1.0
+T = TypeVar("T")
 
 _MISCONFIGURED: Final = {
     "28000": "it refuses the user: correct KILLSTREAM_DATABASE_URL",
@@ -45,14 +41,12 @@ _BUSY_FILE: Final = {
     sqlite3.SQLITE_IOERR,
 }
 
-T = TypeVar("T")
-
 
 class SchemaMismatch(KillstreamError):
     """The tables aren't those of this version; says what to do."""
 
 
-async def when_available(
+async def when_database_available(
     database: AsyncEngine, act: Callable[[], Awaitable[T]], *, wait_s: float = START_S
 ) -> T:
     """Do something; while the database is away wait up to `wait_s`, saying so once.
@@ -62,23 +56,8 @@ async def when_available(
         SchemaMismatch: it has no tables of ours.
         ServerUnavailable: it didn't come.
     """
-    outage = Outage(f"the database at {address_of(database)}")
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        try:
-            done = await act()
-        except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            refusal = explain(error, outage.what)
-            if refusal is None:
-                raise
-            is_late = time.monotonic() + RETRY_S > deadline_s
-            if is_late or not isinstance(refusal, ServerUnavailable):
-                raise refusal from None
-            outage.failed(_root(error))
-            await asyncio.sleep(RETRY_S)
-        else:
-            outage.worked()
-            return done
+    what = f"the database at {address_of(database)}"
+    return await when_available(what, act, lambda error: explain(error, what), wait_s=wait_s)
 
 
 def address_of(database: AsyncEngine) -> str:

@@ -5,7 +5,6 @@ in order. Values are JSON, versioned by `"v"`.
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -24,10 +23,11 @@ from aiokafka.errors import (
     for_code,
 )
 
-from actors.shared.errors import Misconfigured, ServerUnavailable
+from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
 from actors.shared.killmail import MAX_BODY_BYTES
-from actors.shared.outage import Outage, one_line
+from actors.shared.outage import one_line
 from actors.shared.settings import Settings
+from actors.shared.startup import START_S, when_available
 
 DAY_MS: Final = 24 * 60 * 60 * 1000
 
@@ -57,9 +57,8 @@ MAX_MESSAGE_BYTES: Final = 2 * MAX_BODY_BYTES
 
 
 NO_ERROR: Final = 0
-RETRY_S: Final = 1.0
-START_S: Final = 60.0
-"""How long a start waits for Kafka."""
+ANSWER_S: Final = 15.0
+"""How long Kafka may take to list and create topics."""
 REQUEST_MS: Final = 10_000
 """How long Kafka may take for one request; a batch that isn't taken by then fails."""
 CLOSE_S: Final = 3.0
@@ -104,23 +103,20 @@ async def create_topics(settings: Settings, *, wait_s: float = START_S) -> list[
         Misconfigured: Kafka refuses a topic; says which and why.
         ServerUnavailable: no Kafka answered.
     """
-    outage = Outage(f"Kafka at {settings.kafka_bootstrap}")
-    deadline_s = time.monotonic() + wait_s
-    while True:
-        try:
-            async with asyncio.timeout(max(5.0, deadline_s - time.monotonic())):
-                created = await _create_missing(settings)
-        except (KafkaError, TimeoutError, OSError) as error:
-            if time.monotonic() + RETRY_S > deadline_s:
-                raise ServerUnavailable(
-                    f"{outage.what} can't be used: {one_line(error)}; start it, or correct"
-                    f" KILLSTREAM_KAFKA_URL"
-                ) from None
-            outage.failed(error)
-            await asyncio.sleep(RETRY_S)
-        else:
-            outage.worked()
-            return created
+    where = f"Kafka at {settings.kafka_bootstrap}"
+
+    def explain(error: Exception) -> KillstreamError | None:
+        if not isinstance(error, KafkaError | TimeoutError | OSError):
+            return None
+        return ServerUnavailable(
+            f"{where} can't be used: {one_line(error)}; start it, or correct KILLSTREAM_KAFKA_URL"
+        )
+
+    async def create() -> list[str]:
+        async with asyncio.timeout(ANSWER_S):
+            return await _create_missing(settings)
+
+    return await when_available(where, create, explain, wait_s=wait_s)
 
 
 @asynccontextmanager

@@ -176,7 +176,9 @@ async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives
         async with a_rig(behind, monkeypatch) as silent:
             unit = silent.actor(silent.done.put, actor_name="say")
             await enqueue(unit, "before")
-            with silent.working():
+            worker = Worker(silent.broker, worker_threads=1, worker_timeout=50)
+            await asyncio.to_thread(worker.start)  # the proxy needs this loop meanwhile
+            try:
                 assert await silent.next() == "before"
                 proxy.go_silent()
                 connections = proxy.accepted
@@ -189,6 +191,8 @@ async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives
                     await waiting
                     while await silent.next() != "meanwhile":
                         pass  # what wasn't acknowledged in time comes again
+            finally:
+                await asyncio.to_thread(worker.stop)
 
 
 @pytest.mark.service

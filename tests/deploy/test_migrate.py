@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
 from actors.shared.database import check_schema, open_database
-from actors.shared.database_errors import SchemaMismatch, when_available
+from actors.shared.database_errors import SchemaMismatch, when_database_available
 from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
@@ -228,4 +228,4 @@ async def test_a_file_that_takes_nothing_is_said(
                     await connection.exec_driver_sql(f"CREATE TABLE t{n} (c)")
 
         with pytest.raises(kind, match=said):
-            await when_available(engine, grow, wait_s=0)
+            await when_database_available(engine, grow, wait_s=0)

@@ -26,6 +26,7 @@ from tests.support.pipeline import Pipeline, pipeline
 from tests.support.servers import empty_servers
 
 TIMEOUT_S = 30
+SCHEDULED = {"sweep", "recall"}
 
 
 def reference_of(killmail_id: int, padding: int = 0) -> bytes:
@@ -100,6 +101,8 @@ class Rig:
                 assert body is not None, f"{references} references never came"
                 channel.basic_ack(method.delivery_tag)
                 message = dramatiq.Message.decode(body)
+                if message.actor_name in SCHEDULED:
+                    continue  # the schedule's
                 assert message.actor_name in names
                 taken.append(message)
                 references -= len(message.args[0]) if message.args else 0
@@ -242,7 +245,7 @@ async def test_a_deleted_topic_is_said_created_again_and_read_on(rig: Rig) -> No
         await admin.delete_topics([topics.RECEIVED.name])
     await rig.pipe.running["streams"].says("kafka.topics_created_again")
     await rig.produce([reference_of(i) for i in range(100, 110)])
-    taken = await rig.take(10, "persist", "sweep")
+    taken = await rig.take(10)
     assert {value for message in taken for value in (message.args or [()])[0]} == {
         reference_of(i) for i in range(100, 110)
     }
