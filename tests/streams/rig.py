@@ -56,6 +56,8 @@ class Log:
     """Ids."""
     before: Callable[[], Awaitable[None]] | None = None
     """What happens before anything is taken."""
+    polled: AsyncEngine | None = None
+    """The poller's way to the database, where it is another one."""
 
     async def send(self, references: list[Reference]) -> None:
         if self.before:
@@ -123,7 +125,15 @@ async def polling(
     """Poll while the block runs, then end gracefully."""
     stop, counts = asyncio.Event(), Counts()
     task = asyncio.create_task(
-        poll(settings, log.database, log.send, log.refuse, stop, counts, options)
+        poll(
+            settings,
+            log.polled or log.database,
+            log.send,
+            log.refuse,
+            stop,
+            counts,
+            options,
+        )
     )
     try:
         yield counts
