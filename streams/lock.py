@@ -18,7 +18,7 @@ from streams.cancellation import cancel_and_wait
 log: Final = structlog.get_logger()
 
 _TRY_EVERY_S: Final = 1.0
-"""How often a waiting process looks whether the lock is free."""
+"""How often a waiting process asks for the lock."""
 
 
 class LockLost(Exception):
@@ -128,7 +128,7 @@ async def _work_while_renewing(
         await asyncio.wait({working}, timeout=end_s)
     finally:
         await cancel_and_wait(working, renewing)
-        # Not ours any more, or Redis is away: the lease runs out by itself.
+        # Not ours any more, or Redis is unavailable: the lease runs out by itself.
         with suppress(LockError, RedisError, OSError):
             async with asyncio.timeout(lease.renewed_every_s):
                 await lock.release()

@@ -1,4 +1,4 @@
-"""Waiting for servers that are away: each try has a limit, and what is waited for is said once."""
+"""Waiting for servers that are unavailable: each try has a limit, and each wait is said once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ OUTAGES: Final = (
     KafkaError,
     RedisError,
 )
-"""What is temporary: servers that are away."""
+"""What is temporary: servers that are unavailable."""
 
 T = TypeVar("T")
 
@@ -61,6 +61,8 @@ async def finish(act: Awaitable[T], grace_s: float) -> T:
     except asyncio.CancelledError:
         await asyncio.wait({task}, timeout=grace_s)
         await cancel_and_wait(task)
+        if not task.cancelled():
+            task.exception()  # nobody waits for it any more
         raise
 
 

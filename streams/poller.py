@@ -81,7 +81,7 @@ class PollOptions:
     given_once_s: float = 15.0
     """The same where the poll that is under way must be finished, as it is answered only once."""
     check_s: float = 10.0
-    """Between two looks into the database when nothing happens."""
+    """Between two queries of the database when nothing happens."""
     database_s: float = 15.0
     """Most of one transaction."""
     send_s: float = 60.0

@@ -44,7 +44,7 @@ async def keep_topics(
 
 
 async def holds_nothing(settings: Settings) -> bool:
-    """Tell whether the references' topic never had a message: the event log is new, or forgot.
+    """Return whether the references' topic never had a message: the event log is new, or forgot.
 
     False when Kafka doesn't say.
     """

@@ -72,13 +72,13 @@ class Log:
         if self.persists:
             await self._persist((r.source, r.position) for r in refused)
 
-    async def _persist(self, places: Any) -> None:
+    async def _persist(self, positions: Any) -> None:
         # Whole, whatever crashes: SQLite's lock would stay with a transaction that is cut off.
-        await asyncio.shield(asyncio.ensure_future(self._ack(list(places))))
+        await asyncio.shield(asyncio.ensure_future(self._ack(list(positions))))
 
-    async def _ack(self, places: list[tuple[str, int]]) -> None:
+    async def _ack(self, positions: list[tuple[str, int]]) -> None:
         async with self.database.begin() as connection:
-            await ack(connection, places)
+            await ack(connection, positions)
 
 
 async def poll_until(

@@ -28,6 +28,26 @@ async def test_a_swallowed_cancellation_is_followed_by_another(
     assert swallowed == 3
 
 
+async def test_what_swallows_every_cancellation_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cancellation, "RETRY_S", 0.01)
+    released = asyncio.Event()
+
+    async def stubborn() -> None:
+        while not released.is_set():
+            with suppress(asyncio.CancelledError):
+                await released.wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await cancel_and_wait(task)
+        assert not task.done()
+        released.set()
+        await task
+
+
 async def test_what_a_task_raised_stays_with_it() -> None:
     async def breaks() -> None:
         raise ValueError("broken")

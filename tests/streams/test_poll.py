@@ -37,7 +37,7 @@ async def test_without_a_source_nothing_happens(log: Log) -> None:
     assert counts == Counts()
 
 
-async def test_places_are_noted_before_they_are_sent(database: AsyncEngine) -> None:
+async def test_positions_are_recorded_before_they_are_sent(database: AsyncEngine) -> None:
     log = Log(database, persists=False)
     async with standin(synthetic=200) as served:
         settings = settings_for(served.url)
@@ -51,9 +51,9 @@ async def test_places_are_noted_before_they_are_sent(database: AsyncEngine) -> N
         await poll_until(lambda: len(log.taken) == 200, settings, log)
     sent = [reference.position for reference in log.taken]
     assert await ledger_positions(database) == sent
-    for places, cursor in recorded:
-        assert cursor == places[-1]
-    assert [len(places) for places, _ in recorded] == sorted(len(places) for places, _ in recorded)
+    for positions, cursor in recorded:
+        assert cursor == positions[-1]
+    assert [len(seen) for seen, _ in recorded] == sorted(len(seen) for seen, _ in recorded)
     async with database.connect() as connection:
         row = (await connection.execute(select(CURSORS))).one()
     assert row.tip == row.position == sent[-1]
@@ -207,7 +207,7 @@ class Two:
         ]
 
     async def until_polling(self, which: int | None = None) -> int:
-        """Wait until one of them polls (or the one that is meant); tell which."""
+        """Wait until one of them polls (or the one that is meant); return which."""
         async with asyncio.timeout(TIMEOUT_S):
             while True:
                 polling = [n for n in (0, 1) if self.counts[n].polling]

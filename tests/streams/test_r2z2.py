@@ -24,7 +24,7 @@ async def poll_all(served: Standin, log: Log, per_s: float = 5000) -> Counts:
     return await poll_until(lambda: log.durable >= wanted, settings, log, acked=True)
 
 
-def places(dataset: Dataset, kind: str) -> set[int]:
+def numbers_of(dataset: Dataset, kind: str) -> set[int]:
     numbers = range(dataset.first_sequence, dataset.first_sequence + dataset.released(0))
     return {n for n in numbers if dataset.slot(n - dataset.first_sequence).kind == kind}
 
@@ -73,7 +73,7 @@ async def test_only_holes_and_placeholders_are_passed(log: Log) -> None:
     faults = {"hole_rate": 0.2, "null_rate": 0.2}
     async with standin(faults, synthetic=200) as served:
         counts = await poll_all(served, log)
-        holes, nulls = places(served.dataset, "hole"), places(served.dataset, "null")
+        holes, nulls = numbers_of(served.dataset, "hole"), numbers_of(served.dataset, "null")
     last = max(reference.position for reference in log.taken)
     assert counts.passed["hole"] == len([n for n in holes if n < last])
     assert counts.passed["placeholder"] == len([n for n in nulls if n < last])
@@ -88,13 +88,13 @@ async def test_a_rewritten_file_is_read_again(log: Log) -> None:
 
         def all_read_again() -> bool:
             labels = {r.position: msgspec.json.decode(r.zkb)["labels"] for r in log.taken}
-            read_again = all("ganked" in labels.get(place, ()) for place in rewritten)
+            read_again = all("ganked" in labels.get(number, ()) for number in rewritten)
             return log.durable >= wanted and read_again
 
         await poll_until(all_read_again, settings_for(served.url), log)
     assert rewritten
-    for place in rewritten:
-        versions = [r for r in log.taken if r.position == place]
+    for number in rewritten:
+        versions = [r for r in log.taken if r.position == number]
         assert versions[-1].as_of == max(version.as_of for version in versions)
 
 
@@ -165,7 +165,7 @@ async def test_a_feed_that_starts_anew_is_followed(log: Log) -> None:
 @pytest.mark.parametrize("gone", [30, 500, 3000])
 async def test_expired_files_are_jumped_over_and_no_more(log: Log, gone: int) -> None:
     left = range(FIRST + gone, FIRST + gone + 40)
-    files = Files({n: killmail(n) for n in left}, newest=FIRST + gone + 39)
+    files = Files({n: killmail(n, DAY_S - 60) for n in left}, newest=FIRST + gone + 39)
     async with files.served() as url:
         settings = settings_for(url)
         await record_positions(log.database, r2z2_name(settings), FIRST - 1)
@@ -195,7 +195,7 @@ async def test_a_late_file_is_found(log: Log) -> None:
 HTML = b"<!DOCTYPE html><h1>One moment, please</h1>"
 
 
-async def test_a_file_that_stays_unreadable_is_kept_aside(log: Log) -> None:
+async def test_a_file_that_stays_unreadable_is_refused(log: Log) -> None:
     files = Files({FIRST: killmail(1), FIRST + 1: HTML, FIRST + 2: killmail(3)})
     async with files.served() as url:
         await poll_until(lambda: bool(log.refused), settings_for(url), log, acked=True)
@@ -241,14 +241,14 @@ async def test_html_everywhere_moves_nothing(log: Log) -> None:
 @pytest.mark.parametrize(
     "value", [b"[]", b"{}", b'{"killmail_id":5,"hash":"short"}', b'{"killmail_id":"5"}', b"7"]
 )
-async def test_a_malformed_file_is_kept_aside_at_once(log: Log, value: bytes) -> None:
+async def test_a_malformed_file_is_refused_at_once(log: Log, value: bytes) -> None:
     files = Files({FIRST: killmail(1), FIRST + 1: value, FIRST + 2: killmail(3)})
     async with files.served() as url:
         await poll_until(lambda: 3 in log.durable, settings_for(url), log)
     assert [(refused.position, refused.value) for refused in log.refused] == [(FIRST + 1, value)]
 
 
-async def test_a_file_above_the_limit_is_kept_aside_in_part(log: Log) -> None:
+async def test_a_file_above_the_limit_is_refused_in_part(log: Log) -> None:
     huge = b'{"killmail_id":5,"zkb":"%s"}' % (b"x" * 9_000_000)
     files = Files({FIRST: killmail(1), FIRST + 1: huge, FIRST + 2: killmail(3)})
     async with files.served() as url:

@@ -136,6 +136,20 @@ async def test_runs_of_holes_are_no_edge(log: Log) -> None:
     assert await ledger(log.database, "position") == holes
 
 
+async def test_a_long_run_of_holes_is_no_edge_before_young_files(log: Log) -> None:
+    """The oldest files that are there must be about a day old."""
+    old, young = range(FIRST + 400, FIRST + 500), range(FIRST + 1500, FIRST + 1600)
+    files = files_of(old, young, newest=FIRST + 1599)
+    files.files |= {n: killmail(n, DAY_S - 60) for n in old}
+    async with files.served() as url:
+        settings = settings_for(url)
+        await record_positions(log.database, r2z2_name(settings), FIRST - 1)
+        await set_back(log.database, 3 * DAY_S)
+        await poll_until(lambda: young[-1] in log.durable, settings, log, PATIENT)
+    assert log.durable == {*old, *young}
+    assert await gaps(log.database) == [(FIRST, FIRST + 399, "expired")]
+
+
 async def test_behind_a_file_of_yesterday_the_walk_may_jump(log: Log) -> None:
     """The age of the last file that was read counts, not how long the poller was away."""
     old, young = range(FIRST, FIRST + 5), range(FIRST + 300, FIRST + 310)

@@ -1,24 +1,31 @@
 """After a long downtime: where the files begin that are still there."""
 
+import time
 from typing import Final
 
 from streams.sources.r2z2.files import Files
 
+SAMPLES: Final = 64
+YOUNG: Final = 0.9
+"""Of the time that files live at least: younger files aren't the oldest."""
 PROBES: Final = 5
 """Numbers tried from one on before it counts as expired."""
 EDGE: Final = 200
 """So many numbers in a row without a file are the edge, and no holes."""
 
 
-async def oldest_number(files: Files, low: int, high: int) -> int:
+async def oldest_number(files: Files, low: int, high: int, live_s: float) -> int:
     """Find the lowest number that has a file; `high` when none is below.
 
-    Bisects, which a run of holes may mislead; so whenever a file is found within EDGE numbers
-    below, it bisects again below that.
+    Bisects, which a run of holes may mislead. So whenever a file is found within EDGE numbers
+    below, it bisects again below that; and files that are much younger than `live_s` aren't the
+    oldest ones, so then it samples all that lies below.
     """
     while True:
         number = await _bisected(files, low, high)
         below = await _file_below(files, number, low)
+        if below is None and await _is_young(files, number, live_s):
+            below = await _sampled(files, low, number)
         if below is None:
             return number
         high = below
@@ -48,4 +55,16 @@ async def _file_below(files: Files, number: int, low: int) -> int | None:
     for below in range(number - 1, max(low, number - EDGE) - 1, -1):
         if (await files.probe(below)).readable:
             return below
+    return None
+
+
+async def _is_young(files: Files, number: int, live_s: float) -> bool:
+    uploaded_at_s = (await files.probe(number)).uploaded_at_s
+    return uploaded_at_s is not None and time.time() - uploaded_at_s < live_s * YOUNG
+
+
+async def _sampled(files: Files, low: int, number: int) -> int | None:
+    for sample in range(number - 1, low - 1, -max(1, (number - low) // SAMPLES)):
+        if (await files.probe(sample)).readable:
+            return sample
     return None

@@ -13,7 +13,7 @@ from streams.sources.r2z2.files import Files
 TRAILING: Final = 200
 """How far `sequence.json` may lag; it is written anew every 51 killmails."""
 OFFSETS: Final = (*range(1, 9), *range(10, 17, 2), *range(20, 33, 4), *range(40, 65, 8), 128, 200)
-"""How far on it is looked, one after the other: holes come in runs."""
+"""How far ahead numbers are asked for, one after the other: holes come in runs."""
 ASK_SEQUENCE_EVERY: Final = 10
 """404s in a row at the tip, after which `sequence.json` is asked again."""
 LOW_ANSWERS: Final = 3
@@ -28,14 +28,14 @@ class Tip:
         self._not_yet_s = not_yet_s
         self._reset_s = reset_s
         self._tries = 0
-        self._looked = 0
+        self._asked_ahead = 0
         self._absent_at_s: dict[int, float] = {}
         self._low_answers = 0
         self._low_since_s = 0.0
 
     def moved(self) -> None:
         """Begin anew: the walk has read a file."""
-        self._tries = self._looked = self._low_answers = 0
+        self._tries = self._asked_ahead = self._low_answers = 0
         self._absent_at_s.clear()
 
     def absent(self, number: int) -> None:
@@ -43,12 +43,12 @@ class Tip:
         self._absent_at_s[number] = asyncio.get_running_loop().time()
 
     def just_absent(self, number: int) -> bool:
-        """Tell whether a number was absent so shortly ago that it may not be asked for again."""
+        """Return whether a number was absent so shortly ago that it may not be asked for again."""
         at_s = self._absent_at_s.get(number)
         return at_s is not None and asyncio.get_running_loop().time() < at_s + self._not_yet_s
 
     async def went_on(self, number: int) -> bool:
-        """Ask for a few numbers further on; tell whether one of them is there.
+        """Ask for a few numbers further on; return whether one of them is there.
 
         One number and two in turn: with the number itself, five requests in two rounds.
         """
@@ -56,8 +56,8 @@ class Tip:
         if self._tries % ASK_SEQUENCE_EVERY == 0:
             return False
         count = 1 + (self._tries % 2 == 0)
-        offsets = [OFFSETS[(self._looked + i) % len(OFFSETS)] for i in range(count)]
-        self._looked += count
+        offsets = [OFFSETS[(self._asked_ahead + i) % len(OFFSETS)] for i in range(count)]
+        self._asked_ahead += count
         for offset in offsets:
             ahead = number + offset
             if number < self._files.newest:
@@ -77,7 +77,7 @@ class Tip:
         return self._tries > 0 and self._tries % ASK_SEQUENCE_EVERY == 0
 
     def hear(self, sequence: int | None, cursor: int) -> bool:
-        """Take in the number of `sequence.json`; tell whether the feed may have started anew.
+        """Take in the number of `sequence.json`; return whether the feed may have started anew.
 
         An old or low number, as an edge of the CDN may give for minutes, is passed over.
         """

@@ -176,7 +176,7 @@ class Walk:
             self._start_at(number)
 
     async def _went_on(self, number: int) -> bool:
-        """Tell whether a readable file lies further on, or is said to where none was known."""
+        """Return whether the feed has gone on: a file further on, or a newer `sequence.json`."""
         at_tip = number > self._files.newest
         if await self._tip.went_on(number):
             return True
@@ -200,7 +200,8 @@ class Walk:
         first = self._cursor - len(self._held) + 1
         self._drop_requests()
         low = self._cursor + 1
-        number = await oldest_number(self._files, low, max(self._files.newest, low))
+        high = max(self._files.newest, low)
+        number = await oldest_number(self._files, low, high, self._waits.live_s)
         log.warning("r2z2.expired", source=self._name, first=first, last=number - 1)
         self._held.clear()
         self._start_at(number)
