@@ -77,11 +77,11 @@ def _environment_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def test_metrics_that_are_told_of_exist() -> None:
-    told = {name for row in table(OPERATORS, "metric") for name in re.findall(r"`(\w+)`", row[0])}
+def test_metrics_that_are_listed_exist() -> None:
+    listed = {name for row in table(OPERATORS, "metric") for name in re.findall(r"`(\w+)`", row[0])}
     families = [*REGISTRY.collect(), *BacklogCollector(Settings()).describe()]
     kinds = {"counter": "_total"}
-    assert told <= {family.name + kinds.get(family.type, "") for family in families}
+    assert listed <= {family.name + kinds.get(family.type, "") for family in families}
 
 
 def test_commands_are_listed() -> None:

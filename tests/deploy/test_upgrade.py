@@ -16,13 +16,14 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import deploy
+from actors.shared import topics
 from actors.shared.body import pack
 from actors.shared.database import open_database
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.tables import KILLMAILS, LEDGER, UNPUBLISHED
 from actors.shared.tables import REJECTED as REJECTED_TABLE
-from actors.shared.topics import STORED, create_topics
+from actors.shared.topics import create_topics
 from deploy.migrate import migrate
 from tests.deploy.cli.test_dead import dead
 from tests.support.dead import Sent, declare, held, put
@@ -37,7 +38,7 @@ SOURCE: Final = "r2z2:test"
 TIMEOUT_S: Final = 60
 AGO_S: Final = 3600.0
 
-STORED_AND_TOLD, STORED_AND_UNTOLD = 1, 2
+PUBLISHED, STORED = 1, 2
 """Killmails that 0.1.0 has stored; the ledger has them no more."""
 READY, AGAIN, DELAYED, DEAD = 3, 1, 4, 5
 """Killmails that 0.1.0 was to store."""
@@ -57,7 +58,7 @@ async def test_version_0_1_0_is_upgraded_with_full_queues(tmp_path: Path) -> Non
         async with (
             open_database(settings) as database,
             killstream("actors", settings=settings, log=tmp_path / "actors.log"),
-            consumer_of(STORED, settings) as stored,
+            consumer_of(topics.STORED, settings) as stored,
         ):
             await until_ledger_is(database, {5, 9, 11})
             done = await dead(settings, "retry", "--all")
@@ -70,8 +71,8 @@ async def test_version_0_1_0_is_upgraded_with_full_queues(tmp_path: Path) -> Non
             assert [row[1:] for row in feed[:2]] == [(1, "added"), (2, "added")]
             assert sorted(row[1:] for row in feed[2:]) == [(one, "added") for one in sorted(new)]
             assert len(await rows(database, KILLMAILS)) == 2 + len(new)
-            told = [msgspec.json.decode(m.value) for m in await take(stored, 1 + len(new))]
-            assert {one["killmail_id"] for one in told} == {STORED_AND_UNTOLD} | new
+            published = [msgspec.json.decode(m.value) for m in await take(stored, 1 + len(new))]
+            assert {one["killmail_id"] for one in published} == {STORED} | new
             assert await rows(database, UNPUBLISHED) == []
             rejected = {row["reason"]: row for row in await rows(database, REJECTED_TABLE)}
             assert set(rejected) == {"refused before", "ready", "dead"}
@@ -96,7 +97,7 @@ def fill_queues(settings: Settings, fetched: Sequence[tuple[int, str]]) -> None:
         [
             a_message("keep", [reference(READY, position=3)]),
             a_message("keep", [reference(AGAIN, position=4)]),
-            a_message("reject", [letter("ready", position=6)]),
+            a_message("reject", [rejection("ready", position=6)]),
             a_message("sweep"),
         ],
     )
@@ -112,7 +113,7 @@ def fill_queues(settings: Settings, fetched: Sequence[tuple[int, str]]) -> None:
         "database.XQ",
         [
             a_message("keep", [reference(DEAD, position=5)], **gave_up),
-            a_message("reject", [letter("dead", position=9)], **gave_up),
+            a_message("reject", [rejection("dead", position=9)], **gave_up),
         ],
     )
     put(settings, "esi", [a_message("fetch", [bodiless(one, one_hash, 8)], queue="esi")])
@@ -152,7 +153,7 @@ def bodiless(killmail_id: int, hashed: str, position: int) -> bytes:
     ).encode()
 
 
-def letter(reason: str, position: int) -> bytes:
+def rejection(reason: str, position: int) -> bytes:
     """Write what 0.1.0 refused as 0.1.0 does."""
     return (
         f'{{"reason":"{reason}","value":"x","source":"{SOURCE}","position":{position},'
@@ -161,7 +162,7 @@ def letter(reason: str, position: int) -> bytes:
 
 
 async def old_database(settings: Settings, positions: Sequence[int]) -> None:
-    """Make 0.1.0's database: two killmails, one of them untold, a letter, places in the ledger."""
+    """Make 0.1.0's database: two killmails, one not published, a rejected one, a ledger."""
     config = Config()
     folder = Path(deploy.__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
@@ -176,21 +177,21 @@ async def old_database(settings: Settings, positions: Sequence[int]) -> None:
     now = datetime.now(UTC)
     then = datetime.fromtimestamp(now.timestamp() - AGO_S, UTC)
     try:
-        for sequence, killmail_id in enumerate((STORED_AND_TOLD, STORED_AND_UNTOLD), 1):
+        for sequence, killmail_id in enumerate((PUBLISHED, STORED), 1):
             await store(connected, killmail_id, then)
-            told_at = then if killmail_id == STORED_AND_TOLD else None
+            published_at = then if killmail_id == PUBLISHED else None
             await connected.execute(
                 "INSERT INTO feed VALUES ($1, $2, 'added', $3, $4)",
                 sequence,
                 killmail_id,
                 then,
-                told_at,
+                published_at,
             )
         await connected.execute("UPDATE feed_counter SET last_sequence = 2")
         await connected.execute("INSERT INTO cursors VALUES ($1, 11, $2)", SOURCE, then)
         await connected.execute(
             "INSERT INTO rejected VALUES ('0', 'refused before', $1, $2)",
-            letter("refused before", 0),
+            rejection("refused before", 0),
             then,
         )
         await connected.executemany(

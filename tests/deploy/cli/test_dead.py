@@ -65,7 +65,7 @@ FETCH = a_message(
 
 @pytest.mark.service
 async def test_the_list_counts_filters_and_shows_no_content(rabbit: Settings) -> None:
-    unknown = a_message("k-1", "tell_all", options={})
+    unknown = a_message("k-1", "gone", options={})
     put(rabbit, XQ, [a_message("p-1"), a_message("p-2"), unknown, b"\xc1 no message"])
     put(rabbit, "esi.XQ", [FETCH])
 
@@ -76,7 +76,7 @@ async def test_the_list_counts_filters_and_shows_no_content(rabbit: Settings) ->
         "reason": "OSError: no disk",
         "count": 2,
     }
-    p_1, _, tell_all, unreadable, fetch = shown["dead"]
+    p_1, _, gone, unreadable, fetch = shown["dead"]
     assert 3_600 <= p_1.pop("age_s") < 4_000
     assert p_1.pop("sent_at_ms") < now_ms() - HOUR_MS
     assert p_1 == {
@@ -89,7 +89,7 @@ async def test_the_list_counts_filters_and_shows_no_content(rabbit: Settings) ->
         "size_bytes": len(msgspec.msgpack.encode(a_message("p-1"))),
         "killmail_ids": [7],
     }
-    assert (tell_all["actor_exists"], unreadable["actor"]) == (False, "unreadable")
+    assert (gone["actor_exists"], unreadable["actor"]) == (False, "unreadable")
     assert (fetch["queue"], fetch["reason"]) == ("esi", r"esi.Refused: 422 of\x1b[2J it")
 
     text = (await dead(rabbit, "list")).stdout
@@ -97,7 +97,7 @@ async def test_the_list_counts_filters_and_shows_no_content(rabbit: Settings) ->
         "5 dead letters",
         "       2  database  persist  OSError: no disk",
     ]
-    assert "tell_all (no such actor in this version)" in text
+    assert "gone (no such actor in this version)" in text
     assert "secret body" not in text
     for arguments, expected in {
         ("--queue", "esi"): ["f-1"],
@@ -141,13 +141,13 @@ async def test_a_retry_starts_afresh_and_the_rest_stays_in_order(rabbit: Setting
 async def test_an_actor_of_another_version_is_named_and_can_only_be_dropped(
     rabbit: Settings,
 ) -> None:
-    put(rabbit, XQ, [a_message("k-1", "tell_all"), a_message("k-2", "keep"), b"no message"])
+    put(rabbit, XQ, [a_message("k-1", "gone"), a_message("k-2", "keep"), b"no message"])
     done = await dead(rabbit, "retry", "--all")
     assert (done.exit_code, done.stdout) == (1, "retried 1 of 1\n")
-    assert "1 of tell_all (no such actor in this version) can't be retried" in done.stderr
+    assert "1 of gone (no such actor in this version) can't be retried" in done.stderr
     assert "killstream dead drop --actor unreadable" in done.stderr
     assert ids(held(rabbit, "database")) == ["k-2"]
-    assert (await dead(rabbit, "drop", "--actor", "tell_all")).stdout == "dropped 1 of 1\n"
+    assert (await dead(rabbit, "drop", "--actor", "gone")).stdout == "dropped 1 of 1\n"
     assert (await dead(rabbit, "drop", "--actor", "unreadable")).stdout == "dropped 1 of 1\n"
     assert held(rabbit, XQ) == []
 
