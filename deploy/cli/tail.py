@@ -163,9 +163,9 @@ def isk(value: float | None) -> str:
     """Write a value the way players do: 1.24b, 350.10m, 9.00k."""
     if value is None:
         return "value unknown"
-    for letter, size in (("t", 1e12), ("b", 1e9), ("m", 1e6), ("k", 1e3)):
+    for suffix, size in (("t", 1e12), ("b", 1e9), ("m", 1e6), ("k", 1e3)):
         if value >= size:
-            return f"{value / size:.2f}{letter} ISK"
+            return f"{value / size:.2f}{suffix} ISK"
     return f"{value:.2f} ISK"
 
 

@@ -61,16 +61,16 @@ async def _bootstrap(settings: Settings) -> str:
 
 async def _reach_brokers(settings: Settings) -> str:
     async with open_admin(settings) as admin:
-        return await reach([(one["host"], one["port"]) for one in await _brokers(admin)])
+        return await connect([(one["host"], one["port"]) for one in await _brokers(admin)])
 
 
-async def reach(places: Sequence[tuple[str, int]]) -> str:
+async def connect(addresses: Sequence[tuple[str, int]]) -> str:
     """Connect to each broker by the address that it gives clients, which it has from a setting.
 
     Raises:
         Failed: one can't be reached.
     """
-    for host, port in places:
+    for host, port in addresses:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 _, writer = await asyncio.open_connection(host, port)
@@ -82,7 +82,7 @@ async def reach(places: Sequence[tuple[str, int]]) -> str:
                 f" {str(error) or 'no answer'}",
                 "correct `advertised.listeners` of that broker, or the name's address on this host",
             ) from None
-    return ", ".join(f"{host}:{port}" for host, port in places)
+    return ", ".join(f"{host}:{port}" for host, port in addresses)
 
 
 async def _brokers(admin: AIOKafkaAdminClient) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from actors.shared.settings import Settings
 from actors.shared.topics import RECEIVED, create_topics
 from deploy.cli.diagnose.finding import Failed
-from deploy.cli.diagnose.kafka import kafka_steps, reach
+from deploy.cli.diagnose.kafka import connect, kafka_steps
 from deploy.ports import free_port
 from tests.deploy.cli.diagnose.support import all_of, failed, steps_of
 from tests.support.proxy import open_proxy
@@ -58,7 +58,7 @@ async def test_a_broker_that_sends_clients_elsewhere_is_named() -> None:
     """As behind NAT: the bootstrap address works, the one that the broker gives doesn't."""
     elsewhere = free_port()
     with pytest.raises(Failed, match=f"127.0.0.1:{elsewhere}") as failure:
-        await reach([("127.0.0.1", elsewhere)])
+        await connect([("127.0.0.1", elsewhere)])
     assert "advertised.listeners" in failure.value.advice
 
 
