@@ -9,7 +9,7 @@ import pika
 import pytest
 from typer.testing import CliRunner, Result
 
-from actors.rabbitmq import connection_parameters
+from actors.rabbitmq import UNAVAILABLE, connection_parameters
 from actors.shared.settings import Settings
 from deploy import dead_letters
 from deploy.cli import app
@@ -24,9 +24,11 @@ from tests.support.dead import (
     priorities,
     put,
 )
+from tests.support.proxy import open_proxy
 from tests.support.servers import empty_servers
 
 XQ = "database.XQ"
+TIMEOUT_S = 60
 
 
 async def dead(settings: Settings, *arguments: str) -> Result:
@@ -184,6 +186,29 @@ async def test_two_readers_do_not_share_a_queue_between_them(rabbit: Settings) -
         reading.close()
     assert (second.exit_code, "another command reads database.XQ" in second.stderr) == (1, True)
     assert ids((await listed(rabbit))["dead"]) == ["a", "b"]
+
+
+@pytest.mark.service
+async def test_a_rabbitmq_that_goes_silent_is_given_up_and_keeps_them(
+    rabbit: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors.rabbitmq.HEARTBEAT_S", 1)
+    put(rabbit, XQ, [a_message("a"), a_message("b")])
+
+    def drop_all(url: str) -> None:
+        with dead_letters.connected(url) as connection:
+            chosen = list(dead_letters.read_all(connection, ["database"]))
+            proxy.go_silent()
+            list(dead_letters.drop(connection, chosen))
+
+    async with open_proxy(rabbit.rabbitmq_url) as proxy:
+        with pytest.raises(UNAVAILABLE):
+            async with asyncio.timeout(TIMEOUT_S):
+                await asyncio.to_thread(drop_all, proxy.url(rabbit.rabbitmq_url))
+        await proxy.close_connections()
+    async with asyncio.timeout(TIMEOUT_S):  # RabbitMQ, too, has to see that the reader is gone
+        while ids(held(rabbit, XQ)) != ["a", "b"]:
+            await asyncio.sleep(0.1)
 
 
 @pytest.mark.service
