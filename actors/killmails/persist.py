@@ -63,8 +63,8 @@ async def persist(references: list[bytes]) -> None:
     arrivals, rejections = read(references)
     unpublished, refused = await store_all(resources().database, arrivals, rejections)
     rejections += refused
-    for place in unpublished:
-        STORED.labels(kind=place.entry.kind).inc()
+    for one in unpublished:
+        STORED.labels(kind=one.entry.kind).inc()
     SKIPPED.inc(len(references) - len(unpublished) - len(rejections))
     await publish_rejections(rejections)
     await publish(unpublished)
@@ -180,8 +180,8 @@ async def store(
             await insert_missing(connection, ATTACKERS, attacker_columns(fresh))
         known = [v for v in latest if v.killmail.killmail_id not in added]
         updated = await _update(connection, known) if known else []
-        places = [(a.reference.source, a.reference.position) for a in arrivals]
-        await ack(connection, [*places, *await record_rejections(connection, rejections)])
+        positions = [(a.reference.source, a.reference.position) for a in arrivals]
+        await ack(connection, [*positions, *await record_rejections(connection, rejections)])
         return await _enter(
             connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
         )

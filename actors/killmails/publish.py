@@ -65,11 +65,9 @@ async def publish(unpublished: Sequence[Unpublished]) -> None:
     """Publish entries on channel and topic, then mark them published."""
     if not unpublished:
         return
-    ids = [entity_ids(place.killmail) if place.killmail else set() for place in unpublished]
+    ids = [entity_ids(one.killmail) if one.killmail else set() for one in unpublished]
     names = await known_names(set().union(*ids), resources().settings.names_deadline_ms)
-    entries = [
-        _named(place.entry, some, names) for place, some in zip(unpublished, ids, strict=True)
-    ]
+    entries = [_named(one.entry, some, names) for one, some in zip(unpublished, ids, strict=True)]
     values = [encode_entry(entry) for entry in entries]
     whole = (v for entry, v in zip(entries, values, strict=True) if not entry.truncated)
     await asyncio.gather(
@@ -92,17 +90,17 @@ async def sweep() -> None:
         await _publish_or_pass(forgotten)
 
 
-async def _publish_or_pass(places: Sequence[Unpublished]) -> None:
+async def _publish_or_pass(unpublished: Sequence[Unpublished]) -> None:
     try:
-        await publish(places)
+        await publish(unpublished)
     except OUTAGES:
         raise
     except Exception as error:
-        if len(places) > 1:
-            for place in places:
-                await _publish_or_pass([place])
+        if len(unpublished) > 1:
+            for one in unpublished:
+                await _publish_or_pass([one])
         else:
-            sequence = places[0].entry.sequence
+            sequence = unpublished[0].entry.sequence
             log.error("publish.passed_over", sequence=sequence, reason=repr(error))
 
 
@@ -115,7 +113,7 @@ async def _produce(entries: Sequence[Entry], values: Sequence[bytes]) -> None:
     """Put entries on their topic; returns when Kafka has them all.
 
     One that is too large for the topic goes without its body and, if need be, with nothing but
-    what tells that it exists.
+    what says that it exists.
     """
     too_large = await _send(entries, values)
     if too_large:

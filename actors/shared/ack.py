@@ -1,4 +1,4 @@
-"""Settle places of a source: what came from there is durable, so the ledger forgets it."""
+"""Acknowledge positions of a source: what came from there is durable, so its entries go."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,18 +10,18 @@ from actors.shared.rows import among
 from actors.shared.tables import LEDGER
 
 
-async def ack(connection: AsyncConnection, places: Iterable[tuple[str, int]]) -> None:
-    """Delete the ledger's rows of these places, in the caller's transaction.
+async def ack(connection: AsyncConnection, positions: Iterable[tuple[str, int]]) -> None:
+    """Delete the ledger's rows of these positions, in the caller's transaction.
 
-    Rows are locked by position, so that transactions over the same places queue up.
+    Rows are locked by position, so that transactions over the same positions queue up.
     """
     by_source: dict[str, list[int]] = defaultdict(list)
-    for source, position in places:
+    for source, position in positions:
         by_source[source].append(position)
-    for source, positions in sorted(by_source.items()):
+    for source, durable in sorted(by_source.items()):
         held = (
             select(LEDGER.c.position)
-            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, positions))
+            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, durable))
             .order_by(LEDGER.c.position)
             .with_for_update()
         )

@@ -75,7 +75,7 @@ def _integer(text: str) -> int | float | None:
 
 
 def _null(_: str) -> None:
-    """Take the place of NaN and Infinity."""
+    """Read NaN and Infinity as null."""
 
 
 def _cleaned(value: Any) -> Any:

@@ -24,7 +24,7 @@ CHANNEL: Final = "killmails"
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One place in the feed with its killmail."""
+    """One entry of the feed with its killmail."""
 
     sequence: int
     kind: str

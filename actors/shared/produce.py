@@ -46,7 +46,7 @@ async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Mes
 
 
 async def _takes(producer: AIOKafkaProducer, topic: str, message: Message) -> bool:
-    """Send a message in a batch of its own; tell whether Kafka took it."""
+    """Send a message in a batch of its own; return whether Kafka took it."""
     key, value = message
     if len(value) > MAX_MESSAGE_BYTES:
         return False

@@ -62,7 +62,7 @@ _loose: Final = msgspec.json.Decoder(_Loose)
 _ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _HASH: Final = re.compile(r"[0-9a-f]{40}\Z")
 _HEAD_BYTES: Final = 1000
-"""A reference names its place at its beginning."""
+"""A reference says at its beginning where it came from."""
 
 
 def clean_hash(text: str) -> str:

@@ -44,8 +44,8 @@ def encode_rejection(
 ) -> bytes:
     """Write a rejection; bytes that aren't UTF-8 are escaped, so that nothing is lost.
 
-    Where it came from is the reference's place, or the given one, or else what the value itself
-    says of it: the ledger forgets that place once the rejection is recorded.
+    Where it came from is what the reference says, or what is given, or else what the value itself
+    says: the ledger's entry is deleted once the rejection is recorded.
     """
     killmail_id = None
     if reference:

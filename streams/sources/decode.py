@@ -25,7 +25,7 @@ class Found:
     uploaded_at: float = 0.0
     """Unix seconds of this version by the upstream's clock; 0 where it doesn't say."""
     updated: int | None = None
-    """An older place whose file was rewritten since."""
+    """An older position whose file was rewritten since."""
 
     def reference(self, source: str, position: int) -> Reference:
         """Make the message that goes on."""
@@ -42,7 +42,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A place that holds no killmail, by design of the upstream."""
+    """A position that holds no killmail, by design of the upstream."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Storing: one transaction, one place each, later versions published as such, nothing twice."""
+"""Storing: one transaction, one entry each, later versions published as such, nothing twice."""
 
 import asyncio
 import itertools
@@ -78,10 +78,10 @@ async def test_what_comes_twice_changes_nothing(database: AsyncEngine) -> None:
     assert [await rows(database, table) for table in (KILLMAILS, ATTACKERS, FEED)] == before
 
 
-async def test_a_killmail_that_is_twice_in_one_batch_has_one_place(database: AsyncEngine) -> None:
+async def test_a_killmail_that_is_twice_in_one_batch_has_one_entry(database: AsyncEngine) -> None:
     reference = a_reference(a_body(1))
     unpublished = await persisted(database, [reference, reference])
-    assert [place.entry.sequence for place in unpublished] == [1]
+    assert [stored.entry.sequence for stored in unpublished] == [1]
     assert await feed_of(database) == [(1, 1, "added")]
 
 
@@ -115,11 +115,11 @@ async def test_overlapping_batches_in_any_order_neither_deadlock_nor_double(
     async with asyncio.timeout(120):
         for values in (batch, batch + newer, newer):
             shuffled = [order.sample(values, len(values)) for _ in range(6)]
-            for places in await asyncio.gather(*(persisted(database, some) for some in shuffled)):
-                published += places
+            for stored in await asyncio.gather(*(persisted(database, some) for some in shuffled)):
+                published += stored
     feed = await feed_of(database)
     assert [sequence for sequence, _, _ in feed] == list(range(1, 81))
-    assert sorted(place.entry.sequence for place in published) == list(range(1, 81))
+    assert sorted(stored.entry.sequence for stored in published) == list(range(1, 81))
     for kind in ("added", "updated"):
         assert len({killmail_id for _, killmail_id, this in feed if this == kind}) == 40
     assert {row["zkb"] for row in await rows(database, KILLMAILS)} == {"{}"}
@@ -142,7 +142,7 @@ async def test_a_rolled_back_batch_leaves_nothing_and_burns_no_number(
     for table in (KILLMAILS, ATTACKERS, FEED, REJECTED):
         assert await rows(database, table) == []
     assert await ledger_of(database) == [5]
-    assert [place.entry.sequence for place in await store(database, good)] == [1]
+    assert [stored.entry.sequence for stored in await store(database, good)] == [1]
 
 
 async def test_ledger_entries_are_acked_with_the_rows(database: AsyncEngine) -> None:
@@ -161,8 +161,8 @@ async def test_a_known_killmail_acks_its_ledger_entry_too(database: AsyncEngine)
 async def test_later_zkb_is_an_updated_entry(database: AsyncEngine) -> None:
     await persisted(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
     newer = a_reference(a_body(1), as_of=LATER, zkb=msgspec.Raw(b'{"points":2}'))
-    (place,) = await persisted(database, [newer])
-    assert (place.entry.sequence, place.entry.kind) == (2, "updated")
+    (stored,) = await persisted(database, [newer])
+    assert (stored.entry.sequence, stored.entry.kind) == (2, "updated")
     assert await feed_of(database) == [(1, 1, "added"), (2, 1, "updated")]
     (row,) = await rows(database, KILLMAILS)
     assert msgspec.json.decode(row["zkb"]) == {"points": 2}
@@ -200,15 +200,15 @@ async def test_the_entry_of_a_changed_body_has_the_zkb_that_is_known(
     database: AsyncEngine,
 ) -> None:
     await persisted(database, [a_reference(a_body(1), zkb=msgspec.Raw(b'{"points":1}'))])
-    (place,) = await persisted(database, [a_reference(a_body(1, war_id=2), as_of=LATER)])
-    assert msgspec.json.decode(place.entry.zkb) == {"points": 1}
+    (stored,) = await persisted(database, [a_reference(a_body(1, war_id=2), as_of=LATER)])
+    assert msgspec.json.decode(stored.entry.zkb) == {"points": 1}
 
 
 async def test_a_changed_body_rewrites_body_columns_and_attackers(database: AsyncEngine) -> None:
     await persisted(database, [a_reference(a_body(1, attackers=many_attackers(5)))])
     body = a_body(1, solar_system_id=30_000_142, attackers=[an_attacker(character_id=3)])
-    (place,) = await persisted(database, [a_reference(body, as_of=LATER)])
-    assert (place.entry.kind, bytes(place.entry.killmail)) == ("updated", body)
+    (stored,) = await persisted(database, [a_reference(body, as_of=LATER)])
+    assert (stored.entry.kind, bytes(stored.entry.killmail)) == ("updated", body)
     (row,) = await rows(database, KILLMAILS)
     assert (row["solar_system_id"], row["attacker_count"], unpack(row["body"])) == (
         30_000_142, 1, body,
@@ -223,8 +223,8 @@ async def test_numbers_beyond_floats_in_unknown_fields_do_not_stop_an_update(
     await persisted(database, [a_reference(body)])
     assert await persisted(database, [a_reference(body, as_of=LATER)]) == []
     changed = body.replace(b"1e999", b"2e999")
-    (place,) = await persisted(database, [a_reference(changed, as_of=LATER + 1)])
-    assert place.entry.kind == "updated"
+    (stored,) = await persisted(database, [a_reference(changed, as_of=LATER + 1)])
+    assert stored.entry.kind == "updated"
 
 
 async def test_the_bad_are_rejected_while_the_good_are_stored(database: AsyncEngine) -> None:
@@ -237,7 +237,7 @@ async def test_the_bad_are_rejected_while_the_good_are_stored(database: AsyncEng
         encode_reference(a_reference(a_body(7), 3)),
     ]
     unpublished = await persisted(database, values)
-    assert [place.entry.killmail_id for place in unpublished] == [1, 7]
+    assert [stored.entry.killmail_id for stored in unpublished] == [1, 7]
     refused = [decode_rejection(row["rejection"]).value for row in await rows(database, REJECTED)]
     assert set(refused) == {"\\xff no reference", values[2].decode(), values[3].decode()}
     assert await ledger_of(database) == []
@@ -262,9 +262,9 @@ async def test_a_killmail_without_attackers_is_stored(database: AsyncEngine) -> 
 async def test_a_body_of_two_megabytes_passes_the_store(database: AsyncEngine) -> None:
     body = a_body(1, victim={"damage_taken": 1, "ship_type_id": 2, "items": many_items(40_000)})
     assert len(body) > 2 * 1024 * 1024
-    (place,) = await persisted(database, [a_reference(body)])
+    (stored,) = await persisted(database, [a_reference(body)])
     (row,) = await rows(database, KILLMAILS)
-    assert unpack(row["body"]) == bytes(place.entry.killmail) == body
+    assert unpack(row["body"]) == bytes(stored.entry.killmail) == body
 
 
 async def test_five_thousand_attackers_pass_the_store(database: AsyncEngine) -> None:

@@ -1,4 +1,4 @@
-"""Telling: each entry reaches topic and channel whole, is marked, and never forgotten."""
+"""Publishing: each entry reaches topic and channel whole, is marked, and never forgotten."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -118,13 +118,13 @@ async def test_the_channel_gets_the_same_entries_as_the_topic(
 
 
 @pytest.mark.service
-async def test_what_was_told_is_marked(opened: Resources, upstream: Standin) -> None:
+async def test_what_was_published_is_marked(opened: Resources, upstream: Standin) -> None:
     await run(persist, played(upstream))
     assert await unpublished(opened) == []
 
 
 @pytest.mark.service
-async def test_what_came_twice_is_told_once(
+async def test_what_came_twice_is_published_once(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer
 ) -> None:
     for _ in range(2):
@@ -135,7 +135,7 @@ async def test_what_came_twice_is_told_once(
 
 
 @pytest.mark.service
-async def test_a_killmail_without_zkb_is_told_without_zkb(
+async def test_a_killmail_without_zkb_is_published_without_zkb(
     opened: Resources, topic: AIOKafkaConsumer
 ) -> None:
     await run(persist, [encode_reference(a_reference(a_body(1)))])
@@ -144,7 +144,7 @@ async def test_a_killmail_without_zkb_is_told_without_zkb(
 
 
 @pytest.mark.service
-async def test_an_update_is_told_as_such(opened: Resources, topic: AIOKafkaConsumer) -> None:
+async def test_an_update_is_published_as_such(opened: Resources, topic: AIOKafkaConsumer) -> None:
     for as_of, zkb in ((1.0, b'{"points":1}'), (LATER, b'{"points":2}')):
         await run(
             persist, [encode_reference(a_reference(a_body(1), as_of=as_of, zkb=msgspec.Raw(zkb)))]
@@ -168,7 +168,7 @@ async def test_names_come_along(
 
 
 @pytest.mark.service
-async def test_without_esi_in_time_it_is_told_without_names(upstream: Standin) -> None:
+async def test_without_esi_in_time_it_is_published_without_names(upstream: Standin) -> None:
     set_faults(upstream, esi_latency_ms=20_000)
     async with (
         opened_on_servers(upstream, names_deadline_ms=50) as opened,
@@ -185,31 +185,31 @@ async def test_without_esi_in_time_it_is_told_without_names(upstream: Standin) -
 
 @pytest.mark.service
 @pytest.mark.usefixtures("_sweeps_at_once")
-async def test_what_a_crash_left_unpublished_is_told_by_the_sweep(
+async def test_what_a_crash_left_unpublished_is_published_by_the_sweep(
     opened: Resources, upstream: Standin, topic: AIOKafkaConsumer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(publish_module, "SWEEP_ENTRIES", 20)
     values = played(upstream)
     await run(persist, values[:5])
-    places = await store(opened.database, *read(values[5:]))
+    left = await store(opened.database, *read(values[5:]))
     assert await unpublished(opened) == list(range(6, 51))
     await run(sweep)
     assert await unpublished(opened) == []
     published = {e.sequence: e for e in (decode_entry(m.value) for m in await take(topic, 50))}
     assert sorted(published) == list(range(1, 51))
-    for place in places:
-        entry, wanted = published[place.entry.sequence], place.entry
+    for one in left:
+        entry, wanted = published[one.entry.sequence], one.entry
         assert (entry.killmail_id, entry.kind, entry.hash, bytes(entry.killmail)) == (
             wanted.killmail_id, wanted.kind, wanted.hash, bytes(wanted.killmail),
         )  # fmt: skip
         assert entry.stored_at == pytest.approx(wanted.stored_at, abs=1e-5)
         assert msgspec.json.decode(entry.zkb) == msgspec.json.decode(wanted.zkb)
-        assert place.killmail
-        assert set(entry.names) == entity_ids(place.killmail)
+        assert one.killmail
+        assert set(entry.names) == entity_ids(one.killmail)
 
 
 @pytest.mark.service
-async def test_the_sweep_leaves_alone_what_is_being_told(
+async def test_the_sweep_leaves_alone_what_is_being_published(
     opened: Resources, upstream: Standin
 ) -> None:
     await store(opened.database, *read(played(upstream)))

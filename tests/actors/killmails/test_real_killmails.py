@@ -130,7 +130,7 @@ def assert_attackers(
     assert found == [{name: a.get(name) for name in ATTACKER_COLUMNS} for a in wanted]
 
 
-async def test_every_killmail_has_one_place_in_the_feed(full: AsyncEngine) -> None:
+async def test_every_killmail_has_one_entry_in_the_feed(full: AsyncEngine) -> None:
     feed = await feed_of(full)
     assert [sequence for sequence, _, _ in feed] == list(range(1, count_of(full) + 1))
     assert len({killmail_id for _, killmail_id, _ in feed}) == len(feed)

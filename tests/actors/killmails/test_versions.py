@@ -91,11 +91,11 @@ async def test_a_middle_version_that_comes_late_does_not_win(database: AsyncEngi
 
 async def test_a_first_zkb_is_taken_though_it_is_older(database: AsyncEngine) -> None:
     await persisted(database, a_version(1, 30.0, 3))
-    (place,) = await persisted(database, a_version(1, 10.0, 1, b'{"points":1}'))
-    assert (place.entry.kind, bytes(place.entry.zkb)) == ("updated", b'{"points":1}')
-    assert msgspec.json.decode(place.entry.killmail)["war_id"] == 3
-    assert place.killmail
-    assert place.killmail.war_id == 3
+    (stored,) = await persisted(database, a_version(1, 10.0, 1, b'{"points":1}'))
+    assert (stored.entry.kind, bytes(stored.entry.zkb)) == ("updated", b'{"points":1}')
+    assert msgspec.json.decode(stored.entry.killmail)["war_id"] == 3
+    assert stored.killmail
+    assert stored.killmail.war_id == 3
     (row,) = await rows(database, KILLMAILS)
     assert state_of(row) == (3, 1, 30.0, 10.0)
 
