@@ -1,8 +1,9 @@
 """The ledger's rows for what steps gave: new ones, and changes of those that are there."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import case, func
@@ -12,12 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from actors.shared.reference import encode_reference, is_hash
 from actors.shared.rows import insert_missing
 from actors.shared.tables import LEDGER
-from streams.sources.step import LedgerEntry, Step
+from streams.sources.step import Kind, LedgerEntry, Step
 
 COLUMNS: Final = ("source", *(field.name for field in fields(LedgerEntry)))
 _FROM_READING: Final = ("reference", "killmail_id", "killmail_hash", "object_id")
 
-Row = dict[str, Any]
+Row = tuple[Any, ...]
+_POSITION: Final = itemgetter(COLUMNS.index("position"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,47 +34,59 @@ class Rows:
 
     async def write(self, connection: AsyncConnection, steps: Iterable[Step]) -> None:
         """Write all that steps gave, in the caller's transaction."""
-        fresh: list[Row] = []
+        new: list[Row] = []
         again: list[Row] = []
         for step in steps:
             # Behind the cursor the position may have its row already.
-            (again if step.cursor is None else fresh).extend(self._received(step))
-        new = sorted(fresh, key=_position)
-        await insert_missing(connection, LEDGER, {c: [row[c] for row in new] for c in COLUMNS})
+            (again if step.cursor is None else new).extend(self._received(step))
+        columns = zip(*sorted(new, key=_POSITION), strict=True)
+        await insert_missing(
+            connection, LEDGER, dict(zip(COLUMNS, map(list, columns), strict=False))
+        )
         if again:
-            await connection.execute(_update_received(connection), sorted(again, key=_position))
+            await connection.execute(_update_received(connection), _named(again))
         if pending := [row for step in steps for row in self._pending(step)]:
-            await connection.execute(_put_off(connection), sorted(pending, key=_position))
+            await connection.execute(_put_off(connection), _named(pending))
 
     def _received(self, step: Step) -> Iterator[Row]:
-        for reference in step.references:
-            yield self._row(reference.position, "received", self.durable_by) | {
-                "reference": encode_reference(reference) if self.gives_once else None,
-                "killmail_id": reference.killmail_id,
-                "killmail_hash": reference.hash if is_hash(reference.hash) else None,
-            }
+        for r in step.references:
+            whole = encode_reference(r) if self.gives_once else None
+            hash_ = r.hash if is_hash(r.hash) else None
+            yield self._row(r.position, "received", self.durable_by, whole, r.killmail_id, hash_)
         for refused in step.refused:
-            yield self._row(refused.position, "received", self.durable_by) | {
-                "reference": refused.value if self.gives_once else None
-            }
+            whole = refused.value if self.gives_once else None
+            yield self._row(refused.position, "received", self.durable_by, whole)
         for position, object_id in zip(step.object_positions, step.objects, strict=True):
-            yield self._row(position, "object", self.now) | {"object_id": object_id}
+            yield self._row(position, "object", self.now, object_id=object_id)
 
     def _pending(self, step: Step) -> Iterator[Row]:
         for pending in step.pending:
             due_at = self.now + timedelta(seconds=pending.delay_s)
             yield self._row(pending.position, "hole", due_at)
 
-    def _row(self, position: int, kind: str, next_try_at: datetime) -> Row:
-        empty: Row = dict.fromkeys(COLUMNS)
-        return empty | {
-            "source": self.source,
-            "position": position,
-            "kind": kind,
-            "tries": 0,
-            "received_at": self.now,
-            "next_try_at": next_try_at,
-        }
+    def _row(
+        self,
+        position: int,
+        kind: Kind,
+        next_try_at: datetime,
+        reference: bytes | None = None,
+        killmail_id: int | None = None,
+        killmail_hash: str | None = None,
+        object_id: str | None = None,
+    ) -> Row:
+        """Make a row in the order of COLUMNS."""
+        return (
+            self.source,
+            position,
+            kind,
+            reference,
+            killmail_id,
+            killmail_hash,
+            object_id,
+            0,
+            self.now,
+            next_try_at,
+        )
 
 
 def _insert_into_ledger(connection: AsyncConnection) -> Any:
@@ -104,5 +118,5 @@ def _put_off(connection: AsyncConnection) -> Any:
     )
 
 
-def _position(row: Mapping[str, Any]) -> int:
-    return int(row["position"])
+def _named(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    return [dict(zip(COLUMNS, row, strict=True)) for row in sorted(rows, key=_POSITION)]
