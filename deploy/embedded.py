@@ -14,7 +14,7 @@ from actors.shared.errors import Misconfigured
 from actors.shared.settings import PREFIX, Settings, settings
 from actors.shared.startup import ends_before
 from actors.shared.topics import create_topics
-from actors.shared.useragent import user_agent
+from deploy.contact import check_contact
 from deploy.datadir import hold_data_dir
 from deploy.eventlog import EventLog, maintain, open_event_log
 from deploy.migrate import migrate
@@ -112,15 +112,3 @@ async def _part(running: Awaitable[None], stop: asyncio.Event) -> None:
         await running
     finally:
         stop.set()
-
-
-def check_contact(configured: Settings) -> None:
-    """Make sure that the upstreams may be called, before anything is made.
-
-    Raises:
-        Misconfigured: says which one asks for a contact.
-    """
-    upstreams = {"r2z2": configured.r2z2_url, "redisq": configured.redisq_url}
-    for url in (upstreams.get(configured.source), configured.esi_url):
-        if url:
-            user_agent(configured, url)

@@ -13,6 +13,7 @@ from deploy.shorten import name_messages, shorten
 LEVELS: Final = {
     "pika": logging.CRITICAL,  # its callers say what it raises
     "aiokafka.consumer.group_coordinator": logging.ERROR,  # it warns of every rebalance
+    "faust.app.base": logging.ERROR,  # likewise
 }
 """Loggers of libraries that say more than there is to do about."""
 

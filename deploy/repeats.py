@@ -42,7 +42,7 @@ class Repeats(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Decide on a record; one that passes has its final text."""
         text = record.getMessage()
-        kind = (record.name, record.levelno, _VARIABLE.sub("", text)[:120])
+        kind = (record.name, record.levelno, _kind_of(text, record))
         now_s = self._clock()
         seen = self._kinds.get(kind)
         if seen is None or now_s > seen.last_s + QUIET_S:
@@ -62,6 +62,17 @@ class Repeats(logging.Filter):
         if suppressed:
             record.msg += f" (and {suppressed} more like it)"
         return True
+
+
+def _kind_of(text: str, record: logging.LogRecord) -> str:
+    """Name what a line says, without what differs between two of its kind.
+
+    One with an exception is told by its words up to a bracket (dramatiq names there what it ran)
+    and by the exception's type.
+    """
+    if record.exc_info and record.exc_info[0]:
+        return f"{text.partition('(')[0][:120]} {record.exc_info[0].__name__}"
+    return _VARIABLE.sub("", text)[:120]
 
 
 def _shortened(text: str) -> str:

@@ -167,17 +167,22 @@ async def next_due_at(database: AsyncEngine, source: str) -> datetime | None:
         return at
 
 
-async def recall_all(database: AsyncEngine) -> int:
+async def recall_all(database: AsyncEngine, before: datetime | None = None) -> int:
     """Make all that was received due at once: for an event log that forgot what it held.
 
-    Except what ESI refused: that has its own times. Returns how many entries that are. Whoever
-    polls sends them within seconds.
+    Except what ESI refused, which has its own times, and what was received since `before`. Returns
+    how many entries that are. Whoever polls sends them within seconds.
     """
+    now = datetime.now(UTC)
     async with database.begin() as connection:
         recalled = await connection.execute(
             update(LEDGER)
-            .where(LEDGER.c.kind == "received", LEDGER.c.refusals == 0)
-            .values(next_try_at=datetime.now(UTC), tries=0)
+            .where(
+                LEDGER.c.kind == "received",
+                LEDGER.c.refusals == 0,
+                LEDGER.c.received_at < (before or now),
+            )
+            .values(next_try_at=now, tries=0)
         )
     return recalled.rowcount
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -61,9 +62,11 @@ async def run_streams(
         if not await ends_before(stop, _check_servers(settings, database)):
             return
 
-        async def recall() -> None:
+        started_at = datetime.now(UTC)
+
+        async def recall(before: datetime | None = None) -> None:
             entries = await retry_until_available(
-                "the database", lambda: recall_all(database), try_s=RECALL_S
+                "the database", lambda: recall_all(database, before), try_s=RECALL_S
             )
             if entries:
                 log.warning("ledger.recalled", entries=entries, reason="the event log is empty")
@@ -90,7 +93,7 @@ async def run_streams(
             group.create_task(poll(settings, database, send, refuse, stop, forgot=forgot))
             watching = group.create_task(_raise_when_broken())
             keeping = group.create_task(keep_topics(settings, recall))
-            recalling = group.create_task(recall()) if has_forgotten else None
+            recalling = group.create_task(recall(started_at)) if has_forgotten else None
             await stop.wait()
             watching.cancel()
             keeping.cancel()

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
-from actors.killmails.publish import Unpublished, publish
+from actors.killmails.publish import Unpublished, publish_or_leave
 from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import publish_rejections, record_rejections
 from actors.killmails.version import (
@@ -67,7 +67,7 @@ async def persist(references: list[bytes]) -> None:
         STORED.labels(kind=one.entry.kind).inc()
     SKIPPED.inc(len(references) - len(unpublished) - len(rejections))
     await publish_rejections(rejections)
-    await publish(unpublished)
+    await publish_or_leave(unpublished)
 
 
 def read(references: Iterable[bytes]) -> tuple[list[Arrival], list[bytes]]:

@@ -33,6 +33,7 @@ from actors.shared.feed import (
 )
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
 from actors.shared.metrics import PUBLISHED, TRUNCATED
+from actors.shared.outage import Outage
 from actors.shared.produce import produce
 from actors.shared.reference import NO_JSON
 from actors.shared.rows import among
@@ -61,6 +62,21 @@ class Unpublished:
     """None when what is stored can't be read: the entry is truncated then."""
 
 
+_sweeping: Final = asyncio.Lock()
+_outage: Final = Outage("Kafka or Redis, for publishing")
+
+
+async def publish_or_leave(unpublished: Sequence[Unpublished]) -> None:
+    """Publish entries, or leave them to the sweep while Kafka or Redis is away."""
+    try:
+        await publish(unpublished)
+    except OUTAGES as error:
+        _outage.failed(error)
+    else:
+        if unpublished:
+            _outage.worked()
+
+
 async def publish(unpublished: Sequence[Unpublished]) -> None:
     """Publish entries on channel and topic, then mark them published."""
     if not unpublished:
@@ -81,13 +97,17 @@ async def publish(unpublished: Sequence[Unpublished]) -> None:
 async def sweep() -> None:
     """Publish entries that were stored and never published, as after a crash between the two.
 
-    One that can't be published is passed over, and stays for the next sweep.
+    One that can't be published is passed over, and stays for the next sweep. While one sweep runs
+    in this process another does nothing.
     """
-    after = 0
-    while forgotten := await _forgotten(after):
-        log.info("publishing what was left unpublished", entries=len(forgotten))
-        after = forgotten[-1].entry.sequence
-        await _publish_or_pass(forgotten)
+    if _sweeping.locked():
+        return
+    async with _sweeping:
+        after = 0
+        while forgotten := await _forgotten(after):
+            log.info("publishing what was left unpublished", entries=len(forgotten))
+            after = forgotten[-1].entry.sequence
+            await _publish_or_pass(forgotten)
 
 
 async def _publish_or_pass(unpublished: Sequence[Unpublished]) -> None:

@@ -12,6 +12,7 @@ from actors.shared.errors import KillstreamError
 from actors.shared.settings import PREFIX, Settings
 from deploy.cli.process import configure, fail, run
 from deploy.cli.shutdown import LIMIT_S
+from deploy.contact import check_contact
 
 
 class Queue(StrEnum):
@@ -48,6 +49,7 @@ def streams() -> None:
         from deploy.backlog_metrics import BacklogCollector
         from deploy.metrics import serving_metrics
 
+        check_contact(settings)
         with serving_metrics(settings, BacklogCollector(settings)):
             from streams.worker import run_streams
 
@@ -65,7 +67,7 @@ def actors(
     threads: Annotated[int, typer.Option(min=1, help="Units of work at once in each.")] = 8,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Fetch, store and tell: the work that touches the world.
+    """Fetch, persist and publish: the work that touches the world.
 
     Start more where a queue grows: `--queues database` for storing, `--queues esi` for fetching
     (ESI's budget is shared by all processes, however many). With more than one, the first process
@@ -79,6 +81,7 @@ def actors(
     from deploy.workers import running_actors
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
+        check_contact(settings)
         names = [settings.named(queue) for queue in queues or ()]
         if parent is None:
             with serving_metrics(settings):
@@ -91,6 +94,7 @@ def actors(
     async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
+        check_contact(settings)
         with serving_group_metrics(settings):
             await _rehearse(settings)
             await run_children([command] * processes, stop)

@@ -55,3 +55,17 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(2 * MAX_KINDS + 1):
         assert passes(repeats, "line " + "x" * (number % 100) + "y" * (number // 100))
     assert len(repeats._kinds) <= MAX_KINDS
+
+
+def test_failures_are_told_apart_by_what_ran_and_by_the_exception() -> None:
+    repeats = Repeats()
+
+    def fails(text: str, error: Exception) -> bool:
+        record = a_record(text)
+        record.exc_info = (type(error), error, None)
+        return repeats.filter(record)
+
+    assert fails("Failed to process message fetch([b'1', 'x'])", OSError())
+    assert not fails("Failed to process message fetch([b'something else'])", OSError())
+    assert fails("Failed to process message fetch([b'1'])", KeyError())
+    assert fails("Failed to process message persist([b'1'])", OSError())
