@@ -1,5 +1,5 @@
-"""Everything that touches the world and may fail: units of work, and what they stand on.
+"""The dramatiq actors: all work on external servers that may fail, and the resources it uses.
 
-`actors` imports neither `streams` nor `api`; both import it. What two or more of the packages
-use lives in `actors.shared`.
+`actors` imports neither `streams` nor `api`; both import it. Modules that two or more packages use
+are in `actors.shared`.
 """

@@ -1,7 +1,7 @@
-"""How units of work travel: the broker, its middleware, and the one way to send a message.
+"""The dramatiq broker, its middleware, and `enqueue`, the only way to send a message.
 
-With a RabbitMQ URL messages go there and outlive every process; without one they stay in this
-process, and what a crash takes is read again from the source's ledger.
+With a RabbitMQ URL messages are stored in RabbitMQ; without one they stay in this process, and
+after a crash the ledger's entries are read from the source again.
 """
 
 import asyncio
@@ -42,29 +42,29 @@ from actors.shared.settings import Settings, settings
 log: Final = structlog.get_logger()
 
 dramatiq_rabbitmq.MAX_ENQUEUE_ATTEMPTS = (
-    2  # one after an idle connection; then we retry, and say so
+    2  # the second for a stale connection; after that `enqueue` retries and logs
 )
 
 DATABASE_QUEUE: Final = settings().named("database")
-"""Work that waits for the database."""
+"""The queue of actors that use the database."""
 ESI_QUEUE: Final = settings().named("esi")
-"""Work that waits for ESI's budget."""
+"""The queue of actors that use ESI."""
 
 MAX_PRIORITY: Final = 9
-"""Highest priority of a message in RabbitMQ; live killmails go before everything else."""
+"""Highest message priority in RabbitMQ; live killmails have it."""
 MAX_TRIES: Final = 12
-"""Tries of work that breaks, in about half an hour; then it is a dead letter."""
+"""Tries of a failing message, in about half an hour; then it is dead-lettered."""
 
 
 class MessagePack(Encoder):
-    """Messages as MessagePack: killmails travel as the bytes they are."""
+    """Encodes messages as MessagePack, which holds killmails as bytes."""
 
     def encode(self, data: MessageData) -> bytes:
-        """Write a message."""
+        """Encode a message."""
         return msgspec.msgpack.encode(data)
 
     def decode(self, data: bytes) -> MessageData:
-        """Read a message; broken bytes become dramatiq's DecodeError."""
+        """Decode a message; raises dramatiq's DecodeError for invalid bytes."""
         try:
             message: MessageData = msgspec.msgpack.decode(data)
         except msgspec.DecodeError as error:
@@ -73,12 +73,12 @@ class MessagePack(Encoder):
 
 
 class ActorsLoop(AsyncIO):
-    """The actors' event loop: a thread of its own, on uvloop."""
+    """Runs the actors' event loop in its own thread, on uvloop."""
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Start the loop."""
         thread = EventLoopThread(self.logger)
-        thread.daemon = True  # a worker that can't start mustn't keep its process from ending
+        thread.daemon = True  # a worker that fails to start must not block the exit
         thread.loop.close()
         thread.loop = uvloop.new_event_loop()
         thread.start(timeout=5.0)
@@ -86,17 +86,17 @@ class ActorsLoop(AsyncIO):
 
 
 class HoldResources(Middleware):
-    """Opens what actors stand on before the first message and closes it after the last."""
+    """Opens the actors' resources before the first message and closes them after the last."""
 
     def __init__(self, settings: Settings) -> None:
         self.opened = open_resources(settings)
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
-        """Open on the actors' loop; only a MiddlewareError keeps a worker from starting without."""
+        """Open on the actors' loop; a MiddlewareError stops the worker from starting."""
         try:
             _on_actors_loop(self.opened.__aenter__())
         except Exception as error:
-            raise MiddlewareError(f"can't open what actors need: {error}") from error
+            raise MiddlewareError(f"can't open the actors' resources: {error}") from error
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Close on the actors' loop."""
@@ -104,7 +104,7 @@ class HoldResources(Middleware):
 
 
 class CountErrors(Middleware):
-    """Counts work that broke, and says at the end what this process did."""
+    """Counts failed messages and logs the totals of this process at the end."""
 
     def after_process_message(
         self,
@@ -114,13 +114,13 @@ class CountErrors(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        """Count what is neither done nor put off."""
+        """Count a failure that isn't `RetryLater`."""
         if exception is not None and not isinstance(exception, RetryLater):
             ERRORS.inc()
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
-        """Say what was done."""
-        log.info("actors stopped", **counts())
+        """Log the totals."""
+        log.info("actors.stopped", **counts())
 
 
 def _on_actors_loop(coroutine: Any) -> None:
@@ -130,14 +130,14 @@ def _on_actors_loop(coroutine: Any) -> None:
 
 
 def unless_exhausted(tries: int, error: BaseException) -> bool:
-    """Decide on a retry: always when the world wasn't ready, a bounded number when work broke."""
+    """Decide on a retry: always after `RetryLater`, else up to `MAX_TRIES`."""
     return isinstance(error, RetryLater) or tries < MAX_TRIES
 
 
 def make_broker(settings: Settings) -> dramatiq.Broker:
-    """Make the broker that the settings ask for. It connects with the first message."""
+    """Make the broker that the settings select. It connects with the first message."""
     middleware: list[Middleware] = [
-        ActorsLoop(),  # first: the loop stops last
+        ActorsLoop(),  # first, so that the loop stops last
         HoldResources(settings),
         CountErrors(),
         ShutdownNotifications(),
@@ -146,7 +146,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
     if settings.rabbitmq_url:
         connecting = RabbitmqBroker(
             url=settings.rabbitmq_url,
-            confirm_delivery=True,  # a message is sent when RabbitMQ has it, not before
+            confirm_delivery=True,  # publisher confirms
             max_priority=MAX_PRIORITY,
             middleware=middleware,
         )
@@ -164,12 +164,12 @@ Work = Callable[..., Awaitable[None]]
 
 
 def actor(*, scheduled: bool = False, **options: Any) -> Callable[[Work], dramatiq.Actor[..., Any]]:
-    """Declare a unit of work. `Invalid` ends it for good, `RetryLater` puts it off.
+    """Declare an actor. `Invalid` fails its message without a retry, `RetryLater` delays it.
 
     Args:
-        scheduled: a schedule asks for it again, so a failure is logged and counted, and neither
-            retried nor a dead letter.
-        **options: dramatiq's.
+        scheduled: a timer sends its messages, so a failure is logged and counted, and neither
+            retried nor dead-lettered.
+        **options: options of `dramatiq.actor`.
     """
 
     def declare(work: Work) -> dramatiq.Actor[..., Any]:
@@ -184,7 +184,7 @@ def _once(work: Work) -> Work:
     async def attempt(*args: Any) -> None:
         try:
             await work(*args)
-        except Exception as error:  # an edge: the schedule asks again
+        except Exception as error:  # the timer sends the next message
             ERRORS.inc()
             log.warning("scheduled.failed", unit=work.__name__, reason=one_line(error))
 
@@ -197,7 +197,7 @@ def _heartbeat() -> None:
         try:
             broker.connection.process_data_events(0)
         except AMQPError:
-            del broker.connection  # the next message opens another
+            del broker.connection  # the next message opens a new one
 
 
 _sender: Final = Sender(_heartbeat)
@@ -207,13 +207,13 @@ _rabbitmq: Final = Outage("RabbitMQ")
 async def enqueue(
     unit: dramatiq.Actor[..., Any], *args: Any, delay_ms: int = 0, priority: int = 0
 ) -> None:
-    """Send one message; returns when the broker has it. Waits while RabbitMQ is away.
+    """Send one message; returns when the broker has stored it. Waits while RabbitMQ is unavailable.
 
     Args:
-        unit: the actor that shall run.
-        *args: its arguments: what MessagePack can hold, bytes included.
-        delay_ms: the least time before it runs; RabbitMQ's worker rounds up to about a second.
-        priority: 0 to MAX_PRIORITY, the higher the sooner; only RabbitMQ looks at it.
+        unit: the actor.
+        *args: its arguments, of types that MessagePack can encode.
+        delay_ms: the minimum delay; a worker on RabbitMQ rounds it up to about a second.
+        priority: 0 to MAX_PRIORITY, higher first; only RabbitMQ uses it.
     """
     message = unit.message_with_options(args=args, broker_priority=priority)
     for attempt in itertools.count():
@@ -229,5 +229,5 @@ async def enqueue(
 
 
 def pause_s(attempt: int) -> float:
-    """Tell how long to wait before asking RabbitMQ again, however often it was asked."""
+    """Return the pause before the next attempt to reach RabbitMQ."""
     return min(0.1 * 2.0 ** min(attempt, 10), 5.0)

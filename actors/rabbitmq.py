@@ -1,4 +1,4 @@
-"""RabbitMQ: how a connection is made, so that a server that goes silent is noticed in seconds."""
+"""RabbitMQ connection parameters that detect a silent server within seconds."""
 
 import asyncio
 import socket
@@ -22,11 +22,11 @@ from actors.shared.settings import Settings, masked
 from actors.shared.startup import START_S, when_available
 
 HEARTBEAT_S: Final = 5
-"""A connection without a byte from the server for this and 5 s more counts as lost."""
+"""A connection without data from the server for this and 5 s more is considered lost."""
 ANSWER_S: Final = 5.0
-"""How long connecting may take, and each step of it."""
+"""Time limit for each step of connecting."""
 BLOCKED_S: Final = 20.0
-"""How long RabbitMQ may refuse to read, as it does when its disk or memory is full."""
+"""How long RabbitMQ may block a connection, as it does when disk or memory is full."""
 
 
 REFUSED: Final = (
@@ -35,20 +35,20 @@ REFUSED: Final = (
     ProbableAuthenticationError,
     SSLCertVerificationError,
 )
-"""What waiting doesn't change."""
+"""Permanent errors."""
 UNAVAILABLE: Final = (
     ConnectionClosed,
     AMQPError,
-    AMQPConnectorException,  # a handshake that takes too long; pika doesn't count it as AMQPError
-    OSError,  # TLS, names, sockets
+    AMQPConnectorException,  # a handshake timeout; not a subclass of AMQPError
+    OSError,  # TLS, DNS, sockets
 )
-"""What dramatiq and pika raise while RabbitMQ can't be used."""
+"""What dramatiq and pika raise while RabbitMQ is unavailable."""
 
 
 def connection_parameters(url: str) -> pika.URLParameters:
-    """Read an `amqp://` or `amqps://` URL; what it doesn't say gets our limits.
+    """Parse an `amqp://` or `amqps://` URL; sets our limits where the URL sets none.
 
-    TLS trusts what `SSL_CERT_FILE` names, else the system's authorities.
+    TLS trusts the authorities in `SSL_CERT_FILE`, else the system's.
     """
     parameters = pika.URLParameters(url)
     if "heartbeat=" not in url:
@@ -57,24 +57,25 @@ def connection_parameters(url: str) -> pika.URLParameters:
         parameters.blocked_connection_timeout = BLOCKED_S
     parameters.socket_timeout = ANSWER_S
     parameters.stack_timeout = 2 * ANSWER_S
-    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; pika sets SO_KEEPALIVE with these
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux; with these pika sets SO_KEEPALIVE
         parameters.tcp_options = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
     return parameters
 
 
 async def check_rabbitmq(settings: Settings, wait_s: float = START_S) -> None:
-    """Make sure that RabbitMQ takes us; waits for it up to `wait_s`.
+    """Check that RabbitMQ accepts a connection; waits for it up to `wait_s`.
 
     Raises:
-        Misconfigured: it refuses our login, our virtual host or its certificate is unknown.
-        ServerUnavailable: it didn't answer.
+        Misconfigured: it refuses the login or virtual host, or its certificate is untrusted.
+        ServerUnavailable: it didn't answer in time.
     """
     where = f"RabbitMQ at {masked(settings.rabbitmq_url)}"
 
     def explain(error: Exception) -> KillstreamError | None:
         if isinstance(error, REFUSED):
             return Misconfigured(
-                f"{where} refuses us: {one_line(error)}; correct KILLSTREAM_RABBITMQ_URL"
+                f"{where} refuses the connection: {one_line(error)}; correct"
+                " KILLSTREAM_RABBITMQ_URL"
             )
         if isinstance(error, UNAVAILABLE):
             return ServerUnavailable(

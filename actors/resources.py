@@ -1,4 +1,4 @@
-"""What an actors process holds open, on the actors' own event loop."""
+"""The open resources of an actors process, on the actors' event loop."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,12 +22,12 @@ from actors.shared.settings import Settings
 from actors.shared.topics import create_topics, open_producer
 
 REDIS_TIMEOUT_S: Final = 5.0
-"""After this a silent Redis counts as away."""
+"""Time limit of one Redis command."""
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Opened once a process; every part belongs to the actors' event loop."""
+    """Opened once per process; all of them belong to the actors' event loop."""
 
     settings: Settings
     database: AsyncEngine
@@ -35,15 +35,15 @@ class Resources:
     producer: AIOKafkaProducer
     http: aiohttp.ClientSession
     redis: Redis | None
-    """None when there is no Redis: what it would share stays in this process."""
+    """None when no Redis is configured: its state stays in this process then."""
     esi: Esi
     names: NameCache = field(default_factory=NameCache)
-    """Names met so far."""
+    """Names resolved so far."""
 
 
 @asynccontextmanager
 async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
-    """Open everything, close it in reverse order; makes it what `resources()` gives."""
+    """Open all resources and close them in reverse order; `resources()` returns them meanwhile."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings, "actors"))
         await check_schema(database)
@@ -80,5 +80,5 @@ _opened: list[Resources] = []
 
 
 def resources() -> Resources:
-    """Give what this process has open; only within `open_resources`."""
+    """Return the open resources of this process; only valid within `open_resources`."""
     return _opened[-1]

@@ -1,7 +1,7 @@
-"""One thread that sends messages: pika's connection is neither shared nor asynchronous.
+"""One thread that sends messages, as pika's blocking connection isn't thread-safe.
 
-The thread is a daemon: a server that doesn't answer never keeps a process from ending. Who waits
-for a message that wasn't sent by then hasn't been told that it was.
+The thread is a daemon, so that a silent server never blocks the exit of a process. The future of a
+message that wasn't sent by then is never completed.
 """
 
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 IDLE_S: Final = 2.0
-"""After so long without a message `when_idle` is called, so that heartbeats go out."""
+"""Time without a message after which `when_idle` is called, to send heartbeats."""
 
 
 class Sender:
-    """Runs what it is given, one at a time and in order."""
+    """Calls functions in its thread, one at a time and in order."""
 
     def __init__(self, when_idle: Callable[[], None]) -> None:
         self._when_idle = when_idle
@@ -26,7 +26,7 @@ class Sender:
         self._thread: Thread | None = None
 
     def submit(self, send: Callable[[], T]) -> "Future[T]":
-        """Have `send` called; the future gives what it returns or raises."""
+        """Queue a call of `send`; the future receives its result or exception."""
         future: Future[T] = Future()
         self._waiting.put((future, send))  # type: ignore[arg-type]  # a future of T is one of object here
         with self._starting:
@@ -46,5 +46,5 @@ class Sender:
                 continue
             try:
                 future.set_result(send())
-            except BaseException as error:  # whoever waits gets it
+            except BaseException as error:  # passed to the caller
                 future.set_exception(error)

@@ -1,4 +1,4 @@
-"""All units of work, in the order a killmail meets them. `killstream actors` runs this module."""
+"""All actors, in the order of a killmail's flow. `killstream actors` runs this module."""
 
 from typing import Final
 
@@ -11,6 +11,6 @@ from actors.killmails.reject import reject
 from actors.names.resolve import resolve_names
 
 keep: Final = actor(actor_name="keep", queue_name=DATABASE_QUEUE)(persist.fn)
-"""What `persist` was called until version 0.1; its messages may still be in the queues."""
+"""The name of `persist` until version 0.1; the queues may still hold messages under it."""
 
 __all__ = ["broker", "fetch", "persist", "recall", "reject", "resolve_names", "sweep"]

@@ -1,4 +1,4 @@
-"""What ESI answers: one response, complete, and what it says about limits and errors."""
+"""ESI's responses: body, rate limit headers, error text."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from actors.shared.errors import Invalid
 from actors.shared.killmail import MAX_BODY_BYTES
 
 DEFAULT_PAUSE_MS: Final = 60_000
-"""Pause after an answer that asks for one without a time, or that ESI shouldn't give (403 …)."""
+"""Pause after a response that gives no time to wait, or has an undocumented status (403 …)."""
 MAX_ERROR_CHARACTERS: Final = 200
 
 
 class EsiName(msgspec.Struct, frozen=True, gc=False):
-    """What `/universe/names` says of one id."""
+    """One element of the response of `/universe/names`."""
 
     id: int
     name: str
@@ -40,12 +40,12 @@ class Answer:
     body: bytes
 
     def number(self, header: str) -> int | None:
-        """Read a header that is a whole number; None when it isn't there or is none."""
+        """Read a header as an integer; None when it is absent or not an integer."""
         value = self.headers.get(header, "")
         return int(value) if value.isascii() and value.isdigit() else None
 
     def ms(self, header: str) -> int:
-        """Read a header of seconds as milliseconds; without it, what we wait by default."""
+        """Read a header in seconds as milliseconds; `DEFAULT_PAUSE_MS` when it is absent."""
         seconds = self.number(header)
         return DEFAULT_PAUSE_MS if seconds is None else seconds * 1000
 
@@ -60,17 +60,17 @@ class Answer:
 
 
 def decode_names(body: bytes, wanted: Collection[int]) -> list[EsiName]:
-    """Read an answer of `/universe/names`; NULs, which no table can hold, are left out.
+    """Decode a response of `/universe/names`; removes NULs, which PostgreSQL can't store.
 
     Raises:
-        Invalid: it isn't one, or not for these ids.
+        Invalid: the response isn't a list of names, or its ids aren't those asked for.
     """
     try:
         found = _names_decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"not a list of names: {error}") from None
     if {name.id for name in found} != set(wanted):
-        raise Invalid("names of other ids than asked for")
+        raise Invalid("the ids in the response aren't those in the request")
     return [
         EsiName(name.id, name.name.replace("\0", ""), name.category.replace("\0", ""))
         for name in found
@@ -78,14 +78,14 @@ def decode_names(body: bytes, wanted: Collection[int]) -> list[EsiName]:
 
 
 def tokens_of(status: int) -> int:
-    """Return what an answer costs in the bucket of its group."""
+    """Return how many rate limit tokens a response with this status costs."""
     if status == 429 or status >= 500:
         return 0
     return {2: 2, 3: 1}.get(status // 100, 5)
 
 
 async def read_answer(response: aiohttp.ClientResponse) -> Answer:
-    """Read a response, its body no further than a little past the limit."""
+    """Read a response; stops reading the body once it exceeds `MAX_BODY_BYTES`."""
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk

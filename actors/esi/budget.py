@@ -1,13 +1,13 @@
-"""What ESI still lets us send: one budget for all processes, and the pauses it asked for.
+"""The rate limit budget of ESI, shared by all processes, and the pauses that ESI asked for.
 
-ESI counts in a floating window: tokens spent at T are back at T + window, by its clock. We never
-count one back early: a request is reserved at the most it may cost, charged at what it did cost
-when the answer is here, and the window begins then. A reservation whose process died runs out by
-itself. Others may share our address, so when ESI says that less is left than we think, the
-difference counts as spent now. A budget that has heard nothing for a window (a first start, a
-Redis that forgot) sends one request alone and listens before it sends more.
+ESI counts in a sliding window: tokens spent at T are returned at T + window, by its clock. We never
+return one early: a request reserves its highest possible cost and is charged its actual cost when
+the response arrives, and the window starts then. The reservation of a process that died expires.
+Other programs may share our address: when ESI reports fewer tokens left than we count, the
+difference is counted as spent now. A budget without a response for one window (at the first start,
+or after Redis lost its data) sends one request alone and waits for its response.
 
-The budget is shared through Redis, or stands in this process where there is no Redis.
+The budget is stored in Redis, or in the process where no Redis is configured.
 
 Source: ESI's documentation of rate limiting (read 2026-11-21).
 """
@@ -32,32 +32,32 @@ from actors.shared.settings import Settings
 KILLMAIL: Final = "killmail"
 STATUS: Final = "status"
 BUCKETLESS: Final = "bucketless"
-"""Routes without a bucket: their errors are counted instead."""
+"""Routes without a token bucket; ESI limits their errors instead."""
 NOTHING: Final = "nothing"
-"""Sends nothing; reserving it shows whether everything is paused."""
+"""Costs nothing; reserving it only checks for a pause of all routes."""
 
 ALL: Final = "all"
-"""The pause of every route."""
+"""Scope of a pause of all routes."""
 TRANQUILITY: Final = "tranquility"
-"""The pause while the game server is down: of every route but `/status`."""
+"""Scope of a pause of all routes but `/status`, while the game server is down."""
 
-MOST_TOKENS: Final = 5
-"""The most that one request costs: an answer 4xx."""
-USUAL_TOKENS: Final = 2
-"""The cost of an answer 2xx."""
+MAX_TOKENS: Final = 5
+"""Highest cost of one request: a 4xx response."""
+SUCCESS_TOKENS: Final = 2
+"""Cost of a 2xx response."""
 SOON_MS: Final = 100
-"""The wait when answers that are under way will tell more."""
+"""Wait for responses in flight, which will report the remaining tokens."""
 ANSWER_MS: Final = 30_000
-"""By when a request is surely over; longer than the client's timeout."""
+"""Time after which a request has certainly ended; longer than the client's timeout."""
 DRIFT_MS: Final = 100
-"""How far ESI's clock and ours may drift apart in one window."""
+"""Allowed drift between ESI's clock and ours in one window."""
 REDIS_TIMEOUT_S: Final = 3.0
 REDIS_UNAVAILABLE_MS: Final = 5_000
 REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
 
 
 class Paused(RetryLater):
-    """Nothing may be sent for `delay_ms`; `scope` says what is paused."""
+    """Requests of `scope` are paused for `delay_ms`."""
 
     def __init__(self, message: str, *, delay_ms: int, scope: str) -> None:
         super().__init__(message, delay_ms=delay_ms)
@@ -65,11 +65,11 @@ class Paused(RetryLater):
 
 
 class Spent(RetryLater):
-    """The tokens of a group are spent; some come back after `delay_ms`."""
+    """The tokens of a group are spent; some are returned after `delay_ms`."""
 
 
 class Reservation(NamedTuple):
-    """Tokens set aside for one request."""
+    """Tokens reserved for one request."""
 
     group: str
     id: str
@@ -78,52 +78,52 @@ class Reservation(NamedTuple):
 
 @dataclass(frozen=True)
 class Terms:
-    """What a budget holds: tokens per window by group. A group not named has no limit."""
+    """Tokens per window by group. A group that isn't listed has no limit."""
 
     tokens: Mapping[str, int]
     window_ms: int
 
-    def most(self, group: str) -> int:
-        """Give the tokens to reserve for one request; 0 without a limit."""
-        return min(MOST_TOKENS, self.tokens.get(group, 0))
+    def reserved(self, group: str) -> int:
+        """Return the tokens to reserve for one request; 0 without a limit."""
+        return min(MAX_TOKENS, self.tokens.get(group, 0))
 
 
 class Budget(Protocol):
-    """What both budgets do."""
+    """The interface of both budgets."""
 
     async def reserve(self, group: str) -> Reservation:
-        """Set tokens aside for one request. Each reservation must be charged.
+        """Reserve tokens for one request. Each reservation must be charged.
 
         Raises:
             Paused: ESI asked for a pause of this group or of everything.
             Spent: the tokens are spent.
-            RetryLater: Redis can't be asked.
+            RetryLater: Redis is unavailable.
         """
         ...
 
     async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
-        """Charge what the request has cost, when its answer is here.
+        """Charge the cost of a request after its response.
 
         Args:
-            reservation: what `reserve` gave.
-            tokens: the cost; None when no answer came, so that nobody knows.
-            remaining: what ESI says is left.
+            reservation: the return value of `reserve`.
+            tokens: the cost; None when there was no response, so that it is unknown.
+            remaining: the tokens left, as ESI reports them.
         """
         ...
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
-        """Hold a group, or `ALL`, or `TRANQUILITY`, back for a time. Never shortens a pause.
+        """Pause a group, `ALL` or `TRANQUILITY`. Never shortens a pause.
 
         Returns:
-            Whether a pause begins; False when one goes on.
+            True when a pause starts, False when one is in progress.
         """
         ...
 
 
 def open_budget(settings: Settings, redis: Redis | None) -> Budget:
-    """Give the budget that the settings ask for."""
+    """Open the budget that the settings select."""
     terms = Terms({KILLMAIL: settings.esi_killmail_tokens}, settings.esi_window_s * 1000)
     if redis is None:
         return LocalBudget(terms)
@@ -131,15 +131,15 @@ def open_budget(settings: Settings, redis: Redis | None) -> Budget:
 
 
 def scopes_of(group: str) -> tuple[str, ...]:
-    """List the pauses that hold a group back."""
+    """List the pause scopes that apply to a group."""
     return (group, ALL) if group == STATUS else (group, ALL, TRANQUILITY)
 
 
 @dataclass
 class _Entry:
     tokens: int
-    back_at_ms: float
-    under_way: bool = False
+    returned_at_ms: float
+    in_flight: bool = False
 
 
 @dataclass
@@ -147,27 +147,27 @@ class _Group:
     entries: dict[str, _Entry] = field(default_factory=dict)
     known_until_ms: float = 0.0
 
-    def forget(self, now_ms: float) -> None:
-        for id_ in [id_ for id_, entry in self.entries.items() if entry.back_at_ms <= now_ms]:
+    def expire(self, now_ms: float) -> None:
+        for id_ in [id_ for id_, entry in self.entries.items() if entry.returned_at_ms <= now_ms]:
             del self.entries[id_]
 
     def wait_ms(self, now_ms: float, tokens: int, limit: int) -> float:
-        """Return how long until so many tokens are free."""
+        """Return how long until this many tokens are available."""
         missing = sum(entry.tokens for entry in self.entries.values()) + tokens - limit
-        under_way = any(entry.under_way for entry in self.entries.values())
-        if under_way and (missing > 0 or self.known_until_ms <= now_ms):
+        in_flight = any(entry.in_flight for entry in self.entries.values())
+        if in_flight and (missing > 0 or self.known_until_ms <= now_ms):
             return SOON_MS
         if missing <= 0:
             return 0
-        for entry in sorted(self.entries.values(), key=lambda entry: entry.back_at_ms):
+        for entry in sorted(self.entries.values(), key=lambda entry: entry.returned_at_ms):
             missing -= entry.tokens
             if missing <= 0:
-                return entry.back_at_ms - now_ms
-        raise AssertionError("what is reserved is never above the limit")
+                return entry.returned_at_ms - now_ms
+        raise AssertionError("a reservation never exceeds the limit")
 
 
 class LocalBudget:
-    """The budget of one process, on one event loop. It forgets with the process."""
+    """The budget of one process, on one event loop; kept in memory."""
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -175,31 +175,31 @@ class LocalBudget:
         self._pauses: dict[str, tuple[float, str]] = {}
 
     async def reserve(self, group: str) -> Reservation:
-        """Set tokens aside for one request."""
+        """Reserve tokens for one request."""
         now_ms = _now_ms()
         self._raise_paused(group, now_ms)
-        tokens = self._terms.most(group)
+        tokens = self._terms.reserved(group)
         reservation = Reservation(group, uuid4().hex, tokens)
         if tokens:
             state = self._groups.setdefault(group, _Group())
-            state.forget(now_ms)
+            state.expire(now_ms)
             wait_ms = state.wait_ms(now_ms, tokens, self._terms.tokens[group])
             if wait_ms:
                 raise _spent(group, wait_ms)
-            back_at_ms = now_ms + ANSWER_MS + self._terms.window_ms + DRIFT_MS
-            state.entries[reservation.id] = _Entry(tokens, back_at_ms, under_way=True)
+            returned_at_ms = now_ms + ANSWER_MS + self._terms.window_ms + DRIFT_MS
+            state.entries[reservation.id] = _Entry(tokens, returned_at_ms, in_flight=True)
         return reservation
 
     async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
-        """Charge what the request has cost."""
+        """Charge the cost of a request."""
         if not reservation.tokens:
             return
         now_ms = _now_ms()
         window_ms = self._terms.window_ms + DRIFT_MS
         state = self._groups[reservation.group]
-        state.forget(now_ms)
+        state.expire(now_ms)
         if tokens is None:
             tokens, window_ms = reservation.tokens, window_ms + ANSWER_MS
         known = state.entries.pop(reservation.id, None) is not None
@@ -208,13 +208,13 @@ class LocalBudget:
             return
         if known:
             state.known_until_ms = now_ms + window_ms
-        ours = sum(USUAL_TOKENS if e.under_way else e.tokens for e in state.entries.values())
+        ours = sum(SUCCESS_TOKENS if e.in_flight else e.tokens for e in state.entries.values())
         others = self._terms.tokens[reservation.group] - ours - remaining
         if others > 0:
             state.entries[f"{reservation.id}:others"] = _Entry(others, now_ms + window_ms)
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
-        """Hold a scope back."""
+        """Pause a scope."""
         now_ms = _now_ms()
         until_ms, _ = self._pauses.get(scope, (0.0, ""))
         if now_ms + duration_ms > until_ms:
@@ -229,9 +229,9 @@ class LocalBudget:
 
 
 class RedisBudget:
-    """The budget of all processes that share a Redis; by its clock, one script a step.
+    """The budget of all processes that share a Redis; by its clock, one script per operation.
 
-    Without Redis nothing may be sent, as nobody knows what is left.
+    While Redis is unavailable nothing may be sent, as the remaining tokens are unknown.
     """
 
     def __init__(self, terms: Terms, redis: Redis, name: str) -> None:
@@ -243,8 +243,8 @@ class RedisBudget:
         self._pause = redis.register_script(PAUSE)
 
     async def reserve(self, group: str) -> Reservation:
-        """Set tokens aside for one request."""
-        tokens = self._terms.most(group)
+        """Reserve tokens for one request."""
+        tokens = self._terms.reserved(group)
         reservation = Reservation(group, uuid4().hex, tokens)
         scopes = scopes_of(group)
         keys = [*self._keys(group), *(self._pause_key(scope) for scope in scopes)]
@@ -267,7 +267,7 @@ class RedisBudget:
     async def charge(
         self, reservation: Reservation, tokens: int | None, remaining: int | None = None
     ) -> None:
-        """Charge what the request has cost; while Redis is away the reservation stands for it."""
+        """Charge the cost; while Redis is unavailable the reservation counts instead."""
         group, id_, reserved = reservation
         if not reserved:
             return
@@ -276,12 +276,12 @@ class RedisBudget:
             tokens, window_ms = reserved, window_ms + ANSWER_MS
         left = -1 if remaining is None else remaining
         limit = self._terms.tokens[group]
-        arguments = [id_, reserved, tokens, limit, window_ms, left, USUAL_TOKENS]
+        arguments = [id_, reserved, tokens, limit, window_ms, left, SUCCESS_TOKENS]
         with suppress(*REDIS_ERRORS):
             await self._run(self._charge, self._keys(group), arguments)
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
-        """Hold a scope back; when Redis is away nothing is sent anyway."""
+        """Pause a scope; while Redis is unavailable nothing is sent anyway."""
         try:
             begins = await self._run(self._pause, [self._pause_key(scope)], [duration_ms, reason])
         except REDIS_ERRORS:
@@ -291,7 +291,7 @@ class RedisBudget:
     async def _run(
         self, script: Callable[..., Awaitable[Any]], keys: Iterable[str], arguments: Iterable[Any]
     ) -> Any:
-        """Run a script within a time limit; log when Redis goes away and when it is back."""
+        """Run a script within a time limit; log when Redis becomes unavailable and available."""
         try:
             async with asyncio.timeout(REDIS_TIMEOUT_S):
                 result = await script(keys=list(keys), args=list(arguments))

@@ -1,4 +1,4 @@
-"""The budget's steps in Redis: each one script, so that it happens at once, by Redis' clock."""
+"""The Redis scripts of the budget: each runs atomically and uses the clock of Redis."""
 
 from typing import Final
 
@@ -7,21 +7,21 @@ local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
 
--- Entries are "way:5:id" (under way), "spent:2:id" or "others:7:id", by the time they come back.
+-- Members: "way:5:id" (in flight), "spent:2:id" or "others:7:id"; score: when they expire.
 local function spent(usual)
   local entries = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
-  local total, under_way, parts = 0, 0, {}
+  local total, in_flight, parts = 0, 0, {}
   for i = 1, #entries, 2 do
     local kind, tokens = string.match(entries[i], '^(%a+):(%d+):')
     tokens = tonumber(tokens)
     if kind == 'way' then
-      under_way = under_way + 1
+      in_flight = in_flight + 1
       if usual then tokens = usual end
     end
     total = total + tokens
     parts[#parts + 1] = {tokens, tonumber(entries[i + 1])}
   end
-  return total, under_way, parts
+  return total, in_flight, parts
 end
 """
 
@@ -38,9 +38,9 @@ end
 if paused > 0 then return {longest, paused, redis.call('GET', KEYS[paused + 2])} end
 if tokens == 0 then return {0, 0, ''} end
 
-local total, under_way, parts = spent()
+local total, in_flight, parts = spent()
 local missing = total + tokens - limit
-if under_way > 0 and (missing > 0 or redis.call('EXISTS', KEYS[2]) == 0) then
+if in_flight > 0 and (missing > 0 or redis.call('EXISTS', KEYS[2]) == 0) then
   return {soon, 0, ''}
 end
 for _, part in ipairs(parts) do

@@ -1,9 +1,9 @@
-"""The ESI client: asks within the limits, follows what each answer says about them, tries again.
+"""The ESI client: sends requests within ESI's limits and retries failures.
 
-A request ends in one of five ways: with its answer; as `Refused` (ESI says that the request is
-wrong); as `UnexpectedStatus` (a status that its route doesn't have, such as 403 or 301); as
-`Unavailable` (trouble at ESI, already tried a few times: what isn't the thing that was asked for
-is an outage, too); as `RetryLater` (wait; the wait holds for all processes).
+A request ends in one of five ways: with its response; as `Refused` (ESI says that the request is
+wrong); as `UnexpectedStatus` (a status that the route doesn't document, such as 403 or 301); as
+`Unavailable` (ESI failed several times; a response that isn't the requested object is a failure,
+too); as `RetryLater` (a pause, which holds for all processes).
 
 Source: ESI's OpenAPI document, compatibility date 2026-08-18, and its documentation of rate limits
 and errors (read 2026-11-21).
@@ -54,65 +54,65 @@ T = TypeVar("T")
 
 COMPATIBILITY_DATE: Final = "2026-08-18"
 TIMEOUT: Final = aiohttp.ClientTimeout(total=12, sock_connect=5)
-"""ESI itself gives up on Tranquility after 10 s. Must stay below `budget.ANSWER_MS`."""
+"""ESI's own timeout for Tranquility is 10 s. Must stay below `budget.ANSWER_MS`."""
 RETRY_WITHIN_S: Final = 5.0
-"""So long after its beginning a request that fails is tried again here; then it is put off."""
+"""How long a failing request is retried here; after that the caller must retry later."""
 BACKOFF_S: Final = (0.25, 0.75, 2.0)
-"""Waits before the second, third and fourth try; each is spread by half to either side."""
+"""Waits before the second, third and fourth try, with a jitter of 50 %."""
 BUCKETLESS_CONCURRENCY: Final = 4
-"""Requests in flight on routes whose errors are counted: few, so that few can fail at once."""
+"""Requests in flight on routes with an error limit: few, so that few fail at once."""
 ERRORS: Final = 100
-"""Errors that ESI grants in a minute to all who share our address."""
-LEAST_ERRORS_LEFT: Final = 50
-"""Below this we stop risking any."""
+"""ESI's error limit per minute and address."""
+MIN_ERRORS_LEFT: Final = 50
+"""Below this the routes with an error limit are paused."""
 FAILURES_IN_A_ROW: Final = 5
-"""So many failures without a good answer between them, and we ask `/status`; so many different
-requests, and the group pauses."""
+"""Failures in a row after which `/status` is requested; with this many distinct requests among
+them the group pauses."""
 FAILURE_PAUSE_MS: Final = (1_000, 60_000)
-"""The first and the longest pause of a group that fails."""
+"""First and longest pause of a failing group."""
 UNEXPECTED_IN_A_ROW: Final = 3
-"""So many different requests with an unexpected status look like a ban: the group pauses."""
+"""Distinct requests with an unexpected status after which the group pauses, as for a ban."""
 UNEXPECTED_PAUSE_MS: Final = (DEFAULT_PAUSE_MS, 4 * DEFAULT_PAUSE_MS)
 STATUS_S: Final = 30.0
-"""How long ESI keeps the answer of `/status`."""
+"""How long ESI caches the response of `/status`."""
 SOON_S: Final = 5.0
-"""How long a request waits here for others that are under way, before it is put off."""
+"""How long a request waits for others in flight before it is postponed."""
 
 REQUESTS: Final = Counter(
     "killstream_esi_requests",
-    "Answers by ESI. 420 or 429 at all: someone beside us spends the limits of this address.",
+    "Responses of ESI. 420 or 429 occur: another program uses up the limits of this address.",
     ["group", "status"],
 )
 PAUSES: Final = Counter(
     "killstream_esi_pauses",
-    "Pauses of requests to ESI. Rises: it is overloaded, down, or displeased; read the log.",
+    "Pauses of requests to ESI. Rises: ESI is overloaded, down, or limits us; read the log.",
     ["scope"],
 )
 TOKENS_LEFT: Final = Gauge(
     "killstream_esi_tokens_left",
-    "What ESI said is left of a group's budget. Near 0: bodies wait for it; that is no error, but "
-    "falls below what we spend when others share this address.",
+    "Tokens left in a group's budget, by ESI. Near 0: bodies wait, which is no error. Falls faster "
+    "than we spend: others share this address.",
     ["group"],
     multiprocess_mode="mostrecent",
 )
 
 
 class Unavailable(KillstreamError):
-    """ESI didn't answer as it should. Later it may."""
+    """ESI failed; a later request may succeed."""
 
 
 class Garbled(Unavailable):
-    """ESI's answer isn't what was asked for."""
+    """ESI's response isn't the requested object."""
 
 
 class UnexpectedStatus(KillstreamError):
-    """ESI answered with a status that the route doesn't have; other requests may fare well."""
+    """ESI responded with an undocumented status; other requests may succeed."""
 
 
 class Refused(Invalid):
     """ESI says that the request is wrong: unknown id or hash.
 
-    Under load it says so of good ones, too.
+    Under load ESI also refuses valid requests.
     """
 
 
@@ -122,23 +122,23 @@ class _Status(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of ESI."""
+    """A request to ESI."""
 
     group: str
     """The rate limit group of the route, or `BUCKETLESS`."""
     path: str
-    """The path below ESI's base."""
+    """The path, relative to ESI's base URL."""
     body: bytes | None = None
-    """JSON to post."""
+    """JSON; makes it a POST."""
     etag: str | None = None
-    """The ETag of what the caller has; answers 304 come cheaper."""
+    """The ETag of the caller's copy; a 304 response costs fewer tokens."""
 
 
 _status_decoder: Final = msgspec.json.Decoder(_Status)
 
 
 class Esi:
-    """One client a process and event loop; the budget makes all of them one."""
+    """The client of one process and event loop; all clients share the budget."""
 
     def __init__(self, settings: Settings, http: aiohttp.ClientSession, budget: Budget) -> None:
         self._base = settings.esi_url.rstrip("/")
@@ -159,17 +159,17 @@ class Esi:
         self._is_down = False
         self._checked_at_s = -STATUS_S
         self._checking = asyncio.Lock()
-        self._said_paused: set[str] = set()
+        self._logged_pauses: set[str] = set()
         self._errors_left = ERRORS
         self._errors_reset_s = 0.0
 
     async def killmail(self, killmail_id: int, killmail_hash: str) -> bytes:
-        """Fetch one killmail's body, the very bytes that ESI gave.
+        """Fetch one killmail's body, byte for byte as ESI sent it.
 
         Raises:
-            Refused: ESI knows no such id and hash.
-            UnexpectedStatus: ESI has another reason not to give this one.
-            Garbled, Unavailable, RetryLater: try again later.
+            Refused: ESI says that id or hash is unknown.
+            UnexpectedStatus: ESI refuses this one for another reason.
+            Garbled, Unavailable, RetryLater: retry later.
         """
 
         def read(answer: Answer) -> bytes:
@@ -181,11 +181,11 @@ class Esi:
         return await self.ask(Request(KILLMAIL, f"/killmails/{killmail_id}/{killmail_hash}"), read)
 
     async def names(self, ids: Collection[int]) -> list[EsiName]:
-        """Resolve up to 1,000 distinct ids: all of them, or none.
+        """Resolve up to 1,000 distinct ids, all or none.
 
         Raises:
-            Refused: one of them is unknown; ESI doesn't say which.
-            UnexpectedStatus, Garbled, Unavailable, RetryLater: try again later.
+            Refused: at least one id is unknown; ESI doesn't say which.
+            UnexpectedStatus, Garbled, Unavailable, RetryLater: retry later.
         """
         wanted = set(ids)
         body = msgspec.json.encode(sorted(wanted))
@@ -193,15 +193,15 @@ class Esi:
         return await self.ask(request, lambda answer: decode_names(answer.body, wanted))
 
     async def ask(self, request: Request, read: Callable[[Answer], T]) -> T:
-        """Ask, a few times if need be, and read the answer.
+        """Send a request, retry failures, and decode the response.
 
         Args:
-            request: what to ask.
-            read: takes an answer with status 2xx (304 too, when an etag was given) and raises
-                `Invalid` when it isn't what it should be.
+            request: the request.
+            read: decodes a response with status 2xx (304 too, when an ETag was given) and raises
+                `Invalid` when it isn't the requested object.
 
         Raises:
-            Refused, UnexpectedStatus, Garbled, Unavailable, RetryLater: as the module says.
+            Refused, UnexpectedStatus, Garbled, Unavailable, RetryLater: see the module's docstring.
         """
         give_up_at_s = time.monotonic() + RETRY_WITHIN_S
         for backoff_s in BACKOFF_S:
@@ -210,16 +210,16 @@ class Esi:
             except Unavailable as error:
                 if self._breakers[request.group].is_open or time.monotonic() > give_up_at_s:
                     raise
-                log.debug("esi.retries", path=request.path, reason=str(error))
+                log.debug("esi.retried", path=request.path, reason=str(error))
             await asyncio.sleep(backoff_s * random.uniform(0.5, 1.5))
         return await self._ask_once(request, read)
 
     def errors_left(self) -> int:
-        """Give the errors until ESI refuses every request of this address, as it said last."""
+        """Return how many errors remain of ESI's error limit, as it last reported."""
         return ERRORS if time.monotonic() >= self._errors_reset_s else self._errors_left
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> NoReturn:
-        """Pause requests of all processes, log it when it is news, and raise the wait.
+        """Pause requests of all processes, log the start of a pause, and raise `RetryLater`.
 
         Raises:
             RetryLater: always.
@@ -234,10 +234,10 @@ class Esi:
         if breaker.is_open:
             async with breaker.probing:
                 if breaker.is_open:
-                    return await self._ask_and_judge(request, read)
-        return await self._ask_and_judge(request, read)
+                    return await self._attempt(request, read)
+        return await self._attempt(request, read)
 
-    async def _ask_and_judge(self, request: Request, read: Callable[[Answer], T]) -> T:
+    async def _attempt(self, request: Request, read: Callable[[Answer], T]) -> T:
         try:
             async with self._slots[request.group]:
                 answer = await self._exchange(request)
@@ -252,18 +252,18 @@ class Esi:
                 raise RetryLater(str(error), delay_ms=delay_ms) from None
             raise
         self._breakers[request.group].succeed()
-        self._say_resumed(request.group)
+        self._log_resumed(request.group)
         await self._check_errors_left(request.group, answer)
         return result
 
     async def _exchange(self, request: Request) -> Answer:
-        """Send one request within the budget and charge what it cost."""
+        """Send one request within the budget and charge its cost."""
         reservation = await self._reserve(request.group)
         try:
             answer = await self._send(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             await self._budget.charge(reservation, 0)
-            raise Unavailable(f"ESI can't be reached: {error}") from None
+            raise Unavailable(f"can't connect to ESI: {error}") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             await self._budget.charge(reservation, None)
             raise Unavailable(f"no answer to {request.path}: {error!r}") from None
@@ -304,24 +304,24 @@ class Esi:
             return await read_answer(response)
 
     async def _check_status(self, request: Request, answer: Answer) -> None:
-        """Raise unless the answer is good; pause when it asks for that."""
+        """Raise unless the status is a success; pause when ESI asks for it."""
         status = answer.status
         if status < 300 or (status == 304 and request.etag is not None):
             return
-        said = f"ESI answers {status} to {request.path}: {answer.error}"
+        message = f"ESI answers {status} to {request.path}: {answer.error}"
         if status in (400, 404, 422):
             await self._check_errors_left(request.group, answer)
-            raise Refused(said)
+            raise Refused(message)
         if status >= 500:
             await self._check_errors_left(request.group, answer)
-            raise Unavailable(said)
+            raise Unavailable(message)
         if status == 420:
             reset_ms = answer.ms("X-ESI-Error-Limit-Reset")
-            await self.pause(ALL, reset_ms, "this address spent ESI's error budget")
+            await self.pause(ALL, reset_ms, "ESI's error limit for this address is reached")
         if status == 429:
             reason = f"too many {request.group} requests for ESI"
             await self.pause(request.group, answer.ms("Retry-After"), reason)
-        raise UnexpectedStatus(said)
+        raise UnexpectedStatus(message)
 
     async def _check_errors_left(self, group: str, answer: Answer) -> None:
         left = answer.number("X-ESI-Error-Limit-Remain")
@@ -329,20 +329,20 @@ class Esi:
             return
         self._errors_left = left
         self._errors_reset_s = time.monotonic() + answer.ms("X-ESI-Error-Limit-Reset") / 1000
-        if left < LEAST_ERRORS_LEFT:
-            reason = f"only {left} errors are left before ESI refuses everything"
+        if left < MIN_ERRORS_LEFT:
+            reason = f"only {left} errors are left of ESI's error limit"
             await self._pause(group, answer.ms("X-ESI-Error-Limit-Reset"), reason)
 
     async def _fail(
         self, request: Request, limit: int, pause_ms: tuple[int, int], error: KillstreamError
     ) -> int:
-        """Count a failure; pause the group when several different requests failed in a row.
+        """Record a failure; pause the group when several distinct requests failed in a row.
 
         Returns:
-            How long the group pauses, 0 when it doesn't.
+            The length of the group's pause, 0 for none.
 
         Raises:
-            RetryLater: Tranquility is down, or ESI refuses `/status`, too.
+            RetryLater: Tranquility is down, or `/status` fails, too.
         """
         breaker = self._breakers[request.group]
         backs_off = breaker.fail((request.path, request.body), limit)
@@ -355,13 +355,13 @@ class Esi:
         return delay_ms
 
     async def _check_tranquility(self) -> None:
-        """Ask how the game server is, unless somebody just did; pause while it is down.
+        """Request `/status`, at most once in `STATUS_S`; pause while the game server is down.
 
         Raises:
-            RetryLater: it is down.
+            RetryLater: the game server is down.
         """
         async with self._checking:
-            await self._reserve(NOTHING)  # raises while a pause goes on
+            await self._reserve(NOTHING)  # raises during a pause
             if time.monotonic() < self._checked_at_s + STATUS_S:
                 return
             self._is_down = not await self._is_tranquility_up()
@@ -381,13 +381,13 @@ class Esi:
         begins = await self._budget.pause(scope, duration_ms, reason)
         if begins:
             PAUSES.labels(scope=scope).inc()
-        if begins and scope not in self._said_paused:
-            self._said_paused.add(scope)
+        if begins and scope not in self._logged_pauses:
+            self._logged_pauses.add(scope)
             log.warning("esi.paused", scope=scope, for_s=duration_ms / 1000, reason=reason)
 
-    def _say_resumed(self, group: str) -> None:
-        for scope in self._said_paused.intersection(scopes_of(group)):
-            self._said_paused.remove(scope)
+    def _log_resumed(self, group: str) -> None:
+        for scope in self._logged_pauses.intersection(scopes_of(group)):
+            self._logged_pauses.remove(scope)
             log.info("esi.resumed", scope=scope)
 
 

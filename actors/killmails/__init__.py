@@ -1,1 +1,1 @@
-"""What becomes of a killmail: fetched, persisted, published, or rejected."""
+"""The actors that fetch, persist, publish and reject killmails."""

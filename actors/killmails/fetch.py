@@ -1,9 +1,9 @@
-"""Fetch killmails' bodies from ESI: step 3 of a killmail's way, where the source gave no body.
+"""Fetch killmails' bodies from ESI: step 3 of the flow, where the source gave no body.
 
-Takes references; gives each on to `persist` with its body, or to `reject` with the reason, or to
-itself for later, or leaves it to the ledger, from which it comes again when its time has come. All
-that is sent before this message is done, so a crash loses nothing: the message comes again, and
-`persist` knows what it has.
+Takes references. Sends each to `persist` with its body, to `reject` with the reason, or to itself
+with a delay, or leaves it in the ledger, which has it sent again when it is due. All of these are
+sent before the message is acked, so a crash loses nothing: RabbitMQ redelivers it, and `persist`
+is idempotent.
 """
 
 import asyncio
@@ -32,11 +32,11 @@ from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
 UNAVAILABLE_MS: Final = 30_000
-"""Wait after an outage's first failure; doubles with each try of the message."""
+"""Delay after the first failure of an outage; doubles with each try of the message."""
 MAX_TRIES: Final = 5
-"""Tries of one message in an outage, in about eight minutes; then the ledger has them."""
+"""Tries of one message in an outage, in about eight minutes; then the ledger retries."""
 LEFT_TO_LEDGER: Final = timedelta(minutes=10)
-"""When the ledger sends again what it was left with by an outage."""
+"""When the ledger sends entries again that an outage postponed."""
 MAX_DELAY_MS: Final = MAX_MESSAGE_DELAY // timedelta(milliseconds=1)
 MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Size at which a message to `persist` is full."""
@@ -44,19 +44,19 @@ MESSAGE_BYTES: Final = 4 * 1024 * 1024
 Key = tuple[int, str]
 """killmail_id and hash."""
 Outcome = bytes | RetryLater | Invalid
-"""A body, or a wait until ESI can be asked, or why ESI refuses."""
+"""A body, a delay before the next request, or ESI's reason for a refusal."""
 
 
 @actor(queue_name=ESI_QUEUE, priority=0)
 async def fetch(references: list[bytes], tries: int = 0) -> None:
-    """Get bodies, from the database or from ESI, and hand them on.
+    """Get bodies from the database or from ESI and send them to `persist`.
 
-    What can't be had now is put off by itself; the rest goes on. A refusal is believed only after
-    hours (see `actors.killmails.postpone`), an outage never is one.
+    References whose body isn't available now are postponed one by one. A refusal is accepted only
+    after hours (see `actors.killmails.postpone`); an outage never counts as one.
 
     Args:
-        references: as `actors.shared.reference` writes them; those with bodies are handed on.
-        tries: how often this message met an outage already.
+        references: encoded by `actors.shared.reference`; those with bodies are sent on unchanged.
+        tries: how many tries of this message failed in an outage.
     """
     whole, wanted, rejections = _read(references)
     bodies = await _get_bodies({(r.killmail_id, r.hash) for r in wanted})
@@ -66,7 +66,7 @@ async def fetch(references: list[bytes], tries: int = 0) -> None:
     refused = [(r, reason) for r, reason in outcomes if isinstance(reason, Invalid)]
     for message in _messages(got):
         await enqueue(persist, message, priority=MAX_PRIORITY)
-    await _put_off(waiting, tries)
+    await _postpone(waiting, tries)
     rejections += await _refuse(refused)
     if rejections:
         await enqueue(reject, rejections)
@@ -75,7 +75,7 @@ async def fetch(references: list[bytes], tries: int = 0) -> None:
 def _read(
     references: Iterable[bytes],
 ) -> tuple[list[Reference], list[Reference], list[bytes]]:
-    """Read a batch: what has a body, what has none, and rejections of what is no reference."""
+    """Decode a batch: references with a body, those without, and rejections of invalid ones."""
     whole: list[Reference] = []
     wanted: list[Reference] = []
     rejections: list[bytes] = []
@@ -94,9 +94,9 @@ def _with_body(reference: Reference, body: bytes) -> Reference:
 
 
 async def _get_bodies(keys: set[Key]) -> dict[Key, Outcome]:
-    """Get each body once, or the reason why there is none, from ESI only where it isn't stored.
+    """Get each body, or the reason why there is none; requests only what isn't stored.
 
-    What is stored counts also where ESI refuses the hash that came: a killmail's id is its key.
+    A stored body is used even where ESI refuses the given hash: the killmail's key is its id.
     """
     stored = await _stored({killmail_id for killmail_id, _ in keys})
     missing = sorted(key for key in keys if stored.get(key[0], ("",))[0] != key[1])
@@ -130,7 +130,7 @@ async def _ask(killmail_id: int, killmail_hash: str) -> Outcome:
 
 
 def _messages(got: Iterable[Reference]) -> Iterator[list[bytes]]:
-    """Put references into messages of a bounded size."""
+    """Group references into messages of a bounded size."""
     message: list[bytes] = []
     size = 0
     for reference in got:
@@ -143,31 +143,31 @@ def _messages(got: Iterable[Reference]) -> Iterator[list[bytes]]:
         yield message
 
 
-async def _put_off(waiting: Sequence[tuple[Reference, RetryLater]], tries: int) -> None:
-    """Send what has to wait to ourselves; what an outage holds up for long stays in the ledger."""
+async def _postpone(waiting: Sequence[tuple[Reference, RetryLater]], tries: int) -> None:
+    """Send delayed messages to this actor; after `MAX_TRIES` in an outage use the ledger."""
     spent = [(r, wait) for r, wait in waiting if isinstance(wait, Spent)]
-    held_up = [(r, wait) for r, wait in waiting if not isinstance(wait, Spent)]
-    # No sooner than after a hundredth of the window: while the budget is spent, tokens come back
-    # one by one, and a message a token would keep us busy with messages.
+    in_outage = [(r, wait) for r, wait in waiting if not isinstance(wait, Spent)]
+    # At least a hundredth of the window: while the budget is spent, tokens are returned one by
+    # one, and a message per token would be too many messages.
     await _send_later(spent, resources().settings.esi_window_s * 10, tries)
     if tries + 1 < MAX_TRIES:
-        await _send_later(held_up, UNAVAILABLE_MS * 2**tries, tries + 1)
-    elif held_up:
-        left = [reference for reference, _ in held_up]
+        await _send_later(in_outage, UNAVAILABLE_MS * 2**tries, tries + 1)
+    elif in_outage:
+        left = [reference for reference, _ in in_outage]
         await postpone(resources().database, left, LEFT_TO_LEDGER * random.uniform(1.0, 1.5))
 
 
 async def _send_later(
-    waiting: Sequence[tuple[Reference, RetryLater]], least_ms: int, tries: int
+    waiting: Sequence[tuple[Reference, RetryLater]], min_ms: int, tries: int
 ) -> None:
     if waiting:
-        delay_ms = max(least_ms, *(wait.delay_ms for _, wait in waiting))
+        delay_ms = max(min_ms, *(wait.delay_ms for _, wait in waiting))
         later = [encode_reference(reference) for reference, _ in waiting]
-        await enqueue(fetch, later, tries, delay_ms=_spread(delay_ms))
+        await enqueue(fetch, later, tries, delay_ms=_jittered(delay_ms))
 
 
 async def _refuse(refused: Sequence[tuple[Reference, Invalid]]) -> list[bytes]:
-    """Count refusals; give rejections of those that are believed, put the others off."""
+    """Record refusals; return rejections of those that are final, postpone the others."""
     if not refused:
         return []
     reasons = {(r.source, r.position): str(reason) for r, reason in refused}
@@ -176,17 +176,17 @@ async def _refuse(refused: Sequence[tuple[Reference, Invalid]]) -> list[bytes]:
     for refusal in await record_refusals(resources().database, [r for r, _ in refused]):
         reference = refusal.reference
         value = encode_reference(reference)
-        if refusal.is_believed:
+        if refusal.is_final:
             reason = reasons[reference.source, reference.position]
             rejections.append(encode_rejection(reason, value, reference))
         elif refusal.wait <= MAX_MESSAGE_DELAY:
             later[refusal.wait].append(value)
     for wait, values in later.items():
         delay_ms = wait // timedelta(milliseconds=1)
-        await enqueue(fetch, values, delay_ms=_spread(delay_ms))
+        await enqueue(fetch, values, delay_ms=_jittered(delay_ms))
     return rejections
 
 
-def _spread(delay_ms: int) -> int:
-    """Lengthen a delay by up to a half, so that not all come back at once."""
+def _jittered(delay_ms: int) -> int:
+    """Add a jitter of up to a half to a delay."""
     return int(min(delay_ms, MAX_DELAY_MS / 1.5) * random.uniform(1.0, 1.5))

@@ -1,7 +1,7 @@
-"""Persist killmails: one transaction for their rows and their entries in the feed, then publish.
+"""Persist killmails: write their rows and feed entries in one transaction, then publish.
 
-Step 4 of a killmail's way. Takes references with bodies; gives rows, feed entries and what
-`publish` passes on; what is no killmail goes to `rejected`. Whatever fails is retried; after the
+Step 4 of the flow. Takes references with bodies; writes rows and feed entries and publishes the
+entries; invalid killmails are recorded in the table `rejected`. A failure is retried; after the
 last try the message is in the dead-letter queue `database.XQ`.
 """
 
@@ -44,10 +44,10 @@ log: Final = structlog.get_logger()
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A reference whose body was understood."""
+    """A reference whose body was parsed."""
 
     value: bytes
-    """The reference as it came."""
+    """The encoded reference, as received."""
     reference: Reference
     version: Version
 
@@ -56,9 +56,9 @@ class Arrival(msgspec.Struct, frozen=True, gc=False):
 async def persist(references: list[bytes]) -> None:
     """Store killmails and publish them.
 
-    Idempotent: what is stored already changes nothing and publishes nothing; a later version of
-    zkb or body becomes an `updated` entry. The whole batch is one transaction, unless the database
-    refuses something in it.
+    Idempotent: a killmail that is stored already changes nothing; a later version of its zkb block
+    or body adds an `updated` entry. The batch is one transaction, unless the database refuses part
+    of it.
     """
     arrivals, rejections = read(references)
     unpublished, refused = await store_all(resources().database, arrivals, rejections)
@@ -71,7 +71,7 @@ async def persist(references: list[bytes]) -> None:
 
 
 def read(references: Iterable[bytes]) -> tuple[list[Arrival], list[bytes]]:
-    """Parse a batch; what is no killmail becomes a rejection with the reason."""
+    """Parse a batch; returns a rejection with the reason for each invalid killmail."""
     arrivals, rejections = [], []
     for value in references:
         reference = None
@@ -103,13 +103,13 @@ def _version(reference: Reference) -> Version:
 
 
 def _clean_zkb(reference: Reference) -> msgspec.Raw:
-    """Make sure that a database can hold it; drop it rather than lose its killmail."""
-    came = bytes(reference.zkb)
+    """Remove from the zkb block what the database can't store; drop it when it isn't an object."""
+    given = bytes(reference.zkb)
     try:
-        clean, reason = clean_object(came), "it holds what no column can"
+        clean, reason = clean_object(given), "it has values that the database can't store"
     except Invalid as error:
         clean, reason = b"", str(error)
-    if clean != came:
+    if clean != given:
         _report_zkb(reference, reason)
     return msgspec.Raw(clean) if clean else NO_JSON
 
@@ -128,10 +128,10 @@ def _report_zkb(reference: Reference, reason: str) -> None:
 async def store_all(
     database: AsyncEngine, arrivals: Sequence[Arrival], rejections: Sequence[bytes] = ()
 ) -> tuple[list[Unpublished], list[bytes]]:
-    """Store a batch; give back what is new in the feed, and what the database refused.
+    """Store a batch; return the new feed entries and the rejections.
 
-    A batch with something in it that the database refuses is halved until the culprit is alone.
-    That one is stored without its zkb block or, if it is no better then, rejected.
+    A batch that the database refuses is halved until the refused killmail is alone. It is stored
+    without its zkb block or, if that is refused too, rejected.
     """
     try:
         return await store(database, arrivals, rejections), []
@@ -143,14 +143,14 @@ async def store_all(
         await store(database, (), rejections)
         return await store_all(database, arrivals)
     if len(arrivals) == 1:
-        return await _store_culprit(database, arrivals[0], reason)
+        return await _store_refused(database, arrivals[0], reason)
     half = len(arrivals) // 2
     first = await store_all(database, arrivals[:half])
     second = await store_all(database, arrivals[half:])
     return first[0] + second[0], first[1] + second[1]
 
 
-async def _store_culprit(
+async def _store_refused(
     database: AsyncEngine, arrival: Arrival, reason: str
 ) -> tuple[list[Unpublished], list[bytes]]:
     if arrival.version.zkb:
@@ -165,11 +165,11 @@ async def _store_culprit(
 async def store(
     database: AsyncEngine, arrivals: Sequence[Arrival], rejections: Sequence[bytes] = ()
 ) -> list[Unpublished]:
-    """Store a batch in one transaction; give back what is new in the feed, in its order.
+    """Store a batch in one transaction; return the new feed entries in order.
 
-    Locks are taken in one order by every transaction: killmails by id, ledger entries, then the
-    feed's counter, which numbers the entries and holds every other storing transaction off until
-    the commit; so the order of numbers is the order of commits, and a rollback burns none.
+    Every transaction locks in the same order: killmails by id, ledger entries, then the row of
+    `feed_counter`, which numbers the entries and serializes the transactions until their commit.
+    So sequences follow the order of commits, and a rollback leaves no gap.
     """
     latest = _latest(arrivals)
     async with database.begin() as connection:
@@ -182,13 +182,13 @@ async def store(
         updated = await _update(connection, known) if known else []
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
         await ack(connection, [*positions, *await record_rejections(connection, rejections)])
-        return await _enter(
+        return await _append_to_feed(
             connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
         )
 
 
 def _latest(arrivals: Iterable[Arrival]) -> list[Version]:
-    """One version of each killmail, the latest, by id."""
+    """Merge the versions of each killmail; ordered by id."""
     latest: dict[int, Version] = {}
     for arrival in arrivals:
         killmail_id = arrival.version.killmail.killmail_id
@@ -198,7 +198,7 @@ def _latest(arrivals: Iterable[Arrival]) -> list[Version]:
 
 
 async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list[Version]:
-    """Write what is later than the stored version; give back what a reader sees of it."""
+    """Update rows with later versions; return those that change what a reader sees."""
     by_id = {v.killmail.killmail_id: v for v in known}
     stored = await connection.execute(
         select(
@@ -229,10 +229,10 @@ async def _write(connection: AsyncConnection, one: Change) -> None:
         await insert_missing(connection, ATTACKERS, attacker_columns([one.version]))
 
 
-async def _enter(
+async def _append_to_feed(
     connection: AsyncConnection, changes: Sequence[tuple[str, Version]]
 ) -> list[Unpublished]:
-    """Give each change its entry in the feed."""
+    """Append an entry to the feed for each change."""
     if not changes:
         return []
     counter = (
@@ -256,7 +256,7 @@ async def _enter(
         },
     )
     if len(entered) != len(changes):
-        raise RuntimeError(f"feed_counter stands at {last}, but the feed is ahead of it")
+        raise RuntimeError(f"feed_counter is at {last}, but the feed has higher sequences")
     await insert_missing(connection, UNPUBLISHED, {"sequence": list(sequences)})
     return [
         Unpublished(

@@ -1,8 +1,8 @@
-"""Postpone killmails whose bodies can't be had now: their entries stay in the ledger meanwhile.
+"""Postpone killmails whose bodies aren't available now; their entries stay in the ledger.
 
-A long wait stands in the ledger (`next_try_at`), not in a message: RabbitMQ takes back what a
-consumer holds for 30 minutes, and the ledger outlives every broker. A short one is a delayed
-message, and the ledger's time lies behind it, in case the message gets lost.
+A long delay is stored in the ledger (`next_try_at`), not in a message: RabbitMQ requeues what a
+consumer holds unacked for 30 minutes, and the ledger survives the loss of the broker. A short
+delay is a delayed message; the ledger's entry is due later than it, in case the message is lost.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,15 +18,15 @@ from actors.shared.rows import among, insert_missing
 from actors.shared.tables import LEDGER
 
 REFUSAL_WAITS: Final = tuple(timedelta(minutes=m) for m in (1, 2, 5, 15, 30, 60, 120, 180))
-"""Waits after the first and each further refusal of a killmail; the last one goes on."""
+"""Waits after the first and each further refusal of a killmail; the last one repeats."""
 MIN_REFUSALS: Final = 6
 MIN_REFUSED_FOR: Final = timedelta(hours=6)
-"""ESI refuses good killmails for minutes, when it is overloaded: so often and over so long a time
-it must have refused one before we believe it."""
+"""An overloaded ESI refuses valid killmails for minutes: a refusal is final only after this many
+refusals over this time."""
 MAX_MESSAGE_DELAY: Final = timedelta(minutes=5)
-"""Longest wait of a message; what waits longer stays in the ledger only."""
+"""Longest delay of a message; longer delays are stored in the ledger only."""
 MESSAGE_GRACE: Final = timedelta(minutes=15)
-"""How much later than a message the ledger has its killmail tried again."""
+"""How much later than the delayed message its ledger entry is due."""
 
 LedgerKey = tuple[str, int]
 """Source and position."""
@@ -34,19 +34,19 @@ LedgerKey = tuple[str, int]
 
 @dataclass(frozen=True)
 class Refusal:
-    """What follows from ESI's refusal of a killmail."""
+    """The state of a killmail that ESI refused."""
 
     reference: Reference
     times: int
-    """How often ESI has refused it by now."""
+    """How often ESI has refused it."""
     since: datetime
-    is_believed: bool
+    is_final: bool
     wait: timedelta
-    """Until it is to be asked for again."""
+    """Delay before the next request."""
 
 
 async def postpone(database: AsyncEngine, references: Iterable[Reference], wait: timedelta) -> None:
-    """Have entries of the ledger tried again after a wait; those that are missing are written."""
+    """Set when ledger entries are due; inserts entries that are missing."""
     by_key = _by_key(references)
     async with database.begin() as connection:
         await _lock(connection, by_key)
@@ -56,16 +56,16 @@ async def postpone(database: AsyncEngine, references: Iterable[Reference], wait:
 async def record_refusals(
     database: AsyncEngine, references: Iterable[Reference]
 ) -> Sequence[Refusal]:
-    """Count a refusal of each killmail in its ledger entry; give what follows from it.
+    """Count a refusal of each killmail in its ledger entry; return the resulting states.
 
-    Those that aren't believed yet are due again after `wait`.
+    Entries whose refusal isn't final are due after `wait`.
     """
     by_key = _by_key(references)
     now = datetime.now(UTC)
     async with database.begin() as connection:
         rows = await _lock(connection, by_key)
         refused = [
-            _judge(by_key[row.source, row.position], row.refusals + 1, row.refused_at or now, now)
+            _refusal(by_key[row.source, row.position], row.refusals + 1, row.refused_at or now, now)
             for row in rows
         ]
         changes = [
@@ -79,10 +79,10 @@ async def record_refusals(
     return refused
 
 
-def _judge(reference: Reference, times: int, since: datetime, now: datetime) -> Refusal:
-    is_believed = times >= MIN_REFUSALS and now - since >= MIN_REFUSED_FOR
+def _refusal(reference: Reference, times: int, since: datetime, now: datetime) -> Refusal:
+    is_final = times >= MIN_REFUSALS and now - since >= MIN_REFUSED_FOR
     wait = REFUSAL_WAITS[min(times, len(REFUSAL_WAITS)) - 1]
-    return Refusal(reference, times, since, is_believed, wait)
+    return Refusal(reference, times, since, is_final, wait)
 
 
 def _due(wait: timedelta) -> datetime:
@@ -91,33 +91,35 @@ def _due(wait: timedelta) -> datetime:
 
 
 def _by_key(references: Iterable[Reference]) -> dict[LedgerKey, Reference]:
-    """Sort references by their position, in the order in which all transactions lock."""
+    """Sort references by position, the order in which all transactions lock."""
     return dict(sorted(((r.source, r.position), r) for r in references))
 
 
 async def _lock(connection: AsyncConnection, by_key: dict[LedgerKey, Reference]) -> list[Any]:
-    """Lock the entries of these references; write those that are missing, whole."""
+    """Lock the entries of these references; insert those that are missing with the reference."""
     now = datetime.now(UTC)
     rows: list[Any] = []
     for source in sorted({source for source, _ in by_key}):
-        mine = {p: r for (s, p), r in by_key.items() if s == source}
+        by_position = {p: r for (s, p), r in by_key.items() if s == source}
         await insert_missing(
             connection,
             LEDGER,
             {
-                "source": [source] * len(mine),
-                "position": list(mine),
-                "reference": [encode_reference(reference) for reference in mine.values()],
-                "kind": ["received"] * len(mine),
-                "killmail_id": [reference.killmail_id for reference in mine.values()],
-                "killmail_hash": [reference.hash for reference in mine.values()],
-                "received_at": [now] * len(mine),
-                "next_try_at": [now] * len(mine),
+                "source": [source] * len(by_position),
+                "position": list(by_position),
+                "reference": [encode_reference(reference) for reference in by_position.values()],
+                "kind": ["received"] * len(by_position),
+                "killmail_id": [reference.killmail_id for reference in by_position.values()],
+                "killmail_hash": [reference.hash for reference in by_position.values()],
+                "received_at": [now] * len(by_position),
+                "next_try_at": [now] * len(by_position),
             },
         )
         locked = await connection.execute(
             select(LEDGER.c.source, LEDGER.c.position, LEDGER.c.refusals, LEDGER.c.refused_at)
-            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, list(mine)))
+            .where(
+                LEDGER.c.source == source, among(connection, LEDGER.c.position, list(by_position))
+            )
             .order_by(LEDGER.c.position)
             .with_for_update()
         )

@@ -1,7 +1,7 @@
-"""Publish what was stored: names first, then the push channel, the topic, and the mark.
+"""Publish feed entries: resolve names, send to channel and topic, delete from `unpublished`.
 
-Step 5 of a killmail's way. Whatever happens here, the row is safe: the sweep publishes again what
-wasn't marked, so topic and channel get each entry at least once.
+Step 5 of the flow. The entries are committed before: after a failure the sweep publishes what is
+still in `unpublished`, so topic and channel get each entry at least once.
 """
 
 import asyncio
@@ -42,24 +42,24 @@ from actors.shared.tables import FEED, UNPUBLISHED
 log: Final = structlog.get_logger()
 
 SWEEP_AFTER: Final = timedelta(seconds=20)
-"""Age at which an entry counts as forgotten; publishing takes far less."""
+"""Age at which an entry is swept; publishing takes far less."""
 SWEEP_ENTRIES: Final = 500
-"""Entries that a sweep publishes at once."""
+"""Entries in one batch of a sweep."""
 OUTAGES: Final = (KafkaError, NotPublished, SQLAlchemyError, OSError)
-"""What isn't the fault of an entry."""
+"""Errors of a server, not of an entry."""
 
 
 LEFT_OUT: Final = (("killmail",), ("killmail", "zkb", "names"))
-"""Of an entry that is too large for its topic, one after the other."""
+"""Fields left out of an entry that is too large for its topic: first try, second try."""
 
 
 @dataclass(frozen=True)
 class Unpublished:
-    """A stored entry, still without names, with its killmail parsed."""
+    """A stored entry, without names, and its parsed killmail."""
 
     entry: Entry
     killmail: Killmail | None
-    """None when what is stored can't be read: the entry is truncated then."""
+    """None when the stored body is unreadable: the entry is truncated then."""
 
 
 _sweeping: Final = asyncio.Lock()
@@ -67,7 +67,7 @@ _outage: Final = Outage("Kafka or Redis, for publishing")
 
 
 async def publish_or_leave(unpublished: Sequence[Unpublished]) -> None:
-    """Publish entries, or leave them to the sweep while Kafka or Redis is away."""
+    """Publish entries, or leave them to the sweep while Kafka or Redis is unavailable."""
     try:
         await publish(unpublished)
     except OUTAGES as error:
@@ -78,7 +78,7 @@ async def publish_or_leave(unpublished: Sequence[Unpublished]) -> None:
 
 
 async def publish(unpublished: Sequence[Unpublished]) -> None:
-    """Publish entries on channel and topic, then mark them published."""
+    """Publish entries on channel and topic, then delete them from `unpublished`."""
     if not unpublished:
         return
     ids = [entity_ids(one.killmail) if one.killmail else set() for one in unpublished]
@@ -89,28 +89,28 @@ async def publish(unpublished: Sequence[Unpublished]) -> None:
     await asyncio.gather(
         resources().events.publish(CHANNEL, join_entries(whole)), _produce(entries, values)
     )
-    await _mark(entry.sequence for entry in entries)
+    await _mark_published(entry.sequence for entry in entries)
     PUBLISHED.inc(len(unpublished))
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=5, scheduled=True)
 async def sweep() -> None:
-    """Publish entries that were stored and never published, as after a crash between the two.
+    """Publish entries that were stored and not published, as after a crash between the two.
 
-    One that can't be published is passed over, and stays for the next sweep. While one sweep runs
-    in this process another does nothing.
+    An entry that can't be published is skipped until the next sweep. Does nothing while another
+    sweep runs in this process.
     """
     if _sweeping.locked():
         return
     async with _sweeping:
         after = 0
-        while forgotten := await _forgotten(after):
-            log.info("publishing what was left unpublished", entries=len(forgotten))
-            after = forgotten[-1].entry.sequence
-            await _publish_or_pass(forgotten)
+        while overdue := await _overdue(after):
+            log.info("publish.sweep_started", entries=len(overdue))
+            after = overdue[-1].entry.sequence
+            await _publish_or_skip(overdue)
 
 
-async def _publish_or_pass(unpublished: Sequence[Unpublished]) -> None:
+async def _publish_or_skip(unpublished: Sequence[Unpublished]) -> None:
     try:
         await publish(unpublished)
     except OUTAGES:
@@ -118,10 +118,10 @@ async def _publish_or_pass(unpublished: Sequence[Unpublished]) -> None:
     except Exception as error:
         if len(unpublished) > 1:
             for one in unpublished:
-                await _publish_or_pass([one])
+                await _publish_or_skip([one])
         else:
             sequence = unpublished[0].entry.sequence
-            log.error("publish.passed_over", sequence=sequence, reason=repr(error))
+            log.error("publish.entry_skipped", sequence=sequence, reason=repr(error))
 
 
 def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
@@ -130,10 +130,10 @@ def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
 
 
 async def _produce(entries: Sequence[Entry], values: Sequence[bytes]) -> None:
-    """Put entries on their topic; returns when Kafka has them all.
+    """Send entries to their topic; returns when Kafka has stored them all.
 
-    One that is too large for the topic goes without its body and, if need be, with nothing but
-    what says that it exists.
+    An entry that is too large for the topic is sent without its body or, if it is still too large,
+    without zkb block and names, too.
     """
     too_large = await _send(entries, values)
     if too_large:
@@ -150,7 +150,7 @@ async def _send(entries: Sequence[Entry], values: Sequence[bytes]) -> list[int]:
     keys = [str(entry.killmail_id).encode() for entry in entries]
     too_large = await produce(resources().producer, topic, list(zip(keys, values, strict=True)))
     for index in too_large:
-        log.warning("too large for its topic", topic=topic, bytes=len(values[index]))
+        log.warning("message.too_large", topic=topic, bytes=len(values[index]))
     return too_large
 
 
@@ -161,7 +161,7 @@ def _truncated(entry: Entry, left_out: Collection[str]) -> Entry:
     )
 
 
-async def _mark(sequences: Iterable[int]) -> None:
+async def _mark_published(sequences: Iterable[int]) -> None:
     async with resources().database.begin() as connection:
         published = (
             select(UNPUBLISHED.c.sequence)
@@ -172,7 +172,7 @@ async def _mark(sequences: Iterable[int]) -> None:
         await connection.execute(delete(UNPUBLISHED).where(UNPUBLISHED.c.sequence.in_(published)))
 
 
-async def _forgotten(after: int) -> list[Unpublished]:
+async def _overdue(after: int) -> list[Unpublished]:
     unpublished = (
         select(UNPUBLISHED.c.sequence)
         .join(FEED, FEED.c.sequence == UNPUBLISHED.c.sequence)
@@ -191,6 +191,6 @@ def _stored(row: Mapping[str, Any]) -> Unpublished:
     try:
         entry = entry_of(row, {})
         return Unpublished(entry, parse_killmail(entry.killmail))
-    except Exception as error:  # one row that can't be read mustn't hold back all behind it
-        log.error("publish.unreadable", sequence=row["sequence"], reason=repr(error))
+    except Exception as error:  # an unreadable row must not block those behind it
+        log.error("publish.entry_truncated", sequence=row["sequence"], reason=repr(error))
         return Unpublished(truncated_entry_of(row), None)

@@ -1,7 +1,7 @@
-"""Send ledger entries again that no poller sends: of sources that nobody polls any more.
+"""Send ledger entries again whose source is no longer polled.
 
-A poller recalls what its own source gave. After a change of the source, and for rejected records
-that were taken up again, nobody else would.
+A poller recalls the entries of its own source only. This covers the sources of former settings and
+rejected records that are retried.
 """
 
 from collections.abc import Sequence
@@ -26,16 +26,16 @@ log: Final = structlog.get_logger()
 ENTRIES: Final = 100
 """Entries in one transaction."""
 UNPOLLED: Final = timedelta(minutes=5)
-"""So long overdue, an entry has no poller: it would have been sent within seconds."""
+"""Overdue time after which an entry has no poller, which would have sent it within seconds."""
 GONE: Final = timedelta(days=1)
-"""So long overdue, an entry that only its upstream holds whole is asked of ESI."""
+"""Overdue time after which an entry without a reference is fetched from ESI by id and hash."""
 FIRST_WAIT: Final = timedelta(minutes=15)
 MAX_WAIT: Final = timedelta(hours=6)
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=4, scheduled=True)
 async def recall() -> None:
-    """Send overdue entries to `persist` or `fetch`. Idempotent; each is due again later."""
+    """Send overdue entries to `persist` or `fetch` and set when they are due next. Idempotent."""
     sent = 0
     while entries := await _claim():
         await _send(entries)
@@ -94,7 +94,7 @@ async def _send(entries: Sequence[Any]) -> None:
                 str(error), value, source=entry.source, position=entry.position
             )
             rejections.append(rejection)
-    for value in with_body:  # one each: bodies may be large
+    for value in with_body:  # one message each: bodies may be large
         await enqueue(persist, [value])
     if without_body:
         await enqueue(fetch, without_body)
@@ -103,7 +103,7 @@ async def _send(entries: Sequence[Any]) -> None:
 
 
 def _reference_of(entry: Any) -> Reference:
-    """Make the reference of an entry whose upstream, which held the rest, isn't asked any more."""
+    """Make a reference from the id and hash of an entry whose source is no longer polled."""
     return Reference(
         source=entry.source,
         position=entry.position,

@@ -1,4 +1,4 @@
-"""Tell whether the database refused the data itself, so that trying again can't help."""
+"""Tell whether the database refused the data itself, so that a retry is useless."""
 
 import sqlite3
 from typing import Final
@@ -14,7 +14,7 @@ MAX_REASON_CHARS: Final = 300
 
 
 def is_refusal(error: Exception) -> bool:
-    """Tell a refusal of data from outages, deadlocks and errors of ours."""
+    """Distinguish a refusal of data from outages, deadlocks and programming errors."""
     cause = _cause(error)
     sqlstate = getattr(cause, "sqlstate", None) or ""
     return sqlstate[:2] in DATA_CLASSES or isinstance(
@@ -23,7 +23,7 @@ def is_refusal(error: Exception) -> bool:
 
 
 def reason_of(error: Exception) -> str:
-    """Say in one short line why."""
+    """Return the reason in one short line."""
     line = f"the database refuses it: {_cause(error)}".partition("\n")[0]
     return line[:MAX_REASON_CHARS]
 

@@ -1,4 +1,4 @@
-"""Keep refused messages aside: a row that stays, and a rejection on `killmails.rejected`."""
+"""Record rejections in the table `rejected` and publish them on `killmails.rejected`."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ log: Final = structlog.get_logger()
 
 @actor(queue_name=DATABASE_QUEUE, priority=1)
 async def reject(rejections: list[bytes]) -> None:
-    """Keep rejections aside. Idempotent in the table; on the topic a rejection may come twice."""
+    """Record and publish rejections. Idempotent in the table, at least once on the topic."""
     async with resources().database.begin() as connection:
         await ack(connection, await record_rejections(connection, rejections))
     await publish_rejections(rejections)
@@ -32,7 +32,7 @@ async def reject(rejections: list[bytes]) -> None:
 async def record_rejections(
     connection: AsyncConnection, rejections: Sequence[bytes]
 ) -> Sequence[tuple[str, int]]:
-    """Write rejections in the caller's transaction; return the positions to ack."""
+    """Insert rejections in the caller's transaction; return the positions to ack."""
     read = {
         sha256(rejection).hexdigest(): (rejection, decode_rejection(rejection))
         for rejection in rejections
@@ -55,13 +55,13 @@ async def record_rejections(
 
 
 async def publish_rejections(rejections: Sequence[bytes]) -> None:
-    """Send rejections to their topic; returns when Kafka has them.
+    """Send rejections to their topic; returns when Kafka has stored them.
 
-    One that is too large for the topic goes without its value, which the table has.
+    One that is too large for the topic is sent without its value, which the table has.
     """
     read = [decode_rejection(value) for value in rejections]
     for rejection in read:
-        log.warning("rejected", reason=rejection.reason, killmail_id=rejection.killmail_id)
+        log.warning("killmail.rejected", reason=rejection.reason, killmail_id=rejection.killmail_id)
     REJECTED.inc(len(read))
     topic = resources().settings.named(topics.REJECTED.name)
     too_large = await _produce(topic, [(_key(r), v) for r, v in zip(read, rejections, strict=True)])
@@ -74,7 +74,7 @@ async def publish_rejections(rejections: Sequence[bytes]) -> None:
 async def _produce(topic: str, messages: Sequence[Message]) -> list[int]:
     too_large = await produce(resources().producer, topic, messages)
     for index in too_large:
-        log.warning("too large for its topic", topic=topic, bytes=len(messages[index][1]))
+        log.warning("message.too_large", topic=topic, bytes=len(messages[index][1]))
     return too_large
 
 

@@ -1,7 +1,7 @@
-"""Versions of a killmail: which body and which zkb block are the latest, each by its own time.
+"""Versions of a killmail: selects the latest body and the latest zkb block, each by its own time.
 
-Sources rewrite what they gave, and give it out of order. A part is replaced only by one of a later
-time, so the same versions leave the same rows, in whatever order they come.
+Sources rewrite killmails and deliver versions out of order. Body and zkb block are each replaced
+only by a later one, so the resulting row doesn't depend on the order of arrival.
 """
 
 from collections.abc import Sequence
@@ -28,28 +28,28 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     body_as_of: float
     zkb: msgspec.Raw
     zkb_as_of: float | None
-    """None without zkb."""
+    """None without a zkb block."""
 
     def without_zkb(self) -> "Version":
-        """Drop the zkb block."""
+        """Return a copy without the zkb block."""
         return replace(self, zkb=NO_JSON, zkb_as_of=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a version changes about a stored row of its killmail."""
+    """What a version changes in the stored row of its killmail."""
 
     version: Version
     """The row after the change."""
     columns: dict[str, Any]
     body_differs: bool
-    """Else the attackers' rows stay as they are."""
+    """False leaves the attackers' rows unchanged."""
     worth_an_entry: bool
-    """Whether a reader would see a difference; if not, only times grow."""
+    """Whether a reader sees a difference; otherwise only times change."""
 
 
 def merge(one: Version, other: Version) -> Version:
-    """Take the later of each part; that of `one` where neither is later."""
+    """Combine the later body and the later zkb block; prefers `one` where times are equal."""
     if other.body_as_of > one.body_as_of:
         one = replace(other, zkb=one.zkb, zkb_as_of=one.zkb_as_of)
     if other.zkb_as_of is not None and other.zkb_as_of > _or_never(one.zkb_as_of):
@@ -58,13 +58,13 @@ def merge(one: Version, other: Version) -> Version:
 
 
 def change(row: Any, version: Version) -> Change | None:
-    """Compare a version with the stored row; None when no part of it is later.
+    """Compare a version with the stored row; None when neither body nor zkb block is later.
 
-    A first zkb block is taken whatever its time.
+    The first zkb block is stored regardless of its time.
 
     Args:
         row: the columns `body`, `body_as_of`, `zkb`, `zkb_as_of`.
-        version: what came.
+        version: the version received.
     """
     newer_body = _time(version.body_as_of) > row.body_as_of
     newer_zkb = version.zkb_as_of is not None and (
@@ -91,7 +91,7 @@ def change(row: Any, version: Version) -> Change | None:
 
 
 def body_columns(versions: Sequence[Version]) -> Columns:
-    """Lay out what the body decides of the table `killmails`."""
+    """Build the columns of `killmails` that depend on the body."""
     mails = [v.killmail for v in versions]
     victims = [m.victim for m in mails]
     return {
@@ -114,7 +114,7 @@ def body_columns(versions: Sequence[Version]) -> Columns:
 
 
 def zkb_columns(versions: Sequence[Version]) -> Columns:
-    """Lay out zkb and its time."""
+    """Build the columns `zkb` and `zkb_as_of`."""
     times = [v.zkb_as_of for v in versions]
     return {
         "zkb": [bytes(v.zkb).decode() or None for v in versions],
@@ -123,7 +123,7 @@ def zkb_columns(versions: Sequence[Version]) -> Columns:
 
 
 def attacker_columns(versions: Sequence[Version]) -> Columns:
-    """Lay out the table `attackers`."""
+    """Build the columns of `attackers`."""
     rows = [
         (v.killmail.killmail_id, ordinal, attacker)
         for v in versions
@@ -150,7 +150,7 @@ def _first(columns: Columns) -> dict[str, Any]:
 
 
 def _same(one: bytes | str, other: bytes | str) -> bool:
-    """Compare JSON; what can't be decoded, such as a number beyond floats, by its characters."""
+    """Compare JSON values; compares the text where it can't be decoded."""
     try:
         return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))
     except (msgspec.DecodeError, RecursionError):

@@ -1,1 +1,1 @@
-"""Names of ids: resolved through ESI, cached in the process, stored in a table."""
+"""Names of ids: resolved by ESI, cached in the process, stored in the table `names`."""

@@ -1,4 +1,4 @@
-"""The names that one process has met, and what it is asking for now."""
+"""The process-local cache of names, and the ids being resolved."""
 
 import asyncio
 import time
@@ -8,66 +8,66 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 MAX_KNOWN: Final = 500_000
-"""Names held; beyond, those held longest are forgotten, a tenth at a time."""
+"""Capacity; beyond it the oldest tenth is evicted."""
 DEFERRED_S: Final = 60.0
-"""How long an id that a message will resolve isn't asked for in any other way."""
+"""How long an id that was deferred to a message isn't requested otherwise."""
 
 
 class Known(NamedTuple):
-    """What is known of an id."""
+    """A cached name."""
 
     name: str | None
     """None: ESI has no name for it."""
     ask_at: float
-    """Unix seconds from which on it is to be asked for again."""
+    """Unix seconds from which on it is requested again."""
 
 
 @dataclass
 class NameCache:
-    """Belongs to one event loop. Plain dicts: an id that is known costs one look-up."""
+    """Belongs to one event loop. A cached id costs one dict lookup."""
 
     known: dict[int, Known] = field(default_factory=dict)
     in_flight: dict[int, asyncio.Task[None]] = field(default_factory=dict)
-    """Which task will know."""
+    """The task that resolves each id."""
     deferred: dict[int, float] = field(default_factory=dict)
-    """Ids left to a message, and until when (Unix seconds)."""
+    """Ids deferred to a message, and until when (Unix seconds)."""
 
     def names(self, ids: Collection[int]) -> dict[int, str]:
-        """Give the names that are known among some ids, old ones too."""
+        """Return the cached names among these ids, including expired ones."""
         get = self.known.get
         return {i: known.name for i in ids if (known := get(i)) and known.name is not None}
 
     def due(self, ids: Iterable[int]) -> list[int]:
-        """Give the ids that are unknown, or known for too long."""
+        """Return the ids that are unknown or expired."""
         now_s, get = time.time(), self.known.get
         return [i for i in ids if (known := get(i)) is None or known.ask_at <= now_s]
 
     def unknown(self, ids: Iterable[int]) -> list[int]:
-        """Give the ids of which nothing is known, not even an old name."""
+        """Return the ids without any cached name, even an expired one."""
         now_s = time.time()
-        met = ((id_, self.known.get(id_)) for id_ in ids)
+        cached = ((id_, self.known.get(id_)) for id_ in ids)
         return [
             id_
-            for id_, known in met
+            for id_, known in cached
             if known is None or (known.name is None and known.ask_at <= now_s)
         ]
 
     def learn(self, known: Mapping[int, Known]) -> None:
-        """Take names in, and forget what is too much."""
+        """Add names; evicts the oldest beyond `MAX_KNOWN`."""
         if len(self.known) + len(known) > MAX_KNOWN:
             for id_ in list(islice(self.known, MAX_KNOWN // 10)):
                 del self.known[id_]
         self.known.update(known)
 
     def postpone(self, ids: Iterable[int], for_s: float) -> None:
-        """Have old names asked for again only after a while."""
+        """Delay the next request for these names."""
         ask_at = time.time() + for_s
         for id_ in ids:
             if known := self.known.get(id_):
                 self.known[id_] = known._replace(ask_at=max(known.ask_at, ask_at))
 
     def defer(self, ids: Iterable[int], for_s: float = DEFERRED_S) -> list[int]:
-        """Mark ids as left to a message; give those that weren't."""
+        """Mark ids as deferred to a message; return those that weren't."""
         now_s = time.time()
         self.deferred = {id_: until_s for id_, until_s in self.deferred.items() if until_s > now_s}
         ids = list(ids)
@@ -77,7 +77,7 @@ class NameCache:
         return new
 
     def askable(self, ids: Iterable[int]) -> list[int]:
-        """Give the ids that neither a task nor a message is to resolve."""
+        """Return the ids that neither a task nor a message is resolving."""
         now_s = time.time()
         return [
             id_
@@ -86,7 +86,7 @@ class NameCache:
         ]
 
     async def close(self) -> None:
-        """Cancel the requests in flight; the messages that were deferred do the rest."""
+        """Cancel the requests in flight."""
         tasks = set(self.in_flight.values())
         for task in tasks:
             task.cancel()

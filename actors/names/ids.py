@@ -1,4 +1,4 @@
-"""What ids stand for, by their ranges. No I/O.
+"""The kinds of ids, by their ranges. No I/O.
 
 Source: ESI's documentation of id ranges (read 2026-11-21).
 """
@@ -32,7 +32,7 @@ RANGES: Final[tuple[tuple[range, Kind], ...]] = (
     (range(100_000_000, 2_100_000_000), "player"),  # any of the three, from before 2010
     (range(2_100_000_000, 10_000_000_000), "character"),
 )
-"""What ESI can name: one id outside would have a whole request refused."""
+"""Ids that ESI can resolve: one id outside makes ESI refuse the whole request."""
 
 NEIGHBOURS: Final[dict[Kind, tuple[Kind, ...]]] = {
     "type": ("type",),
@@ -46,7 +46,7 @@ NEIGHBOURS: Final[dict[Kind, tuple[Kind, ...]]] = {
     "alliance": ("character", "corporation"),
     "player": ("character", "corporation"),
 }
-"""Kinds of which ESI must answer a known id before a refusal of this kind is believed."""
+"""Kinds of which ESI must resolve a known id before a refusal of this kind is accepted."""
 
 NAMELESS_AGE: Final = timedelta(days=1)
 RENAMED_AGE: Final = timedelta(days=7)
@@ -54,12 +54,12 @@ OTHER_AGE: Final = timedelta(days=90)
 
 
 def kind_of(id_: int) -> Kind | None:
-    """Return what an id stands for; None where ESI has no names."""
+    """Return the kind of an id; None where ESI has no names."""
     return next((kind for ids, kind in RANGES if id_ in ids), None)
 
 
 def max_age(id_: int, name: str | None) -> timedelta:
-    """Return after what time an id is asked for again: players rename themselves."""
+    """Return the age at which a name expires; names of players expire sooner."""
     if name is None:
         return NAMELESS_AGE
     return RENAMED_AGE if id_ >= 90_000_000 else OTHER_AGE

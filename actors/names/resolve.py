@@ -1,6 +1,6 @@
-"""Names of ids: known to the process, stored in the table, or asked of ESI, in this order.
+"""Resolve names of ids: from the cache, the table `names` or ESI, in this order.
 
-Names grow old, as players rename themselves: an old one is used, and asked for again at low
+Names expire, as players rename themselves: an expired name is used, and requested again at low
 priority when a killmail mentions it.
 """
 
@@ -24,31 +24,31 @@ from actors.shared.errors import RetryLater
 log: Final = structlog.get_logger()
 
 MAX_IDS: Final = 1000
-"""Ids in one request, by ESI's rule; in one query as well."""
+"""Ids in one request, by ESI's limit, and in one query."""
 LATER_MS: Final = 30_000
 MAX_DELAY_MS: Final = 120_000
-"""Longest delay of a message: names are there within minutes after ESI is well again."""
+"""Longest delay of a message: names are resolved within minutes after an outage of ESI."""
 REFRESH_LATER_S: Final = 600.0
-"""When an old name is asked for again after that failed."""
+"""Wait after a failed refresh of an expired name."""
 REFRESH_ERRORS_LEFT: Final = 75
-"""Old names are asked for only while ESI grants so many errors more."""
+"""Expired names are refreshed only while this many errors remain of ESI's limit."""
 REFRESH_MAX_REFUSALS: Final = 12
-"""Enough to find one id of a thousand that ESI doesn't name any more."""
+"""Enough to find one id in a thousand that ESI no longer resolves."""
 NEVER_S: Final = 2.0**35
 
 _LATER: Final = (Unavailable, UnexpectedStatus, RetryLater)
 
 
 async def known_names(ids: Collection[int], deadline_ms: int) -> dict[int, str]:
-    """Give the names of these ids, as far as they are known when the deadline is over.
+    """Return the names of these ids that are known by the deadline.
 
-    An id without a name is missing. What isn't known in time will be in the table later, whatever
-    happens to this process: a message sees to it. An id that the process has met costs a look-up.
+    Ids without a name are left out. Ids that aren't resolved in time are sent to `resolve_names`,
+    which survives a crash of this process. A cached id costs one dict lookup.
     """
     cache = resources().names
     due = cache.due(ids)
     if due:
-        asking = _ask_for(resources(), due)
+        asking = _start_resolving(resources(), due)
         if asking:
             await asyncio.wait(asking, timeout=deadline_ms / 1000)
         late = cache.defer(cache.unknown(due))
@@ -59,7 +59,7 @@ async def known_names(ids: Collection[int], deadline_ms: int) -> dict[int, str]:
 
 @actor(queue_name=ESI_QUEUE, priority=9)
 async def resolve_names(ids: list[int]) -> None:
-    """Learn names that couldn't be had when they were wanted. Idempotent."""
+    """Resolve names that weren't known in time. Idempotent."""
     try:
         await _resolve(resources(), ids)
     except _LATER as error:
@@ -70,33 +70,33 @@ async def resolve_names(ids: list[int]) -> None:
         raise RetryLater(str(error), delay_ms=delay_ms) from error
 
 
-def _ask_for(opened: Resources, ids: Collection[int]) -> set[asyncio.Task[None]]:
-    """Start to resolve what nobody is resolving yet; give all tasks that these ids wait for."""
+def _start_resolving(opened: Resources, ids: Collection[int]) -> set[asyncio.Task[None]]:
+    """Start to resolve ids that aren't being resolved; return the tasks of all these ids."""
     cache = opened.names
     for chunk in _chunks(cache.askable(ids)):
-        task = asyncio.create_task(_resolve_or_leave(opened, chunk))
+        task = asyncio.create_task(_resolve_or_log(opened, chunk))
         cache.in_flight.update(dict.fromkeys(chunk, task))
     return {cache.in_flight[id_] for id_ in ids if id_ in cache.in_flight}
 
 
-async def _resolve_or_leave(opened: Resources, ids: Sequence[int]) -> None:
+async def _resolve_or_log(opened: Resources, ids: Sequence[int]) -> None:
     try:
         await _resolve(opened, ids)
     except _LATER as error:
-        log.debug("names.later", ids=len(ids), reason=str(error))
-    except Exception:  # a task that nobody awaits; the message that follows will tell
-        log.exception("names.later", ids=len(ids))
+        log.debug("names.deferred", ids=len(ids), reason=str(error))
+    except Exception:  # nothing awaits this task; the deferred message retries
+        log.exception("names.deferred", ids=len(ids))
     finally:
         for id_ in ids:
             del opened.names.in_flight[id_]
 
 
 async def _resolve(opened: Resources, ids: Sequence[int]) -> None:
-    """Learn names from the table, the others and the old ones from ESI.
+    """Load names from the table; request missing and expired ones from ESI.
 
     Raises:
-        Unavailable, UnexpectedStatus, RetryLater: not all could be had; what could is learnt and
-            stored. Old names never raise.
+        Unavailable, UnexpectedStatus, RetryLater: some names are missing; the others are stored.
+            Expired names never raise.
     """
     cache = opened.names
     for chunk in _chunks(ids):
@@ -105,11 +105,11 @@ async def _resolve(opened: Resources, ids: Sequence[int]) -> None:
         cache.learn(await read_names(opened.database, nameable))
         due = sorted(cache.due(nameable))
         unknown = cache.unknown(due)
-        old = sorted(set(due).difference(unknown))
-        asked = await asyncio.gather(
-            _ask_esi(opened, unknown), _refresh(opened, old), return_exceptions=True
+        expired = sorted(set(due).difference(unknown))
+        results = await asyncio.gather(
+            _ask_esi(opened, unknown), _refresh(opened, expired), return_exceptions=True
         )
-        for error in filter(None, asked):
+        for error in filter(None, results):
             raise error
 
 
@@ -122,12 +122,12 @@ async def _ask_esi(opened: Resources, ids: Sequence[int], max_refusals: int | No
 
 
 async def _refresh(opened: Resources, ids: Sequence[int]) -> None:
-    """Ask for old names again, as long as that costs nobody else anything."""
+    """Request expired names, while ESI's error limit allows it."""
     try:
         if opened.esi.errors_left() >= REFRESH_ERRORS_LEFT:
             await _ask_esi(opened, ids, REFRESH_MAX_REFUSALS)
     except _LATER as error:
-        log.debug("names.stay_old", ids=len(ids), reason=str(error))
+        log.debug("names.refresh_failed", ids=len(ids), reason=str(error))
     finally:
         opened.names.postpone(opened.names.due(ids), REFRESH_LATER_S)
 

@@ -1,8 +1,8 @@
-"""Ask ESI for names: all at once, and halve what it refuses until the unknown ids are alone.
+"""Request names from ESI; halve a refused request until the unknown ids are alone.
 
-ESI refuses a request as a whole when one id in it is unknown, and doesn't say which. Now and then
-it refuses everything, or all characters. So an id that is refused alone is believed nameless only
-when ESI answers a known id of its kind right after.
+ESI refuses a whole request when one id in it is unknown, and doesn't say which. At times it refuses
+every request, or all characters. So an id that is refused alone is stored as nameless only when
+ESI resolves a known id of its kind right after.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -17,7 +17,7 @@ from actors.names.ids import NEIGHBOURS, Kind, kind_of
 from actors.names.table import one_known
 
 REFUSED_PAUSE_MS: Final = 20_000
-"""Pause of all routes without a bucket when ESI refuses even the names that it knows."""
+"""Pause of all routes without a token bucket when ESI refuses known ids."""
 
 Store = Callable[[Sequence[EsiName], Collection[int]], Awaitable[None]]
 
@@ -30,36 +30,36 @@ async def search(
     *,
     max_refusals: int | None = None,
 ) -> None:
-    """Ask for names and store them; store ids as nameless once that is sure.
+    """Request names and store them; store ids as nameless once that is confirmed.
 
-    Each refusal is one of the few errors that ESI grants an address. When they run short, the
-    client pauses us: that ends the search, and a later one begins with what is left.
+    Each refusal counts against ESI's error limit. When few errors remain, the client raises a
+    pause, which ends the search; a later one continues with the remaining ids.
 
     Args:
-        esi: what to ask.
-        database: where known names are found.
-        ids: at most as many as one request takes, each in one of ESI's ranges.
-        store: takes names, and ids that have none.
-        max_refusals: after so many the search gives up.
+        esi: the client.
+        database: has the known names.
+        ids: at most as many as one request takes, all within `RANGES`.
+        store: stores names, and ids that have none.
+        max_refusals: the number of refusals after which the search gives up.
 
     Raises:
-        Unavailable, UnexpectedStatus, RetryLater: not all is known; what is known is stored.
+        Unavailable, UnexpectedStatus, RetryLater: some ids are unresolved; the others are stored.
     """
     alone, answered = await _narrow_down(esi, database, ids, store, max_refusals)
     if not alone:
         return
-    doubtful = await _doubtful(esi, database, alone, answered)
-    await store((), set(alone) - doubtful)
-    if doubtful:
+    unconfirmed = await _unconfirmed(esi, database, alone, answered)
+    await store((), set(alone) - unconfirmed)
+    if unconfirmed:
         raise Unavailable(
-            f"{len(doubtful)} ids are refused, and no known one of their kind is here"
+            f"{len(unconfirmed)} ids are refused, and no known id of their kind confirms it"
         )
 
 
 async def _narrow_down(
     esi: Esi, database: AsyncEngine, ids: Sequence[int], store: Store, max_refusals: int | None
 ) -> tuple[list[int], list[int]]:
-    """Give the ids that are refused alone, and those that were answered and are stored."""
+    """Return the ids that are refused alone, and those that were resolved and stored."""
     left, alone, answered = [ids], list[int](), list[int]()
     refusals = 0
     while left:
@@ -70,7 +70,7 @@ async def _narrow_down(
             continue
         refusals += 1
         if refusals == 1:
-            await _doubtful(esi, database, some, answered)
+            await _unconfirmed(esi, database, some, answered)
         elif max_refusals is not None and refusals > max_refusals:
             raise Unavailable(f"over {max_refusals} refusals in one search for names")
         half = len(some) // 2
@@ -82,33 +82,35 @@ async def _narrow_down(
 
 
 async def _ask(esi: Esi, ids: Sequence[int]) -> list[EsiName] | None:
-    """Ask for names; None when they are refused."""
+    """Request names; None when ESI refuses."""
     try:
         return await esi.names(ids)
     except Refused:
         return None
 
 
-async def _doubtful(
+async def _unconfirmed(
     esi: Esi, database: AsyncEngine, refused: Collection[int], answered: Sequence[int]
 ) -> set[int]:
-    """Ask for known ids of the kinds of those that were refused.
+    """Request known ids of the same kinds as the refused ones.
 
     Returns:
-        Refused ids of whose kind no other id is known: of these a refusal proves nothing.
+        Refused ids without a known id of their kind, whose refusal can't be confirmed.
 
     Raises:
-        RetryLater: ESI refuses the known ones, too; everybody pauses.
+        RetryLater: ESI refuses the known ids, too; all processes pause.
     """
-    wanted = {of for id_ in refused if (kind := kind_of(id_)) for of in NEIGHBOURS[kind]}
+    wanted = {
+        neighbour for id_ in refused if (kind := kind_of(id_)) for neighbour in NEIGHBOURS[kind]
+    }
     known: dict[Kind, int] = {}
     for kind in sorted(wanted):
-        here = [id_ for id_ in answered if kind_of(id_) == kind]
-        found = here[-1] if here else await one_known(database, kind, refused)
+        resolved = [id_ for id_ in answered if kind_of(id_) == kind]
+        found = resolved[-1] if resolved else await one_known(database, kind, refused)
         if found is not None:
             known[kind] = found
     if known and await _ask(esi, list(known.values())) is None:
-        await esi.pause(BUCKETLESS, REFUSED_PAUSE_MS, "names that ESI knows are refused")
+        await esi.pause(BUCKETLESS, REFUSED_PAUSE_MS, "ESI refuses known ids")
     return {
         id_
         for id_ in refused

@@ -1,4 +1,4 @@
-"""The table of names: read and written for many ids at once."""
+"""Read and write the table `names` in bulk."""
 
 import random
 from collections.abc import Collection, Sequence
@@ -18,7 +18,7 @@ CANDIDATES: Final = 50
 
 
 async def read_names(database: AsyncEngine, ids: Collection[int]) -> dict[int, Known]:
-    """Read what is stored of some ids."""
+    """Read the stored names of these ids."""
     async with database.connect() as connection:
         rows = (
             await connection.execute(select(NAMES).where(among(connection, NAMES.c.id, ids)))
@@ -29,9 +29,9 @@ async def read_names(database: AsyncEngine, ids: Collection[int]) -> dict[int, K
 async def write_names(
     database: AsyncEngine, found: Sequence[EsiName], nameless: Collection[int] = ()
 ) -> dict[int, Known]:
-    """Write what ESI answered; return what is known now.
+    """Store ESI's response; return the stored names.
 
-    An id that ESI has no name for keeps the one that it had.
+    An id that ESI doesn't resolve keeps its former name.
     """
     named = {entity.id: entity for entity in found}
     ids = sorted({*named, *nameless})  # concurrent writers lock in one order
@@ -45,23 +45,23 @@ async def write_names(
     async with database.begin() as connection:
         new = set(await insert_missing(connection, NAMES, columns))
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        if again := [row for row in rows if row["id"] not in new]:
-            await connection.execute(_CHECKED_AGAIN, [_as_parameters(row) for row in again])
+        if existing := [row for row in rows if row["id"] not in new]:
+            await connection.execute(_UPDATE_CHECKED, [_as_parameters(row) for row in existing])
     known = {id_: _known(id_, entity.name, now) for id_, entity in named.items()}
     return known | (await read_names(database, nameless) if nameless else {})
 
 
-async def one_known(database: AsyncEngine, kind: Kind, besides: Collection[int]) -> int | None:
-    """Pick an id of a kind that has a name; None when there is none."""
-    within = [NAMES.c.id.between(ids.start, ids.stop - 1) for ids, of in RANGES if of == kind]
+async def one_known(database: AsyncEngine, kind: Kind, excluded: Collection[int]) -> int | None:
+    """Pick a random id of a kind that has a name; None when there is none."""
+    within = [NAMES.c.id.between(ids.start, ids.stop - 1) for ids, other in RANGES if other == kind]
     query = (
         select(NAMES.c.id)
         .where(or_(*within), NAMES.c.name.is_not(None))
         .order_by(NAMES.c.id.desc())
-        .limit(CANDIDATES + len(besides))
+        .limit(CANDIDATES + len(excluded))
     )
     async with database.connect() as connection:
-        ids = [row.id for row in await connection.execute(query) if row.id not in besides]
+        ids = [row.id for row in await connection.execute(query) if row.id not in excluded]
     return random.choice(ids) if ids else None
 
 
@@ -69,7 +69,7 @@ def _known(id_: int, name: str | None, checked_at: datetime) -> Known:
     return Known(name, (checked_at + max_age(id_, name)).timestamp())
 
 
-_CHECKED_AGAIN: Final = (
+_UPDATE_CHECKED: Final = (
     update(NAMES)
     .where(NAMES.c.id == bindparam("id_"))
     .values(

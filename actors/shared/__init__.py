@@ -1,4 +1,4 @@
-"""What at least two of the packages use, and only that.
+"""Modules that at least two of the packages use.
 
-A test holds the rule: a module with one user lives with its user.
+A test asserts it: a module with one user belongs in the package of its user.
 """

@@ -1,4 +1,4 @@
-"""ESI's body at rest: one zstd frame, which gives back the very bytes that came."""
+"""Compress ESI's bodies for storage: one zstd frame per body, byte for byte."""
 
 import threading
 
@@ -10,7 +10,7 @@ _local = threading.local()
 
 
 def pack(body: bytes) -> bytes:
-    """Compress a body; about a third of its size."""
+    """Compress a body, to about a third of its size."""
     if not hasattr(_local, "compressor"):
         _local.compressor = zstandard.ZstdCompressor(level=3)
     packed: bytes = _local.compressor.compress(body)
@@ -18,7 +18,7 @@ def pack(body: bytes) -> bytes:
 
 
 def unpack(packed: bytes) -> bytes:
-    """Give back the bytes that `pack` took."""
+    """Decompress what `pack` returned."""
     if not hasattr(_local, "decompressor"):
         _local.decompressor = zstandard.ZstdDecompressor()
     body: bytes = _local.decompressor.decompress(packed, max_output_size=MAX_BODY_BYTES)

@@ -1,4 +1,4 @@
-"""Cleaning of what a database can't hold: text with a NUL, JSON with numbers beyond its types.
+"""Clean data that the database can't store: text with NULs, JSON with numbers out of range.
 
 Source: PostgreSQL's documentation, "JSON Types" (no NUL, no lone surrogate) and "Numeric Types"
 (at most 16,383 digits after the point).
@@ -15,43 +15,43 @@ from actors.shared.errors import Invalid
 
 MAX_NUMBER_CHARS: Final = 100
 MAX_EXPONENT: Final = 400
-"""Beyond both, a number is written anew as the nearest float."""
+"""A number beyond either limit is rewritten as the nearest float."""
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def clean_text(text: str) -> str:
-    """Replace NUL and lone surrogates by U+FFFD; most text stays as it is."""
+    """Replace NULs and lone surrogates by U+FFFD."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
 def clean_object(value: bytes) -> bytes:
-    """Give a JSON object that both databases take: the very bytes that came, if they do.
+    """Return a JSON object that both databases can store: the same bytes where possible.
 
-    Otherwise a copy, in which text is cleaned, long numbers are rounded to floats, and null stands
-    for numbers beyond all floats.
+    Otherwise a copy with cleaned text, long numbers rounded to floats, and null for numbers that
+    are out of the range of floats.
 
     Raises:
-        Invalid: it is no JSON object.
+        Invalid: it isn't a JSON object.
     """
     try:
         if not (b"\\u0000" in value and _NUL.search(value)):
             _decoder.decode(value)
             return value
     except (msgspec.DecodeError, RecursionError):
-        pass  # looked at more closely below
+        pass  # parsed leniently below
     try:
         found = json.loads(value, parse_float=_rounded, parse_int=_integer, parse_constant=_null)
         if not isinstance(found, dict):
-            raise Invalid("no JSON object")
+            raise Invalid("not a JSON object")
         return msgspec.json.encode(_cleaned(found))
     except (ValueError, RecursionError) as error:
-        raise Invalid(f"no JSON object: {error}") from None
+        raise Invalid(f"not a JSON object: {error}") from None
 
 
 def _number(text: str) -> float:
-    """Refuse a number that a database might not hold; its value isn't needed."""
+    """Refuse a number that may be out of range; the returned value is unused."""
     if len(text) > MAX_NUMBER_CHARS or (("e" in text or "E" in text) and _is_extreme(text)):
         raise ValueError("number out of range")
     return 0.0

@@ -1,4 +1,4 @@
-"""What a process did, in five numbers, for its last line."""
+"""The totals of a process, for its last log line."""
 
 import time
 from typing import Final
@@ -11,7 +11,7 @@ _started_s: Final = time.monotonic()
 
 
 def counts() -> dict[str, float]:
-    """Sum up this process: received, saved, skipped, errors, and its runtime in seconds."""
+    """Return the totals of this process: received, saved, skipped, errors, runtime in seconds."""
     saved = _total(metrics.STORED)
     skipped = _total(metrics.SKIPPED)
     rejected = _total(metrics.REJECTED)

@@ -1,4 +1,4 @@
-"""The database: one engine a process and event loop, PostgreSQL or an SQLite file alike."""
+"""The database, PostgreSQL or an SQLite file: one engine per process and event loop."""
 
 import asyncio
 import sqlite3
@@ -25,12 +25,12 @@ from actors.shared.startup import START_S
 from actors.shared.tables import REVISION
 
 CLOSE_S: Final = 3.0
-"""How long closing all connections may take."""
+"""Time limit for closing all connections."""
 SQLITE_WAIT_S: Final = 30.0
-"""How long a transaction that writes waits for another one's end."""
+"""How long a writing transaction waits for the lock."""
 DEFAULT_LIMITS: Final = Limits()
 _READS: Final = "killstream_reads"
-"""The execution option of connections that only read."""
+"""Execution option of read-only connections."""
 
 
 @asynccontextmanager
@@ -39,17 +39,17 @@ async def open_database(
 ) -> AsyncIterator[AsyncEngine]:
     """Open the engine; it belongs to the running event loop and closes with the block.
 
-    Connects with the first use. A connection that goes silent is given up within the limits, and
-    what was asked on it raises `TimeoutError`: PostgreSQL is away, ask again. Closing waits for no
-    silent server.
+    Connects at first use. A query on a connection that gets no answer within the limits raises
+    `TimeoutError`, and its connection is closed; retry then. Closing doesn't wait for a silent
+    server.
 
     Args:
-        settings: Which database, and how many connections at most.
-        part: What of Killstream asks; PostgreSQL shows it as the connections' name.
-        limits: For each wait for PostgreSQL.
+        settings: The database and the size of the pool.
+        part: The part of Killstream, for the `application_name` of its connections.
+        limits: Time limits for PostgreSQL.
 
     Raises:
-        Misconfigured: the data directory can't be made, or its file not be opened; says why.
+        Misconfigured: the data directory can't be created, or its file can't be opened.
     """
     if settings.database_url:
         connector = Connector(read_url(settings.database_url), part, limits)
@@ -68,9 +68,9 @@ async def open_database(
 
 @asynccontextmanager
 async def reading(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Give a connection that only reads: it waits for no writer and makes none wait.
+    """Open a read-only connection, which neither waits for writers nor blocks them.
 
-    On PostgreSQL each statement is a transaction of its own, on SQLite all of them are one.
+    On PostgreSQL each statement is its own transaction, on SQLite all of them are one.
     """
     options: dict[str, Any] = {_READS: True}
     if database.dialect.name == "postgresql":
@@ -80,12 +80,12 @@ async def reading(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 async def check_schema(database: AsyncEngine, *, wait_s: float = START_S) -> None:
-    """Make sure that the tables are those of this version; wait for a database that is away.
+    """Check that the schema is that of this version; waits for an unavailable database.
 
     Raises:
-        Misconfigured: the database refuses us; says what to do.
+        Misconfigured: the database refuses the connection; says what to do.
         SchemaMismatch: the tables are missing, older or newer; says what to do.
-        ServerUnavailable: it didn't come within `wait_s`.
+        ServerUnavailable: it wasn't available within `wait_s`.
     """
     revision = await when_database_available(database, lambda: _revision(database), wait_s=wait_s)
     what = f"the database at {address_of(database)}"
@@ -100,7 +100,7 @@ async def check_schema(database: AsyncEngine, *, wait_s: float = START_S) -> Non
 
 
 def check_not_newer(revision: str, what: str) -> None:
-    """Make sure that the tables aren't those of a later version.
+    """Check that the schema isn't that of a later version.
 
     Raises:
         SchemaMismatch: they are.
@@ -121,7 +121,7 @@ async def _revision(database: AsyncEngine) -> str | None:
 
 
 def _json_text(value: Any) -> str:
-    """JSON goes in and comes out as the text it is."""
+    """Pass JSON text through; encode other values."""
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
@@ -138,7 +138,7 @@ def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
         pool_timeout=limits.command_s or SQLITE_WAIT_S,
         json_serializer=_json_text,
         json_deserializer=str,
-        hide_parameters=True,  # an error's text may go to a log
+        hide_parameters=True,  # error texts are logged
     )
 
     @event.listens_for(engine.sync_engine, "do_connect")
@@ -153,21 +153,21 @@ def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
         connection = connect()
         if connector.behind_pooler == assumed:
             return connection
-        connection.terminate()  # a pooler was found: this one would name its statements
+        connection.terminate()  # a pooler was detected: this connection would use named statements
         return connect()
 
     @event.listens_for(engine.sync_engine, "begin")
     def _limit(connection: Connection) -> None:
-        """Have the server end what we may have to give up on: its locks would stop all others.
+        """Set the server's timeouts, so that it ends a transaction that we abandon.
 
-        For this transaction only: behind a pooler the next one is in another session.
+        For this transaction only: behind a pooler the next one may use another session.
         """
         if limits.command_s is not None and not _is_reading(connection):
             connection.exec_driver_sql(_limits_statement(limits.command_s))
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def _give_up_silent(context: ExceptionContext) -> BaseException | None:
-        """Give up a connection that did not answer, and all that were opened before."""
+        """Invalidate the connection that timed out, and all connections opened before."""
         if not isinstance(context.original_exception, TimeoutError):
             return None
         context.is_disconnect = context.invalidate_pool_on_disconnect = True
@@ -177,7 +177,7 @@ def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
 
 
 def _limits_statement(command_s: float) -> str:
-    """The server gives up a little before we do, so that a connection that works is kept."""
+    """Build timeouts shorter than ours, so that a working connection is kept."""
     statement_ms, idle_ms = int(command_s * 800), int(command_s * 1000)
     return (
         f"SELECT set_config('statement_timeout', '{statement_ms}', true),"
@@ -203,7 +203,7 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
         connect_args={"timeout": SQLITE_WAIT_S},
         json_serializer=_json_text,
         json_deserializer=str,
-        hide_parameters=True,  # an error's text may go to a log
+        hide_parameters=True,  # error texts are logged
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -216,12 +216,12 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "invalidate")
     def _on_invalidate(connection: Any, _record: Any, _error: Any) -> None:
-        """A cancelled transaction's connection is thrown away; its write lock must not be."""
+        """Roll back, as a discarded connection would keep its write lock."""
         connection.rollback()
 
     @event.listens_for(engine.sync_engine, "begin")
     def _on_begin(connection: Connection) -> None:
-        """Take the write lock at once, so that two writers queue up instead of failing."""
+        """Take the write lock at BEGIN, so that two writers queue instead of failing."""
         connection.exec_driver_sql("BEGIN" if _is_reading(connection) else "BEGIN IMMEDIATE")
 
     return engine
@@ -232,10 +232,10 @@ def _make_file(settings: Settings) -> None:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(
-            f"can't make KILLSTREAM_DATA_DIR {settings.data_dir}: {error.strerror}"
+            f"can't create KILLSTREAM_DATA_DIR {settings.data_dir}: {error.strerror}"
         ) from None
     file = make_url(settings.database_dsn).database or ""
     try:
-        sqlite3.connect(file).close()  # aiosqlite would leave a thread behind when this fails
+        sqlite3.connect(file).close()  # on a failure aiosqlite would leak a thread
     except sqlite3.Error as error:
         raise explain(error, f"the database at {file}") or error from None

@@ -1,4 +1,4 @@
-"""What the database refuses, in one line that says what to do; and waiting for one that is away."""
+"""Explain database errors in one line with advice; wait for an unavailable database."""
 
 import sqlite3
 import ssl
@@ -26,7 +26,7 @@ _MISCONFIGURED: Final = {
 """By SQLSTATE. Source: PostgreSQL's manual, appendix A (read 2026-11-26)."""
 _NO_TABLE: Final = "42P01"
 _UNAVAILABLE: Final = ("08", "25006", "53", "55P03", "57", "58")
-"""By the beginning of the SQLSTATE: connections, a standby, resources, locks, shutdowns, disks."""
+"""SQLSTATE prefixes: connections, a standby, resources, locks, shutdowns, disks."""
 _WRONG_FILE: Final = {
     sqlite3.SQLITE_NOTADB: "move the file away",
     sqlite3.SQLITE_CORRUPT: "restore the file from a copy, or move it away",
@@ -43,25 +43,25 @@ _BUSY_FILE: Final = {
 
 
 class SchemaMismatch(KillstreamError):
-    """The tables aren't those of this version; says what to do."""
+    """The schema isn't that of this version; says what to do."""
 
 
 async def when_database_available(
     database: AsyncEngine, act: Callable[[], Awaitable[T]], *, wait_s: float = START_S
 ) -> T:
-    """Do something; while the database is away wait up to `wait_s`, saying so once.
+    """Call `act`; retry for up to `wait_s` while the database is unavailable, logging it once.
 
     Raises:
-        Misconfigured: it refuses us.
-        SchemaMismatch: it has no tables of ours.
-        ServerUnavailable: it didn't come.
+        Misconfigured: the database refuses the connection.
+        SchemaMismatch: it has no Killstream tables.
+        ServerUnavailable: it wasn't available in time.
     """
     what = f"the database at {address_of(database)}"
     return await when_available(what, act, lambda error: explain(error, what), wait_s=wait_s)
 
 
 def address_of(database: AsyncEngine) -> str:
-    """Give the database's address, or its file, without a password."""
+    """Return the database's address without the password, or its file."""
     url = database.url
     if url.drivername.startswith("sqlite"):
         return str(url.database)
@@ -69,44 +69,44 @@ def address_of(database: AsyncEngine) -> str:
 
 
 def explain(error: BaseException, what: str) -> KillstreamError | None:
-    """Say what a refusal means and what to do, in one line; None when it is no matter of set-up.
+    """Explain an error in one line with advice; None when it is no matter of configuration.
 
     Args:
-        error: What SQLAlchemy, a driver or the system raised.
-        what: The database, as the line shall name it.
+        error: Raised by SQLAlchemy, a driver or the system.
+        what: The name of the database in the message.
     """
     root = _root(error)
     if isinstance(root, sqlite3.Error):
         return _explain_file(root, what)
     if isinstance(root, asyncpg.PostgresError):
         return _explain_state(root, what)
-    said = f"{what} can't be used: {one_line(root)}"
+    message = f"{what} can't be used: {one_line(root)}"
     if isinstance(root, ssl.SSLError | ValueError) or "SSL" in str(root):
-        return Misconfigured(f"{said}; correct KILLSTREAM_DATABASE_URL")
+        return Misconfigured(f"{message}; correct KILLSTREAM_DATABASE_URL")
     if isinstance(root, OSError | asyncpg.InterfaceError | NoFreeConnection):
-        return ServerUnavailable(f"{said}; start it, or correct KILLSTREAM_DATABASE_URL")
+        return ServerUnavailable(f"{message}; start it, or correct KILLSTREAM_DATABASE_URL")
     return None
 
 
 def _explain_state(error: asyncpg.PostgresError, what: str) -> KillstreamError | None:
     state = str(error.sqlstate or "")
-    said = f"{what} can't be used: {one_line(error)}"
+    message = f"{what} can't be used: {one_line(error)}"
     if state in _MISCONFIGURED:
-        return Misconfigured(f"{said}; {_MISCONFIGURED[state]}")
+        return Misconfigured(f"{message}; {_MISCONFIGURED[state]}")
     if state == _NO_TABLE:
         return _no_tables(what)
     if state.startswith(_UNAVAILABLE):
-        return ServerUnavailable(said)
+        return ServerUnavailable(message)
     return None
 
 
 def _explain_file(error: sqlite3.Error, what: str) -> KillstreamError | None:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    said = f"{what} can't be used: {error}"
+    message = f"{what} can't be used: {error}"
     if code in _WRONG_FILE:
-        return Misconfigured(f"{said}; {_WRONG_FILE[code]}, or set another KILLSTREAM_DATA_DIR")
+        return Misconfigured(f"{message}; {_WRONG_FILE[code]}, or set another KILLSTREAM_DATA_DIR")
     if code in _BUSY_FILE:
-        return ServerUnavailable(said)
+        return ServerUnavailable(message)
     return _no_tables(what) if "no such table" in str(error) else None
 
 
@@ -115,7 +115,7 @@ def _no_tables(what: str) -> SchemaMismatch:
 
 
 def _root(error: BaseException) -> BaseException:
-    """Give the driver's own error, of which SQLAlchemy's is made."""
+    """Return the driver's error, which SQLAlchemy wraps."""
     wrapped = getattr(error, "orig", None)
     if wrapped is None:
         return error

@@ -1,4 +1,4 @@
-"""The four ways work can end badly, named by what whoever sees them must do."""
+"""The base classes of errors, named by how the caller must react."""
 
 from typing import ClassVar
 
@@ -9,15 +9,15 @@ class KillstreamError(Exception):
     """Base of all our errors."""
 
     exit_code: ClassVar[int] = 1
-    """What a command ends with: 2 for settings, else 1, so that a supervisor starts it again."""
+    """The exit code of a command: 2 for wrong settings, else 1; supervisors restart it after 1."""
 
 
 class Invalid(KillstreamError):
-    """The data is wrong and will stay wrong: never retry."""
+    """The data is invalid: don't retry."""
 
 
 class RetryLater(KillstreamError, Retry):
-    """The world isn't ready: try again after `delay_ms`. Not an error in the logs."""
+    """Something needed is unavailable: retry after `delay_ms`. Not logged as an error."""
 
     def __init__(self, message: str, *, delay_ms: int) -> None:
         Retry.__init__(self, message, delay=delay_ms)
@@ -25,14 +25,14 @@ class RetryLater(KillstreamError, Retry):
 
 
 class NotFound(KillstreamError):
-    """What was asked for isn't here."""
+    """The requested object doesn't exist."""
 
 
 class Misconfigured(KillstreamError):
-    """A setting is missing or wrong: say which and what to do, then stop."""
+    """A setting is missing or wrong; says which and what to do. The process must stop."""
 
     exit_code = 2
 
 
 class ServerUnavailable(KillstreamError):
-    """A server that we need didn't answer within the time that we wait for it."""
+    """A required server didn't answer in time."""

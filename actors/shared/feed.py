@@ -1,12 +1,12 @@
-"""Entries of the feed: what topics, channels and doors pass on about one stored killmail.
+"""Entries of the feed: the message on topic and channel for one stored killmail.
 
 Shape: {"v": 1, "feed_id": "5d0c…", "sequence": 17, "kind": "added" | "updated",
 "killmail_id": 132467594, "hash": "8ef2…", "stored_at": 1767793100.25,
 "names": {"30004371": "Amamake", …}, "zkb": {…} | absent,
 "killmail": {ESI's body, exactly} | absent, "truncated": true | absent}
 
-`sequence` has no gaps and follows the order of commits: whoever has seen N has seen all below N.
-Entries arrive at least once and, over topics and channels, not always in order: fold by sequence.
+`sequence` has no gaps and follows the order of commits: when N is committed, so are all below N.
+Topic and channel deliver entries at least once and not always in order: fold by sequence.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -20,7 +20,7 @@ from actors.shared.reference import NO_JSON
 from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"
-"""The Redis channel that carries entries, one JSON object a line."""
+"""The Redis channel of entries, one JSON object per line."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -37,9 +37,9 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     names: dict[int, str] = {}
     zkb: msgspec.Raw = NO_JSON
     truncated: bool = False
-    """The whole was too large for its topic: the tables have it."""
+    """The entry was too large for its topic; the tables have all of it."""
     feed_id: str = ""
-    """Tells this feed from another one on the same servers."""
+    """Distinguishes this feed from others on the same servers."""
     v: int = 1
 
 
@@ -48,8 +48,8 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """Write an entry as JSON; `v` is always there."""
-    # Only NO_JSON itself is left out; any other empty Raw would be a value of no characters.
+    """Encode an entry as JSON, always with `v`."""
+    # Only NO_JSON itself is omitted; another empty Raw would be encoded as an empty value.
     entry = msgspec.structs.replace(
         entry, zkb=entry.zkb or NO_JSON, killmail=entry.killmail or NO_JSON
     )
@@ -57,7 +57,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def decode_entry(value: bytes | str) -> Entry:
-    """Read what `encode_entry` wrote; msgspec's errors pass through."""
+    """Decode an entry. Raises msgspec's errors."""
     return _decoder.decode(value)
 
 
@@ -87,7 +87,7 @@ def names_of(ids: Collection[int]) -> Select[Any]:
 
 
 def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
-    """Make an entry of a row of `entries_after`; `names` may hold more than it needs."""
+    """Make an entry from a row of `entries_after`; `names` are copied into it."""
     body = unpack(row["body"])
     zkb = row["zkb"]
     if not isinstance(zkb, str | None):  # SQLite through `databases` decodes what it reads
@@ -102,7 +102,7 @@ def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
 
 
 def truncated_entry_of(row: Mapping[str, Any]) -> Entry:
-    """Make an entry of a row of `entries_after` without looking at what the row holds."""
+    """Make an entry from a row of `entries_after` without decoding its body."""
     return Entry(
         sequence=row["sequence"],
         kind=row["kind"],
@@ -115,8 +115,8 @@ def truncated_entry_of(row: Mapping[str, Any]) -> Entry:
 
 
 def join_entries(entries: Iterable[bytes]) -> str:
-    """Pack entries into one message of the channel: one a line.
+    """Join entries into one message of the channel, one per line.
 
-    A body may have line breaks of its own, which JSON allows only where a space may stand.
+    Line breaks within a body are replaced: JSON allows them only as whitespace between tokens.
     """
     return b"\n".join(entry.replace(b"\n", b" ") for entry in entries).decode()

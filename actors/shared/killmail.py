@@ -1,7 +1,7 @@
 """A killmail as ESI gives it: its schema, its hash, its limits. No I/O.
 
-The bytes that came are kept as they came (`body` in the tables is exactly ESI's), so fields that
-ESI adds one day survive; what is parsed here is what we must understand to store and to find it.
+The column `body` holds ESI's bytes unchanged, so fields that ESI adds later are preserved; only the
+fields needed to store and to find a killmail are parsed.
 
 Source: ESI's OpenAPI document, operation `GetKillmailsKillmailIdKillmailHash`,
 compatibility date 2026-08-18.
@@ -16,7 +16,7 @@ import msgspec
 from actors.shared.errors import Invalid
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
-"""Largest body taken. The largest real one known is 668 kB (3,753 attackers)."""
+"""Largest body accepted. The largest known one has 668 kB (3,753 attackers)."""
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -24,7 +24,7 @@ KillmailHash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}\Z")]
 
 
 class _Esi(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Absent in ESI is None here; unknown fields are passed over (ESI may add some)."""
+    """Fields absent in ESI are None; unknown fields are ignored."""
 
 
 class Position(_Esi, frozen=True):
@@ -36,7 +36,7 @@ class Position(_Esi, frozen=True):
 
 
 class Item(_Esi, frozen=True):
-    """What lay in the ship; a container holds items of its own, one level deep."""
+    """An item in the ship; a container has items of its own, one level deep."""
 
     item_type_id: Id
     flag: Int64
@@ -47,7 +47,7 @@ class Item(_Esi, frozen=True):
 
 
 class Victim(_Esi, frozen=True):
-    """Who lost what. A structure has no character."""
+    """The victim and its ship. A structure has no character."""
 
     damage_taken: Int64
     ship_type_id: Id
@@ -60,7 +60,7 @@ class Victim(_Esi, frozen=True):
 
 
 class Attacker(_Esi, frozen=True):
-    """Who took part. An NPC usually has no character."""
+    """An attacker. An NPC usually has no character."""
 
     damage_done: Int64
     final_blow: bool
@@ -90,18 +90,16 @@ _WINDOWS_EPOCH_S: Final = 11_644_473_600
 
 
 def parse_killmail(body: bytes | msgspec.Raw) -> Killmail:
-    """Check and parse one ESI body.
-
-    Any bytes give a killmail or a reason.
+    """Validate and parse one ESI body.
 
     Raises:
-        Invalid: the body is too large, isn't JSON or isn't a killmail; says what and where.
+        Invalid: the body is too large, isn't JSON or isn't a killmail; says why.
     """
     size = len(memoryview(body))
     if size > MAX_BODY_BYTES:
         raise Invalid(f"body of {size} bytes is over the limit of {MAX_BODY_BYTES}")
     try:
-        str(body, "utf-8")  # the decoder doesn't look at fields that it passes over
+        str(body, "utf-8")  # the decoder doesn't check fields that it ignores
         killmail = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(f"not a killmail: {error}") from None
@@ -110,7 +108,7 @@ def parse_killmail(body: bytes | msgspec.Raw) -> Killmail:
     try:
         killmail.killmail_time.astimezone(UTC)
     except OverflowError:
-        raise Invalid("not a killmail: killmail_time is outside all calendars") from None
+        raise Invalid("not a killmail: killmail_time is out of range") from None
     return killmail
 
 
@@ -118,8 +116,8 @@ def killmail_hash(killmail: Killmail) -> str:
     """Compute the hash that belongs to a killmail's id.
 
     SHA-1 over the victim's and the final blow's character_id (or "None"), the victim's ship and
-    the kill's Windows file time. Where nobody has the final blow the first attacker counts. It
-    covers only those four, and one hash may stand on several killmails: the key is the id.
+    the kill's Windows file time. Without a final blow the first attacker is used. Different
+    killmails may have the same hash: the key is the id.
     """
     final_blow = killmail.attackers[0] if killmail.attackers else None
     for attacker in killmail.attackers:
@@ -138,7 +136,7 @@ def killmail_hash(killmail: Killmail) -> str:
 
 
 def entity_ids(killmail: Killmail) -> set[int]:
-    """List the ids whose names a reader wants: everyone, each ship and weapon, the system."""
+    """List the ids to resolve: characters, groups, ships, weapons and the solar system."""
     victim = killmail.victim
     ids = {
         killmail.solar_system_id,

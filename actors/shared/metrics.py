@@ -1,7 +1,7 @@
-"""What an operator can watch: the counters and gauges that several packages raise.
+"""The metrics that several packages update.
 
-Each process counts its own; `/metrics` shows those of the process that answers, or those of a group
-of processes summed up.
+Each process has its own values; `/metrics` shows those of the process that answers, or the sums of
+a group of processes.
 """
 
 from typing import Final
@@ -10,7 +10,7 @@ from prometheus_client import Counter, Gauge
 
 RECEIVED: Final = Counter(
     "killstream_killmails_received",
-    "References taken from a source. Stands still: the upstream is quiet, away, or has banned us.",
+    "References read from a source. Constant: the upstream is idle, unavailable, or bans us.",
     ["source"],
 )
 STORED: Final = Counter(
@@ -20,63 +20,63 @@ STORED: Final = Counter(
 )
 HASHES_CORRECTED: Final = Counter(
     "killstream_hashes_corrected",
-    "Killmails whose given hash wasn't the one of their body. Rises: an upstream errs; what is "
-    "stored has the right one.",
+    "Killmails whose given hash didn't match their body. Rises: an upstream is wrong; the "
+    "correct hash is stored.",
 )
 ZKB_CLEANED: Final = Counter(
     "killstream_zkb_cleaned",
-    "Killmails stored with a cleaned zkb block, or without it. Rises: an upstream writes values "
-    "that no database holds; the log names the killmails.",
+    "Killmails stored with a cleaned zkb block, or without it. Rises: an upstream sends values "
+    "that a database can't store; the log names the killmails.",
 )
 TRUNCATED: Final = Counter(
     "killstream_messages_truncated",
-    "Messages too large for their Kafka topic, sent without what made them so. Rises: raise the "
+    "Messages too large for their Kafka topic, sent without some fields. Rises: raise the "
     "topic's max.message.bytes.",
     ["topic"],
 )
 REJECTED: Final = Counter(
     "killstream_killmails_rejected",
-    "Killmails refused and kept aside. Rises: an upstream changed its format; read the reasons.",
+    "Killmails recorded as rejected. Rises: an upstream changed its format; read the reasons.",
 )
 PUBLISHED: Final = Counter(
     "killstream_killmails_published",
-    "Feed entries published to topic and channel. Falls behind stored: Kafka or Redis is away.",
+    "Feed entries published to topic and channel. Behind stored: Kafka or Redis is unavailable.",
 )
 DELIVERIES: Final = Counter(
     "killstream_deliveries",
-    "Entries handed to GraphQL subscriptions. Its rate is the fan-out that this process carries.",
+    "Entries delivered to GraphQL subscriptions. Its rate is the fan-out of this process.",
 )
 SUBSCRIBERS: Final = Gauge(
     "killstream_subscribers",
-    "Subscriptions open now. Falls to 0 at once: clients lost this process.",
+    "Open subscriptions. Drops to 0: clients lost the connection to this process.",
 )
 SUBSCRIBERS_CLOSED: Final = Counter(
     "killstream_subscribers_closed",
-    "Subscriptions that we closed. Rises: clients read too slowly, or ask for too much.",
+    "Subscriptions closed by the gateway. Rises: clients read too slowly, or request too much.",
     ["reason"],
 )
 EVENTS_DROPPED: Final = Counter(
     "killstream_events_dropped",
-    "Messages thrown away because their reader was behind. Rises: a process is overloaded; the "
-    "gateway reads what it missed from the feed table.",
+    "Messages dropped because their reader was too slow. Rises: a process is overloaded; the "
+    "gateway reads the missing entries from the feed table.",
 )
 EVENTS_FOREIGN: Final = Counter(
     "killstream_events_foreign",
-    "Entries of another feed, refused. Rises: two deployments share a channel; set a namespace.",
+    "Entries of another feed, ignored. Rises: two deployments share a channel; set a namespace.",
 )
 EVENTS_SUBSCRIBED: Final = Counter(
     "killstream_events_subscribed",
-    "Subscriptions that Redis confirmed. Rises: connections break and come back.",
+    "Subscriptions confirmed by Redis. Rises: connections break and are reopened.",
 )
 GAPS_FILLED: Final = Counter(
     "killstream_gaps_filled",
-    "Feed entries read from the table because their message never came. Rises: messages get lost.",
+    "Feed entries read from the table because their message was missing. Rises: messages are lost.",
 )
 SKIPPED: Final = Counter(
     "killstream_killmails_skipped",
-    "Killmails that came again and changed nothing. Rises fast: a replay, or a ledger read again.",
+    "Killmails received again without a change. Rises fast: a replay, or the ledger is re-read.",
 )
 ERRORS: Final = Counter(
     "killstream_errors",
-    "Units of work that broke and were put off for a retry. Rises: read the log's tracebacks.",
+    "Messages whose actor failed, to be retried. Rises: read the tracebacks in the log.",
 )

@@ -1,4 +1,4 @@
-"""One log line for each change of state: a server goes away, stays away, is back."""
+"""Log each change of a server's availability once."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,21 +7,21 @@ from typing import Any, Final
 import structlog
 
 REMIND_FIRST_S: Final = 60.0
-REMIND_MOST_S: Final = 3600.0
+REMIND_MAX_S: Final = 3600.0
 
 log: Final = structlog.get_logger()
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
-    """Say an error in one line of bounded length; some say it only in their repr."""
-    said = " ".join((str(error) or repr(error)).split())
+    """Format an error in one line of bounded length; uses its repr when its text is empty."""
+    text = " ".join((str(error) or repr(error)).split())
     name = type(error).__name__
-    return (said if name in said else f"{name}: {said}")[:limit]
+    return (text if name in text else f"{name}: {text}")[:limit]
 
 
 @dataclass
 class Outage:
-    """What is known of one server. Belongs to one event loop or thread."""
+    """The availability of one server. Belongs to one event loop or thread."""
 
     what: str
     since_s: float | None = None
@@ -30,7 +30,7 @@ class Outage:
     _pause_s: float = field(default=REMIND_FIRST_S, repr=False)
 
     def failed(self, error: BaseException | str, **facts: Any) -> None:
-        """Note a failure: the first is logged, then one after growing pauses."""
+        """Record a failure: logs the first, then reminders at growing intervals."""
         reason = error if isinstance(error, str) else one_line(error)
         now_s = time.monotonic()
         if self.since_s is None:
@@ -41,11 +41,11 @@ class Outage:
         else:
             down_s = round(now_s - self.since_s)
             log.warning("server.still_unavailable", what=self.what, reason=reason, down_s=down_s)
-            self._pause_s = min(self._pause_s * 2, REMIND_MOST_S)
+            self._pause_s = min(self._pause_s * 2, REMIND_MAX_S)
         self._remind_at_s = now_s + self._pause_s
 
     def worked(self) -> None:
-        """Note that it is available; logged when it wasn't."""
+        """Record a success; logs it after a failure."""
         if self.since_s is not None:
             down_s = round(time.monotonic() - self.since_s, 1)
             log.info("server.available", what=self.what, down_s=down_s)

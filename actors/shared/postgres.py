@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: a limit for every wait, and poolers in between."""
+"""Connections to PostgreSQL with time limits, directly or through a pooler."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ import asyncpg
 from actors.shared.postgres_url import Target
 
 CLOSE_S: Final = 1.0
-"""How long closing a connection waits for the server."""
+"""Time limit for closing a connection."""
 
 _KEEPALIVE: Final = {
     "SO_KEEPALIVE": (socket.SOL_SOCKET, 1),
@@ -21,39 +21,39 @@ _KEEPALIVE: Final = {
     "TCP_KEEPCNT": (socket.IPPROTO_TCP, 3),
     "TCP_USER_TIMEOUT": (socket.IPPROTO_TCP, 60_000),
 }
-"""Idle connections are seen by what forgets idle ones, and end a minute after the server's end."""
+"""Keeps idle connections open through firewalls; closes them a minute after the server is gone."""
 
 
-_ELSEWHERE: Final = (
+_NEXT_HOST_ERRORS: Final = (
     asyncpg.CannotConnectNowError,
     asyncpg.ConnectionDoesNotExistError,
     asyncpg.TargetServerAttributeNotMatched,
 )
-"""Refusals of one host after which the next is tried, as are its silence and its absence."""
+"""Errors of one host after which the next is tried, as after OSError and a timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds that one wait for PostgreSQL may take; `command_s` may be none."""
+    """Time limits in seconds; `command_s` may be None."""
 
     connect_s: float = 5.0
     command_s: float | None = 10.0
 
 
 class Connection(asyncpg.Connection):
-    """A connection that waits for a silent server only for a moment when it closes."""
+    """A connection whose close has a time limit."""
 
     def get_reset_query(self) -> str:
-        """Reset nothing: no session state is ever changed."""
+        """Return no query: session state is never changed."""
         return ""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        """Close; a server that doesn't answer is left without a word."""
-        with suppress(TimeoutError):  # asyncpg has dropped it then
+        """Close; drops the connection when the server doesn't answer."""
+        with suppress(TimeoutError):  # asyncpg has aborted it then
             await super().close(timeout=min(timeout or CLOSE_S, CLOSE_S))
 
     def keep_alive(self) -> None:
-        """Have the kernel ask whether the server is still there."""
+        """Enable TCP keepalive."""
         connected = self._transport.get_extra_info("socket")  # type: ignore[attr-defined] # no stub
         if connected is None or connected.family not in (socket.AF_INET, socket.AF_INET6):
             return
@@ -64,24 +64,24 @@ class Connection(asyncpg.Connection):
 
 @dataclass
 class Connector:
-    """Opens connections for one part of Killstream, which PostgreSQL shows as their name.
+    """Opens connections for one part of Killstream, with its name as `application_name`.
 
-    A transaction pooler gives each transaction another session, so that nothing that lasts longer
-    may be kept in one: prepared statements are unnamed then.
+    A transaction pooler may run each transaction in another session, so no session state may be
+    used: prepared statements are unnamed then.
     """
 
     target: Target
     part: str
     limits: Limits = Limits()
     behind_pooler: bool = False
-    """Whether a pooler is in between: as the URL says, or as the first connection showed."""
+    """Whether connections go through a pooler: by the URL, or detected on the first one."""
     _opened: WeakSet[Connection] = field(default_factory=WeakSet)
 
     def __post_init__(self) -> None:
         self.behind_pooler = self.target.behind_pooler
 
     async def connect(self, *_args: Any, **_options: Any) -> Connection:
-        """Open a connection; arguments, as asyncpg's pool gives them, change nothing.
+        """Open a connection; ignores its arguments.
 
         Raises:
             TimeoutError: the server doesn't answer.
@@ -89,7 +89,7 @@ class Connector:
         """
         *others, last = self.target.dsns
         for dsn in others:
-            with suppress(OSError, *_ELSEWHERE):
+            with suppress(OSError, *_NEXT_HOST_ERRORS):
                 return await self._connect_within_limit(dsn)
         return await self._connect_within_limit(last)
 
@@ -122,15 +122,12 @@ class Connector:
         return connection
 
     def terminate(self) -> None:
-        """Drop all connections that are still open, at once."""
+        """Abort all open connections."""
         for connection in list(self._opened):
             connection.terminate()
 
 
 async def _is_pooled(connection: Connection) -> bool:
-    """Tell whether the session's process is another one than the one that greeted us.
-
-    A pooler greets by itself, with a number of its own.
-    """
-    asked = await connection.prepare("SELECT pg_backend_pid()", name="")
-    return bool(await asked.fetchval() != connection.get_server_pid())
+    """Detect a pooler: it sends a process id of its own at connect, not the session's."""
+    statement = await connection.prepare("SELECT pg_backend_pid()", name="")
+    return bool(await statement.fetchval() != connection.get_server_pid())

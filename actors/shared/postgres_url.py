@@ -1,4 +1,4 @@
-"""The URL of PostgreSQL, as libpq, SQLAlchemy and providers write it."""
+"""Parse PostgreSQL URLs in the forms of libpq, SQLAlchemy and hosting providers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _POOLER_OPTIONS: Final = {
     "prepared_statement_cache_size": "0",
     "statement_cache_size": "0",
 }
-"""What says that a pooler is in between, as other programs write it."""
+"""Options that other programs use to mark a pooler."""
 _OPTIONS: Final = frozenset(
     {
         *("application_name", "database", "dbname", "gsslib", "host", "krbsrvname", "options"),
@@ -23,7 +23,7 @@ _OPTIONS: Final = frozenset(
         *("ssl_max_protocol_version", "ssl_min_protocol_version"),
     }
 )
-"""What goes on to asyncpg. Source: asyncpg's `connect`, libpq's URIs (read 2026-11-26)."""
+"""Options passed to asyncpg. Source: asyncpg's `connect`, libpq's URIs (read 2026-11-26)."""
 _IGNORED: Final = frozenset(
     {
         *("channel_binding", "connect_timeout", "fallback_application_name", "gssencmode"),
@@ -31,25 +31,25 @@ _IGNORED: Final = frozenset(
         "tcp_user_timeout",
     }
 )
-"""Of libpq, and either set here or unknown to asyncpg."""
+"""Options of libpq that are set here or unknown to asyncpg."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a URL says: where, as whom, and whether a pooler is in between."""
+    """A parsed URL."""
 
     dsns: tuple[str, ...]
-    """As asyncpg and libpq read it, one for each host; the first that answers is taken."""
+    """One per host, in the form of libpq; the first host that answers is used."""
     application_name: str = ""
     behind_pooler: bool = False
-    """Whether the URL says that a pooler is in between."""
+    """Whether the URL has an option that marks a pooler."""
 
 
 def read_url(url: str) -> Target:
-    """Read a URL of PostgreSQL as libpq, SQLAlchemy and providers write it.
+    """Parse a PostgreSQL URL in the form of libpq, SQLAlchemy or a hosting provider.
 
     Raises:
-        ValueError: it is none; says why, without the URL.
+        ValueError: the URL is invalid; says why, without the URL.
     """
     parts = urlsplit(url)
     if parts.scheme.partition("+")[0] not in ("postgresql", "postgres"):
@@ -57,8 +57,8 @@ def read_url(url: str) -> Target:
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     pooler = [options.pop(name, None) == value for name, value in _POOLER_OPTIONS.items()]
     if "ssl" in options:
-        said = options.pop("ssl").lower()
-        options["sslmode"] = {"true": "require", "false": "disable"}.get(said, said)
+        ssl = options.pop("ssl").lower()
+        options["sslmode"] = {"true": "require", "false": "disable"}.get(ssl, ssl)
     _check_options(options)
     options = {name: value for name, value in options.items() if name in _OPTIONS}
     if not (parts.hostname or options.keys() & {"host", "service"}):
@@ -70,20 +70,22 @@ def read_url(url: str) -> Target:
 
 
 def _split(parts: SplitResult) -> tuple[str, list[str]]:
-    """Give login and hosts; a password may hold what a URL can't, as it stands.
+    """Split into login and hosts; accepts special characters in the password.
 
     Raises:
-        ValueError: there is no making sense of it.
+        ValueError: the URL is ambiguous.
     """
     login, at, hosts = parts.netloc.rpartition("@")
     if parts.fragment or any(map(_has_wrong_port, hosts.split(","))):
-        raise ValueError(f"can't be read; percent-encode what is special in the password: {FORM}")
+        raise ValueError(
+            f"can't be parsed; percent-encode special characters in the password: {FORM}"
+        )
     user, colon, password = login.partition(":")
     return _quote(user) + colon + _quote(password) + at, hosts.split(",")
 
 
 def _has_wrong_port(host: str) -> bool:
-    """Tell whether what follows the host is no port."""
+    """Tell whether the host is followed by an invalid port."""
     port = host.rpartition("]")[2].partition(":")[2]
     return bool(port) and not (port.isdecimal() and 0 < int(port) < 65536)
 

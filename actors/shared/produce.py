@@ -1,4 +1,4 @@
-"""Sending to Kafka many messages at once, one of which may be too large for its topic."""
+"""Send batches to Kafka in which messages may be too large for the topic."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ _partition_of: Final = DefaultPartitioner()
 
 
 async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Message]) -> list[int]:
-    """Send messages; returns when Kafka has all but those that are too large for the topic.
+    """Send messages; returns the indexes of those that are too large for the topic.
 
-    Gives the indexes of these. Kafka refuses a whole batch, so what was in one with a large
-    message is sent once more, each in a batch of its own.
+    Returns when Kafka has stored all others. Kafka refuses a batch as a whole, so the messages of
+    a refused batch are sent again, each in a batch of its own.
 
     Raises:
-        KafkaError: Kafka didn't take the others.
+        KafkaError: Kafka didn't store the others.
     """
     sent: list[asyncio.Future[object] | None] = []
     for key, value in messages:
@@ -33,8 +33,8 @@ async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Mes
             sent.append(await producer.send(topic, value, key=key))
         except MessageSizeTooLargeError:
             sent.append(None)
-    taken = await asyncio.gather(*filter(None, sent), return_exceptions=True)
-    answers = iter(taken)
+    results = await asyncio.gather(*filter(None, sent), return_exceptions=True)
+    answers = iter(results)
     refused = []
     for index, future in enumerate(sent):
         answer = next(answers) if future else MessageSizeTooLargeError()
@@ -42,11 +42,11 @@ async def produce(producer: AIOKafkaProducer, topic: str, messages: Sequence[Mes
             refused.append(index)
         elif isinstance(answer, BaseException):
             raise answer
-    return [i for i in refused if not await _takes(producer, topic, messages[i])]
+    return [i for i in refused if not await _stores(producer, topic, messages[i])]
 
 
-async def _takes(producer: AIOKafkaProducer, topic: str, message: Message) -> bool:
-    """Send a message in a batch of its own; return whether Kafka took it."""
+async def _stores(producer: AIOKafkaProducer, topic: str, message: Message) -> bool:
+    """Send a message in a batch of its own; return whether Kafka stored it."""
     key, value = message
     if len(value) > MAX_MESSAGE_BYTES:
         return False

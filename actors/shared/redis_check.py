@@ -1,4 +1,4 @@
-"""What is wrong with a Redis that answers, found at start and said in one line."""
+"""Check the configuration of Redis at start."""
 
 from typing import Final
 
@@ -13,12 +13,12 @@ TIMEOUT_S: Final = 3.0
 
 
 async def check_redis(settings: Settings) -> None:
-    """Make sure that the Redis in the settings takes us; one that is away isn't waited for.
+    """Check that Redis accepts a connection; doesn't wait for an unavailable one.
 
-    The scripts of the ESI budget take keys of several slots at once, which no cluster allows.
+    The scripts of the ESI budget use keys of several slots, which cluster mode doesn't allow.
 
     Raises:
-        Misconfigured: it refuses our password, or is in cluster mode; says what to do.
+        Misconfigured: it refuses the password, or is in cluster mode; says what to do.
     """
     if not settings.redis_url:
         return
@@ -30,10 +30,10 @@ async def check_redis(settings: Settings) -> None:
             cluster = await redis.info("cluster")
     except (AuthenticationError, AuthorizationError) as error:
         raise Misconfigured(
-            f"{where} refuses us: {one_line(error)}; correct KILLSTREAM_REDIS_URL"
+            f"{where} refuses the connection: {one_line(error)}; correct KILLSTREAM_REDIS_URL"
         ) from None
     except (RedisError, OSError):
-        return  # who needs it waits for it
+        return  # its users retry
     if cluster.get("cluster_enabled"):
         raise Misconfigured(
             f"{where} is in cluster mode, which isn't supported: set KILLSTREAM_REDIS_URL to one"

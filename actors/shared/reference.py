@@ -1,8 +1,8 @@
-"""A reference: that a killmail exists, as a source gave it. The message of `killmails.received`.
+"""A reference to a killmail, as a source gave it. The message of `killmails.received`.
 
 Shape: {"v": 1, "source": "r2z2:host", "position": 96088891, "as_of": 1767793100.0,
 "killmail_id": 132467594, "hash": "8ef2…" | absent, "zkb": {…} | absent,
-"body": {ESI's body} | absent}; one of hash and body is there.
+"body": {ESI's body} | absent}; at least one of hash and body is present.
 """
 
 import re
@@ -14,43 +14,43 @@ from actors.shared.errors import Invalid
 from actors.shared.killmail import Id, Int64
 
 NO_JSON: Final = msgspec.Raw()
-"""Stands for what is absent."""
+"""The value of absent fields."""
 
 MAX_HASH_CHARS: Final = 100
 
 Source = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*\Z")]
 UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]
-"""Up to a year that every clock and table knows."""
+"""Bounded to years that both databases can store."""
 
 
 class Reference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """Where it came from, which killmail, and what is known of it already."""
+    """A killmail's source and position, its id and hash, and its body if known."""
 
     source: Source
-    """Which feed, with its host: the name under which the position is kept."""
+    """Kind and host of the source: the key of its cursor and ledger entries."""
     position: Int64
-    """Place in that feed; what the ledger is acked by."""
+    """Position in the source; the key by which the ledger entry is acked."""
     as_of: UnixSeconds
-    """Unix seconds of this version of the data; a later one wins."""
+    """Unix seconds of this version; a later version replaces it."""
     killmail_id: Id
     hash: Annotated[str, msgspec.Meta(max_length=MAX_HASH_CHARS)] = ""
     """As the source gave it, trimmed and in lower case: 40 hex digits unless there is a body."""
     zkb: msgspec.Raw = NO_JSON
-    """zKillboard's block, as it came; empty when there is none."""
+    """zKillboard's block, unchanged; empty when absent."""
     body: msgspec.Raw = NO_JSON
-    """ESI's body, as it came; empty when it is still to be fetched."""
+    """ESI's body, unchanged; empty when it must be fetched."""
     v: int = 1
 
 
 class Location(NamedTuple):
-    """Where something came from, as far as it says so."""
+    """Source, position and killmail_id, as far as they are readable."""
 
     source: str | None
     position: int | None
     killmail_id: int | None
 
 
-class _Loose(msgspec.Struct, frozen=True, gc=False):
+class _Partial(msgspec.Struct, frozen=True, gc=False):
     source: msgspec.Raw = NO_JSON
     position: msgspec.Raw = NO_JSON
     killmail_id: msgspec.Raw = NO_JSON
@@ -58,26 +58,26 @@ class _Loose(msgspec.Struct, frozen=True, gc=False):
 
 _decoder: Final = msgspec.json.Decoder(Reference)
 _encoder: Final = msgspec.json.Encoder()
-_loose: Final = msgspec.json.Decoder(_Loose)
+_partial: Final = msgspec.json.Decoder(_Partial)
 _ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _HASH: Final = re.compile(r"[0-9a-f]{40}\Z")
 _HEAD_BYTES: Final = 1000
-"""A reference says at its beginning where it came from."""
+"""The part of an encoded reference that holds source, position and id."""
 
 
 def clean_hash(text: str) -> str:
-    """Trim a hash as upstreams write it, in lower case; no longer than a reference may hold."""
+    """Normalize a hash: trimmed, in lower case, at most `MAX_HASH_CHARS`."""
     return text.strip().lower()[:MAX_HASH_CHARS]
 
 
 def is_hash(text: str) -> bool:
-    """Tell whether ESI could know a killmail by this hash."""
+    """Tell whether this is a well-formed hash."""
     return _HASH.match(text) is not None
 
 
 def encode_reference(reference: Reference) -> bytes:
-    """Write a reference as the JSON of its topic; `v` is always there."""
-    # Only NO_JSON itself is left out; any other empty Raw would be a value of no characters.
+    """Encode a reference as JSON, always with `v`."""
+    # Only NO_JSON itself is omitted; another empty Raw would be encoded as an empty value.
     reference = msgspec.structs.replace(
         reference, zkb=reference.zkb or NO_JSON, body=reference.body or NO_JSON
     )
@@ -85,19 +85,19 @@ def encode_reference(reference: Reference) -> bytes:
 
 
 def decode_reference(value: bytes) -> Reference:
-    """Read a reference; body and zkb are taken as they are.
+    """Decode a reference; body and zkb block aren't parsed.
 
     Raises:
-        Invalid: it isn't one; says what is missing or wrong.
+        Invalid: it isn't a reference; says what is missing or wrong.
     """
     try:
         if not value.isascii():
-            value.decode()  # the decoder doesn't look into raw slices
+            value.decode()  # the decoder doesn't check raw slices
         reference = _decoder.decode(value)
     except _ERRORS as error:
         raise Invalid(f"not a reference: {error}") from None
     if reference.v != 1:
-        raise Invalid(f"not a reference: version {reference.v} is unknown here")
+        raise Invalid(f"not a reference: unknown version {reference.v}")
     if not is_hash(reference.hash):
         reference = msgspec.structs.replace(reference, hash=clean_hash(reference.hash))
         if not (reference.body or is_hash(reference.hash)):
@@ -106,13 +106,17 @@ def decode_reference(value: bytes) -> Reference:
 
 
 def locate(value: bytes) -> Location:
-    """Read where something came from, though it is no reference, is cut or broken."""
+    """Read source, position and id even of an invalid or truncated reference."""
     try:
-        loose = _loose.decode(value)
+        partial = _partial.decode(value)
     except _ERRORS:
-        loose = _Loose(*(_found(name, value[:_HEAD_BYTES]) for name in _Loose.__struct_fields__))
+        partial = _Partial(
+            *(_found(name, value[:_HEAD_BYTES]) for name in _Partial.__struct_fields__)
+        )
     return Location(
-        _read(loose.source, Source), _read(loose.position, Int64), _read(loose.killmail_id, Id)
+        _read(partial.source, Source),
+        _read(partial.position, Int64),
+        _read(partial.killmail_id, Id),
     )
 
 

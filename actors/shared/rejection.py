@@ -1,7 +1,7 @@
-"""A rejection: something refused, whole, with the reason. The message of `killmails.rejected`.
+"""A rejection: a refused value with the reason. The message of `killmails.rejected`.
 
 Shape: {"v": 1, "reason": "…", "source": "r2z2:host" | null, "position": 96088891 | null,
-"killmail_id": 132467594 | null, "value": "what came, as text", "truncated": false}
+"killmail_id": 132467594 | null, "value": "the refused value, as text", "truncated": false}
 """
 
 from typing import Final
@@ -14,11 +14,11 @@ from actors.shared.reference import Reference, locate
 MAX_REASON_CHARS: Final = 1000
 
 REJECTED_SOURCE: Final = "rejected"
-"""The source of rejected records that were taken up again and have no position of their own."""
+"""The source of retried rejected records without a position of their own."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """What was refused and why; source and position ack the ledger's entry."""
+    """A refused value and the reason; source and position identify its ledger entry."""
 
     reason: str
     value: str
@@ -26,7 +26,7 @@ class Rejection(msgspec.Struct, frozen=True):
     position: int | None = None
     killmail_id: int | None = None
     truncated: bool = False
-    """The whole was too large for its topic: the table has it."""
+    """The rejection was too large for its topic; the table has its value."""
     v: int = 1
 
 
@@ -42,10 +42,10 @@ def encode_rejection(
     source: str | None = None,
     position: int | None = None,
 ) -> bytes:
-    """Write a rejection; bytes that aren't UTF-8 are escaped, so that nothing is lost.
+    """Encode a rejection; bytes that aren't UTF-8 are escaped.
 
-    Where it came from is what the reference says, or what is given, or else what the value itself
-    says: the ledger's entry is deleted once the rejection is recorded.
+    Source and position are those of the reference, or the arguments, or read from the value: the
+    ledger entry there is deleted when the rejection is recorded.
     """
     killmail_id = None
     if reference:
@@ -64,10 +64,10 @@ def encode_rejection(
 
 
 def decode_rejection(value: bytes) -> Rejection:
-    """Read what `encode_rejection` wrote; msgspec's errors pass through."""
+    """Decode a rejection. Raises msgspec's errors."""
     return _decoder.decode(value)
 
 
 def truncate_rejection(rejection: Rejection) -> bytes:
-    """Write a rejection without its value."""
+    """Encode a rejection without its value."""
     return _encoder.encode(msgspec.structs.replace(rejection, value="", truncated=True))

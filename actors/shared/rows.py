@@ -1,4 +1,4 @@
-"""Many rows at once: into tables by column, and conditions over many values."""
+"""Bulk inserts by column, and conditions on many values."""
 
 from collections.abc import Collection, Sequence
 from functools import cache
@@ -14,10 +14,10 @@ Columns = dict[str, list[Any]]
 async def insert_missing(
     connection: AsyncConnection, table: Table, columns: Columns
 ) -> Sequence[int]:
-    """Insert the rows whose key isn't there yet; give back the first key column of the new ones.
+    """Insert rows, ignoring existing keys; return the first key column of the new rows.
 
-    Concurrent transactions that insert the same keys wait for each other in the order of the rows,
-    so give them sorted.
+    Pass the rows sorted by key: concurrent transactions that insert the same keys wait for each
+    other in the order of the rows.
     """
     if not any(columns.values()):
         return []
@@ -35,8 +35,8 @@ async def insert_missing(
 def among(connection: AsyncConnection, column: Column[Any], values: Collection[Any]) -> Any:
     """Build the condition that a column is one of the values.
 
-    On PostgreSQL they are one array, so that any number of them is the same statement, planned
-    once; an IN would be a new one for each length.
+    On PostgreSQL the values are one array, so that the statement is the same for any number of
+    them and is prepared once; an IN would be a new statement for each length.
     """
     if connection.dialect.name == "postgresql":
         array = bindparam(None, list(values), type_=postgresql.ARRAY(column.type), unique=True)

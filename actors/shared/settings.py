@@ -1,4 +1,4 @@
-"""Every setting, in one frozen object, read from KILLSTREAM_* environment variables."""
+"""All settings in one frozen object, read from KILLSTREAM_* environment variables."""
 
 import os
 import re
@@ -18,7 +18,7 @@ from actors.shared.postgres_url import read_url
 
 PREFIX = "KILLSTREAM_"
 NOT_SETTINGS = frozenset({"KILLSTREAM_SERVICES_DIR"})
-"""Names with our prefix that belong to `just services`."""
+"""Variables with our prefix that `just services` uses."""
 
 _SERVICE_LINK: Final = re.compile(
     r"KILLSTREAM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
@@ -27,7 +27,7 @@ _SERVICE_ADDRESS: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
 def _url(form: str, *, several: bool = False) -> Callable[[str], str]:
-    """Make a validator: the URL must have this form's scheme, and hosts with ports if any."""
+    """Make a validator: the URL must have the scheme of this form, and valid hosts and ports."""
     schemes = form.partition("://")[0].split("|")
 
     def check(url: str) -> str:
@@ -47,7 +47,7 @@ def _check_host(url: str, form: str) -> None:
     try:
         parts = urlsplit(url)
         named = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # its text may hold the password
+    except ValueError:  # the error's text may contain the password
         named = False
     if not named:
         raise ValueError(f"names no host, or a wrong port: {form}")
@@ -139,16 +139,16 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take arguments, then the environment."""
+        """Use arguments first, then the environment."""
         return init_settings, _Environment(settings_cls)
 
     def named(self, name: str) -> str:
-        """Put the namespace before the name of a topic, group, queue, channel or lock."""
+        """Prefix the name of a topic, group, queue, channel or lock with the namespace."""
         return f"{self.namespace}.{name}" if self.namespace else name
 
     @property
     def database_dsn(self) -> str:
-        """The database's URL as SQLAlchemy reads it: the SQLite file, or the first of the hosts."""
+        """SQLAlchemy's URL of the database: the SQLite file, or the first host."""
         if not self.database_url:
             return f"sqlite+aiosqlite:///{self.data_dir / 'killstream.db'}"
         parts = urlsplit(read_url(self.database_url).dsns[0])
@@ -161,22 +161,22 @@ class Settings(BaseSettings):
 
 
 class _Environment(PydanticBaseSettingsSource):
-    """What the environment sets."""
+    """Reads settings from the environment."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """Give the value of one setting; None when it isn't set."""
+        """Return the value of one setting; None when it isn't set."""
         return environment().get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """Give all values that are set."""
+        """Return all values that are set."""
         return {k: v for k, v in environment().items() if k in Settings.model_fields}
 
 
 def environment() -> dict[str, str]:
-    """Give what the environment sets, by the lower-case name without the prefix.
+    """Return the KILLSTREAM_* variables by lower-case name without the prefix.
 
-    An empty value sets nothing. Kubernetes adds variables for each service, which for one that is
-    named after us begin as ours do; they set nothing either.
+    Empty values are ignored, and so are the variables that Kubernetes adds for a service whose
+    name starts with `killstream`.
 
     Source: Kubernetes' documentation, "Service: environment variables" (read 2026-11-26).
     """
@@ -200,8 +200,8 @@ def settings() -> Settings:
     """Read the settings once.
 
     Raises:
-        Misconfigured: a KILLSTREAM_* name is unknown, or values are wrong or don't go together;
-            says all of it in one line.
+        Misconfigured: a KILLSTREAM_* name is unknown, or values are invalid or conflict; lists
+            all of them in one line.
     """
     wrong = list(_unknown())
     try:
@@ -239,7 +239,7 @@ def _variable(name: str) -> str:
 
 
 def masked(url: str) -> str:
-    """Hide the passwords of a URL, however it is written, for logs and health answers."""
+    """Mask the passwords in a URL, for logs and health answers."""
     return _QUERY_SECRET.sub(r"\1***", _PASSWORD.sub(r"\1***@", url))
 
 

@@ -1,4 +1,4 @@
-"""Waiting for servers at start: bounded, said once, and cut short by a request to stop."""
+"""Wait for servers at start: for a limited time, logged once, ended by a request to stop."""
 
 import asyncio
 import time
@@ -19,17 +19,17 @@ Explain = Callable[[Exception], KillstreamError | None]
 async def when_available(
     what: str, act: Callable[[], Awaitable[T]], explain: Explain, *, wait_s: float = START_S
 ) -> T:
-    """Do something; while its server is away do it again for up to `wait_s`, saying so once.
+    """Call `act`; retry for up to `wait_s` while its server is unavailable, logging it once.
 
     Args:
-        what: The server, as log lines name it.
-        act: What to do. May be called any number of times.
-        explain: Makes one of our errors of what `act` raises; None when it can't. Only
-            `ServerUnavailable` is waited for.
-        wait_s: How long.
+        what: The name of the server in log lines.
+        act: The operation. May be called any number of times.
+        explain: Converts an exception of `act` into a KillstreamError; None when it can't. Only
+            `ServerUnavailable` is retried.
+        wait_s: How long to retry.
 
     Raises:
-        KillstreamError: what `explain` made.
+        KillstreamError: the error from `explain`.
     """
     outage = Outage(what)
     deadline_s = time.monotonic() + wait_s
@@ -51,7 +51,7 @@ async def when_available(
 
 
 async def ends_before(stop: asyncio.Event, work: Coroutine[Any, Any, Any]) -> bool:
-    """Run `work` to its end, or cut it short when `stop` is set first; tell whether it ended."""
+    """Run `work`, or cancel it when `stop` is set first; return whether it completed."""
     working = asyncio.create_task(work)
     stopping = asyncio.create_task(stop.wait())
     try:

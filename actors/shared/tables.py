@@ -1,6 +1,6 @@
-"""The tables, as SQLModel sees them; `schema.sql` is the same for PostgreSQL, at a glance.
+"""The tables as SQLModel classes; `schema.sql` has the same as SQL for PostgreSQL.
 
-A test keeps this file, `schema.sql` and the migrations equal.
+A test asserts that this file, `schema.sql` and the migrations are equal.
 """
 
 from datetime import UTC, datetime
@@ -25,17 +25,17 @@ REVISION: Final = "0002"
 
 
 class Utc(TypeDecorator[datetime]):
-    """A point in time. SQLite forgets the zone, so it is put back."""
+    """A point in time. SQLite stores no time zone; UTC is added on read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC."""
+        """Convert to UTC."""
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back UTC."""
+        """Return UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -49,7 +49,7 @@ _DEFAULT_0: Final = {"server_default": text("0")}
 
 
 class KillmailRow(SQLModel, table=True):
-    """One killmail: what it is found by, zKillboard's block, and ESI's body exactly as it came."""
+    """One killmail: searchable columns, zKillboard's block, and ESI's body unchanged."""
 
     __tablename__ = "killmails"
     __table_args__ = (Index("killmails_newest", "killmail_time", "killmail_id"),)
@@ -92,7 +92,7 @@ class AttackerRow(SQLModel, table=True):
 
 
 class FeedRow(SQLModel, table=True):
-    """One place in the feed: gapless, in commit order, the cursor of every door."""
+    """One entry of the feed; sequences have no gaps and follow the order of commits."""
 
     __tablename__ = "feed"
 
@@ -103,7 +103,7 @@ class FeedRow(SQLModel, table=True):
 
 
 class UnpublishedRow(SQLModel, table=True):
-    """An entry of the feed that topic and channel may not have yet."""
+    """An entry of the feed that may not be on topic and channel yet."""
 
     __tablename__ = "unpublished"
 
@@ -111,7 +111,7 @@ class UnpublishedRow(SQLModel, table=True):
 
 
 class FeedCounterRow(SQLModel, table=True):
-    """The one row that numbers the feed; whoever updates it holds the feed until the commit."""
+    """The single row that numbers the feed; its row lock serializes appending transactions."""
 
     __tablename__ = "feed_counter"
 
@@ -121,7 +121,7 @@ class FeedCounterRow(SQLModel, table=True):
 
 
 class NameRow(SQLModel, table=True):
-    """A name by id; without one, ESI doesn't know the id."""
+    """The name of an id; NULL when ESI doesn't know the id."""
 
     __tablename__ = "names"
 
@@ -132,7 +132,7 @@ class NameRow(SQLModel, table=True):
 
 
 class CursorRow(SQLModel, table=True):
-    """How far a source was read, and what is known of its newest position."""
+    """The position up to which a source was read, and its newest known position."""
 
     __tablename__ = "cursors"
 
@@ -145,7 +145,7 @@ class CursorRow(SQLModel, table=True):
 
 
 class LedgerRow(SQLModel, table=True):
-    """A position of a source that was read, or should have been, and isn't durable yet."""
+    """A position of a source that was read or is absent, and isn't durable yet."""
 
     __tablename__ = "ledger"
 
@@ -164,7 +164,7 @@ class LedgerRow(SQLModel, table=True):
 
 
 class GapRow(SQLModel, table=True):
-    """Positions of a source that were passed over for good, for an import of history to fill."""
+    """Positions of a source that were skipped permanently, for an import of history to fill."""
 
     __tablename__ = "gaps"
 
@@ -176,7 +176,7 @@ class GapRow(SQLModel, table=True):
 
 
 class RejectedRow(SQLModel, table=True):
-    """What was refused, whole, with the reason."""
+    """A rejection: the refused value with the reason."""
 
     __tablename__ = "rejected"
 

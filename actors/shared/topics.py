@@ -1,4 +1,4 @@
-"""Every Kafka topic: name, key, value, partitions, retention. Declared here, created at start.
+"""All Kafka topics, declared here and created at start.
 
 Keys are the killmail_id as decimal text (empty when unknown), so that one killmail's messages stay
 in order. Values are JSON, versioned by `"v"`.
@@ -34,7 +34,7 @@ DAY_MS: Final = 24 * 60 * 60 * 1000
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic. Partitions can grow, never shrink."""
+    """One topic. The number of partitions can be increased, not decreased."""
 
     name: str
     holds: str
@@ -53,14 +53,14 @@ STORED: Final = Topic(
 TOPICS: Final = (RECEIVED, REJECTED, STORED)
 
 MAX_MESSAGE_BYTES: Final = 2 * MAX_BODY_BYTES
-"""Largest message: the largest body, with zkb and names around it."""
+"""Largest message: the largest body with zkb block and names."""
 
 
 NO_ERROR: Final = 0
 ANSWER_S: Final = 15.0
-"""How long Kafka may take to list and create topics."""
+"""Time limit for listing and creating topics."""
 REQUEST_MS: Final = 10_000
-"""How long Kafka may take for one request; a batch that isn't taken by then fails."""
+"""Time limit of one request; a batch that isn't stored by then fails."""
 CLOSE_S: Final = 3.0
 TRANSIENT: Final = (
     NotControllerError,
@@ -69,15 +69,15 @@ TRANSIENT: Final = (
     KafkaConnectionError,
     NodeNotReadyError,
 )
-"""Refusals that pass by themselves."""
+"""Temporary errors."""
 
 
 @asynccontextmanager
 async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Open a producer whose messages are sent when Kafka has them for good.
+    """Open a producer with `acks="all"`.
 
-    A message that Kafka doesn't take within `REQUEST_MS` fails with a KafkaError. Closing takes at
-    most `CLOSE_S`; who still waits for a message then gets no answer.
+    A message that Kafka doesn't store within `REQUEST_MS` fails with a KafkaError. Closing takes at
+    most `CLOSE_S`; futures of messages that are pending then are never completed.
     """
     producer = AIOKafkaProducer(
         bootstrap_servers=settings.kafka_bootstrap,
@@ -95,13 +95,13 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
 
 
 async def create_topics(settings: Settings, *, wait_s: float = START_S) -> list[str]:
-    """Create the topics that aren't there; those that are stay as they are. Returns their names.
+    """Create the missing topics and return their names; existing ones aren't changed.
 
     Waits for Kafka up to `wait_s`.
 
     Raises:
         Misconfigured: Kafka refuses a topic; says which and why.
-        ServerUnavailable: no Kafka answered.
+        ServerUnavailable: Kafka didn't answer in time.
     """
     where = f"Kafka at {settings.kafka_bootstrap}"
 
@@ -121,7 +121,7 @@ async def create_topics(settings: Settings, *, wait_s: float = START_S) -> list[
 
 @asynccontextmanager
 async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
-    """Open an admin client; every request of it has a limit."""
+    """Open an admin client whose requests have a time limit."""
     admin = AIOKafkaAdminClient(
         bootstrap_servers=settings.kafka_bootstrap, request_timeout_ms=REQUEST_MS
     )
@@ -135,8 +135,8 @@ async def open_admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
 
 async def _create_missing(settings: Settings) -> list[str]:
     async with open_admin(settings) as admin:
-        there = set(await admin.list_topics())
-        missing = [topic for topic in TOPICS if settings.named(topic.name) not in there]
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in TOPICS if settings.named(topic.name) not in existing]
         if not missing:
             return []
         answer = await admin.create_topics([_new(topic, settings) for topic in missing])
@@ -157,15 +157,15 @@ def _new(topic: Topic, settings: Settings) -> NewTopic:
 
 
 def _check(codes: Iterable[Sequence[Any]]) -> None:
-    """Read Kafka's answer for each topic: its name, a code and, by version, a text.
+    """Check Kafka's result for each topic: name, error code and, by version, error text.
 
     Raises:
-        KafkaError: something that passes by itself.
-        Misconfigured: a topic is refused.
+        KafkaError: a temporary error.
+        Misconfigured: Kafka refuses a topic.
     """
     refused = []
     for name, code, *text in codes:
-        if code in (NO_ERROR, TopicAlreadyExistsError.errno):  # another process was quicker
+        if code in (NO_ERROR, TopicAlreadyExistsError.errno):  # created by another process
             continue
         error = for_code(code)
         why = " ".join(filter(None, text)) or error.description

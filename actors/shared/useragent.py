@@ -1,4 +1,4 @@
-"""Who we say we are to the upstreams: they ask for a name and for someone to write to."""
+"""The User-Agent for the upstreams, which require a name and a contact."""
 
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import ip_address
@@ -11,10 +11,10 @@ from actors.shared.settings import Settings
 def user_agent(settings: Settings, url: str) -> str:
     """Make the User-Agent for requests to `url`.
 
-    A server on this machine may be called without a contact.
+    Requests to this machine need no contact.
 
     Raises:
-        Misconfigured: the contact is missing or can't stand in a header.
+        Misconfigured: the contact is missing or isn't valid in a header.
 
     Source: ESI's best practices; zKillboard's R2Z2 page (read 2026-11-21).
     """
@@ -30,7 +30,7 @@ def user_agent(settings: Settings, url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether a URL leads to this machine."""
+    """Tell whether the host of a URL is this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -41,5 +41,5 @@ def is_loopback(url: str) -> bool:
 def _version() -> str:
     try:
         return version("killstream")
-    except PackageNotFoundError:  # run from a folder that isn't installed
+    except PackageNotFoundError:  # run from a folder without an installation
         return "0"

@@ -198,7 +198,9 @@ async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives
 @pytest.mark.service
 async def test_a_wrong_password_is_said_with_the_setting_and_without_the_password() -> None:
     url = server_urls()["rabbitmq_url"].replace(":killstream@", ":s3cret@")
-    with pytest.raises(Misconfigured, match=r"refuses us.*KILLSTREAM_RABBITMQ_URL") as refused:
+    with pytest.raises(
+        Misconfigured, match=r"refuses the connection.*KILLSTREAM_RABBITMQ_URL"
+    ) as refused:
         await check_rabbitmq(Settings(rabbitmq_url=url))
     assert "s3cret" not in str(refused.value)
 

@@ -202,7 +202,7 @@ async def test_a_file_that_can_not_be_opened_is_said(tmp_path: Path) -> None:
 async def test_a_data_directory_that_can_not_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
-        Misconfigured, match=r"can't make KILLSTREAM_DATA_DIR .*file/data: Not a dir"
+        Misconfigured, match=r"can't create KILLSTREAM_DATA_DIR .*file/data: Not a dir"
     ):
         await migrate(Settings(data_dir=tmp_path / "file" / "data"))
 

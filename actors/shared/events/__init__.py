@@ -1,16 +1,16 @@
-"""Events: short-lived messages to whoever listens now, by Redis or inside this process.
+"""Events: publish/subscribe of transient messages, by Redis or inside this process.
 
-What both ways promise, and one test suite holds:
+Both backends guarantee, and one test suite asserts:
 
-- A message is a str. It reaches every subscriber of its channel that could keep up, in the order
-  in which one publisher published.
-- `subscribe` comes back when the subscription stands: what is published after that arrives.
-- Nothing is kept for those who are away. An **empty message** says: what came before it may have
-  been missed (the connection broke and stands again). It may come at any time.
-- A reader that falls behind loses the oldest messages, counted; memory stays bounded.
+- A message is a str. It reaches every subscriber of its channel that reads fast enough, in the
+  order in which one publisher published.
+- `subscribe` returns when the subscription is active: messages published after that are received.
+- Messages aren't stored. An **empty message** says that messages before it may be missing (the
+  connection was lost and restored). It may arrive at any time.
+- A slow reader loses the oldest messages, which is counted; memory is bounded.
 - At least once: a message whose publishing was retried may arrive twice.
 
-So a reader that must miss nothing numbers its messages, and reads gaps from where they are kept.
+A reader that needs every message must number them and read missing ones from a table.
 """
 
 import asyncio
@@ -33,8 +33,8 @@ __all__ = ["Connectivity", "Events", "NotPublished", "open_events"]
 async def open_events(settings: Settings) -> AsyncIterator["Events"]:
     """Open the events; they belong to the running event loop and close with the block.
 
-    Opening never waits for Redis: it connects, and reconnects, on the side.
-    Publishing raises `NotPublished` when Redis stays away for some seconds.
+    Doesn't wait for Redis: it connects and reconnects in the background.
+    Publishing raises `NotPublished` when Redis is unavailable for `PATIENCE_S`.
     """
     backend: RedisBackend | MemoryBackend
     if settings.redis_url:
@@ -50,10 +50,10 @@ async def open_events(settings: Settings) -> AsyncIterator["Events"]:
 
 
 class Events(Broadcast):
-    """Broadcaster's interface, made safe for concurrent first subscribers and for slow ones.
+    """Broadcaster's interface, made safe for concurrent and for slow subscribers.
 
-    Broadcaster's own way subscribes the backend once per channel and lets concurrent first
-    subscribers overwrite each other; here each one asks, and the backends take that as one.
+    In Broadcaster concurrent first subscribers of a channel overwrite each other; here each one
+    subscribes at the backend, which is idempotent.
     """
 
     def __init__(
@@ -62,15 +62,15 @@ class Events(Broadcast):
         super().__init__(backend=backend)
         self.connectivity = backend.connectivity
         self._named = named
-        """Puts the namespace before a channel's name."""
+        """Prefixes a channel's name with the namespace."""
 
     async def publish(self, channel: str, message: str) -> None:
-        """Publish to who subscribes to the channel in this namespace."""
+        """Publish to the subscribers of the channel in this namespace."""
         await super().publish(self._named(channel), message)
 
     @asynccontextmanager
     async def subscribe(self, channel: str) -> AsyncIterator[Subscriber]:
-        """Subscribe for the length of the block; waits until the subscription stands."""
+        """Subscribe for the length of the block; waits until the subscription is active."""
         channel = self._named(channel)
         queue = BoundedQueue()
         readers = self._subscribers.setdefault(channel, set())
@@ -86,7 +86,7 @@ class Events(Broadcast):
             queue.put_nowait(None)
 
     async def disconnect(self) -> None:
-        """Close; who still reads comes to the end of its messages."""
+        """Close; ends the iteration of all subscribers."""
         self._listener_task.cancel()
         await asyncio.wait([self._listener_task])
         await self._backend.disconnect()

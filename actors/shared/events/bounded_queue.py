@@ -1,4 +1,4 @@
-"""What a reader has yet to read."""
+"""A queue of messages with bounded memory."""
 
 import asyncio
 from collections import deque
@@ -9,13 +9,13 @@ from broadcaster import Event
 from actors.shared.metrics import EVENTS_DROPPED
 
 MAX_CHARS: Final = 32 * 1024 * 1024
-"""Some 8,000 entries. The newest message stays, whatever its size."""
+"""About 8,000 entries. The newest message is never dropped."""
 
 
 class BoundedQueue(asyncio.Queue[Event | None]):
-    """A queue bounded by the length of its messages: putting never waits, the oldest goes first.
+    """A queue bounded by the length of its messages: `put` never waits but drops the oldest.
 
-    None marks the end. Uses the three methods that asyncio.Queue leaves to subclasses.
+    None marks the end. Overrides the methods that asyncio.Queue provides for subclasses.
     """
 
     def _init(self, _maxsize: int) -> None:
@@ -23,11 +23,11 @@ class BoundedQueue(asyncio.Queue[Event | None]):
         self._chars = 0
 
     def qsize(self) -> int:
-        """Count what waits."""
+        """Return the number of messages."""
         return len(self._waiting)
 
     def empty(self) -> bool:
-        """Tell whether nothing waits."""
+        """Tell whether the queue is empty."""
         return not self._waiting
 
     def _put(self, item: Event | None) -> None:

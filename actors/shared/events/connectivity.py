@@ -1,10 +1,10 @@
-"""How far events get just now, for health answers."""
+"""The state of the events' connections, for health answers."""
 
 from typing import NamedTuple
 
 
 class Connectivity(NamedTuple):
-    """Whether messages go out, and whether all that is subscribed to comes in."""
+    """Whether publishing works, and whether all subscriptions are active."""
 
     publish: bool
     subscribe: bool

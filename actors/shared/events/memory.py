@@ -1,4 +1,4 @@
-"""Events inside one process: from any event loop to any other, in any thread."""
+"""Events inside one process, between event loops in any threads."""
 
 import asyncio
 import threading
@@ -12,49 +12,49 @@ from actors.shared.events.connectivity import Connectivity
 
 _lock: Final = threading.Lock()
 _readers: Final[dict[tuple[str, str], set["MemoryBackend"]]] = defaultdict(set)
-"""Who listens to (hub, channel), whichever loop it runs on."""
+"""Subscribers of (hub, channel), on any loop."""
 
 
 class MemoryBackend(BroadcastBackend):
-    """One end of a hub, on the loop that connects it. Ends with one `hub` name hear each other."""
+    """A member of a hub, bound to one loop. Members with the same `hub` share channels."""
 
     def __init__(self, hub: str) -> None:
         self._hub = hub
         self._arrived = BoundedQueue()
 
     async def connect(self) -> None:
-        """Belong to the running loop."""
+        """Bind to the running loop."""
         self._loop = asyncio.get_running_loop()
 
     async def disconnect(self) -> None:
-        """Hear nothing more."""
+        """Unsubscribe from all channels."""
         with _lock:
             for readers in _readers.values():
                 readers.discard(self)
 
     async def subscribe(self, channel: str) -> None:
-        """Hear a channel; again is fine."""
+        """Subscribe to a channel. Idempotent."""
         with _lock:
             _readers[self._hub, channel].add(self)
 
     async def unsubscribe(self, channel: str) -> None:
-        """Hear the channel no more."""
+        """Unsubscribe from a channel."""
         with _lock:
             _readers[self._hub, channel].discard(self)
 
     async def publish(self, channel: str, message: str) -> None:
-        """Hand a message over to every loop that listens."""
+        """Deliver a message to the loop of every subscriber."""
         event = Event(channel, message)
-        with _lock:  # so that no reader's loop closes meanwhile
+        with _lock:  # so that no reader's loop closes during delivery
             for reader in _readers[self._hub, channel]:
                 reader._loop.call_soon_threadsafe(reader._arrived.put_nowait, event)
 
     async def connectivity(self) -> Connectivity:
-        """Tell that all is well: there is nothing that could be away."""
+        """Return that both work: there is no connection to lose."""
         return Connectivity(publish=True, subscribe=True)
 
     async def next_published(self) -> Event:
-        """Wait for the next message of the channels that this end hears."""
+        """Wait for the next message of the subscribed channels."""
         event = await self._arrived.get()
-        assert event  # nobody ends this backlog
+        assert event  # this queue has no end mark
         return event

@@ -1,4 +1,4 @@
-"""Events over Redis: subscribed before read, for ever reconnecting, bounded."""
+"""Events over Redis, with reconnects and bounded memory."""
 
 import asyncio
 import random
@@ -20,35 +20,35 @@ from actors.shared.events.connectivity import Connectivity
 from actors.shared.metrics import EVENTS_SUBSCRIBED
 
 PATIENCE_S: Final = 5
-"""How long publishing tries again while Redis is away."""
+"""How long publishing retries while Redis is unavailable."""
 QUIET_S: Final = 5
-"""After so much silence a PING goes out; after as much again the connection counts as lost."""
+"""Time without data before a PING; after the same time again the connection is lost."""
 
 _UNAVAILABLE: Final = (RedisError, OSError)
 _log: Final = structlog.get_logger()
 
 
 class NotPublished(KillstreamError):
-    """A message couldn't be published: Redis is away. Who is subscribed may have it or not."""
+    """A message couldn't be published. Subscribers may have received it."""
 
 
 class RedisBackend(BroadcastBackend):
     """Broadcaster's backend on one connection for reading and a pool for publishing."""
 
     def __init__(self, url: str) -> None:
-        once = Retry(NoBackoff(), 0)  # we retry ourselves, where it is seen
+        once = Retry(NoBackoff(), 0)  # we retry and log ourselves
         timeouts = {"socket_timeout": QUIET_S, "socket_connect_timeout": QUIET_S}
         self._pool = ConnectionPool.from_url(url, retry=once, **timeouts)
         self._publisher = Redis(connection_pool=self._pool)
         self._arrived = BoundedQueue()
-        self._stands: dict[str, asyncio.Event] = {}
-        """Channels asked for; set while Redis has confirmed them."""
+        self._subscribed: dict[str, asyncio.Event] = {}
+        """Requested channels; set while Redis has confirmed the subscription."""
         self._connection: AbstractConnection | None = None
         self._pauses_s = _pauses_s()
 
     async def connect(self) -> None:
-        """Start reading, on the side."""
-        self._reader = asyncio.create_task(self._read_for_ever(), name="events reader")
+        """Start reading in the background."""
+        self._reader = asyncio.create_task(self._read_forever(), name="events reader")
 
     async def disconnect(self) -> None:
         """Stop reading and close every connection."""
@@ -58,21 +58,21 @@ class RedisBackend(BroadcastBackend):
         await self._pool.aclose()
 
     async def subscribe(self, channel: str) -> None:
-        """Hear a channel; comes back when Redis has confirmed it, however long it is away."""
-        if channel not in self._stands:
-            self._stands[channel] = asyncio.Event()
-            with suppress(*_UNAVAILABLE):  # then the reader asks when it is back
-                await self._ask_for(channel)
-        await self._stands[channel].wait()
+        """Subscribe to a channel; returns when Redis has confirmed it, without a time limit."""
+        if channel not in self._subscribed:
+            self._subscribed[channel] = asyncio.Event()
+            with suppress(*_UNAVAILABLE):  # the reader subscribes after its reconnect
+                await self._send_subscribe(channel)
+        await self._subscribed[channel].wait()
 
     async def unsubscribe(self, channel: str) -> None:
-        """Stay subscribed: channels are few, and the next reader needn't wait for Redis."""
+        """Do nothing: channels are few, and the next reader needn't wait for Redis."""
 
     async def publish(self, channel: str, message: str) -> None:
-        """Publish, and try again for `PATIENCE_S` while Redis is away.
+        """Publish; retries for `PATIENCE_S` while Redis is unavailable.
 
         Raises:
-            NotPublished: Redis stayed away.
+            NotPublished: Redis stayed unavailable.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + PATIENCE_S
@@ -81,80 +81,84 @@ class RedisBackend(BroadcastBackend):
                 await self._publisher.publish(channel, message)
             except _UNAVAILABLE as error:
                 if loop.time() + pause_s > deadline:
-                    raise NotPublished(f"Redis is away: {error}") from error
+                    raise NotPublished(f"Redis is unavailable: {error}") from error
                 await asyncio.sleep(pause_s)
             else:
                 return
 
     async def connectivity(self) -> Connectivity:
-        """Ask Redis, for a second at most."""
+        """Ping Redis, with a time limit of 1 s."""
         try:
             async with asyncio.timeout(1):
                 publish = bool(await self._publisher.execute_command("PING"))
         except (*_UNAVAILABLE, TimeoutError):
             publish = False
-        stand = self._connection is not None and all(s.is_set() for s in self._stands.values())
-        return Connectivity(publish, stand)
+        subscribed = self._connection is not None and all(
+            s.is_set() for s in self._subscribed.values()
+        )
+        return Connectivity(publish, subscribed)
 
     async def next_published(self) -> Event:
-        """Wait for the next message, or the empty one that says that some may be missing."""
+        """Wait for the next message, or the empty one after a reconnect."""
         event = await self._arrived.get()
-        assert event  # nobody ends this backlog
+        assert event  # this queue has no end mark
         return event
 
-    async def _ask_for(self, *channels: str) -> None:
+    async def _send_subscribe(self, *channels: str) -> None:
         if self._connection and channels:
             await self._connection.send_command("SUBSCRIBE", *channels)
 
-    async def _read_for_ever(self) -> None:
+    async def _read_forever(self) -> None:
         while True:
             try:
                 await self._read()
             except _UNAVAILABLE as error:
                 pause_s = next(self._pauses_s)
-                _log.warning("events: Redis is away", error=str(error), again_in_s=pause_s)
+                _log.warning("events.disconnected", error=str(error), retry_in_s=pause_s)
                 await asyncio.sleep(pause_s)
 
     async def _read(self) -> None:
         connection = await self._pool.get_connection()
         try:
             self._connection = connection
-            await self._ask_for(*self._stands)
+            await self._send_subscribe(*self._subscribed)
             await self._listen(connection)
         finally:
             self._connection = None
-            for stands in self._stands.values():
-                stands.clear()
+            for confirmed in self._subscribed.values():
+                confirmed.clear()
             await connection.disconnect()
             await self._pool.release(connection)
 
     async def _listen(self, connection: AbstractConnection) -> NoReturn:
-        asked = False
+        pinged = False
         while True:
             answer = await connection.read_response(timeout=QUIET_S)
             if answer is not None:
-                asked = False
-                self._take(answer)
-            elif asked:
+                pinged = False
+                self._handle(answer)
+            elif pinged:
                 raise TimeoutError(f"no answer to a PING for {QUIET_S} s")
             else:
-                asked = True
+                pinged = True
                 await connection.send_command("PING")
 
-    def _take(self, answer: Any) -> None:
+    def _handle(self, answer: Any) -> None:
         match answer:
             case [b"message", bytes(channel), bytes(message)]:
-                text = message.decode(errors="replace")  # a stranger's bytes must not stop us
+                text = message.decode(
+                    errors="replace"
+                )  # another program's bytes must not stop the reader
                 self._arrived.put_nowait(Event(channel.decode(), text))
             case [b"subscribe", bytes(channel), _]:
                 EVENTS_SUBSCRIBED.inc()
                 self._pauses_s = _pauses_s()
-                self._stands[channel.decode()].set()
+                self._subscribed[channel.decode()].set()
                 self._arrived.put_nowait(Event(channel.decode(), ""))
 
 
 def _pauses_s() -> Iterator[float]:
-    """Back off: 0.05 s, doubled up to 1 s, each a little random so that clients spread out."""
+    """Yield pauses: 0.05 s, doubled up to 1 s, with jitter."""
     pause_s = 0.05
     while True:
         yield round(pause_s * random.uniform(0.5, 1), 3)

@@ -1,4 +1,4 @@
-"""Ask the database what is stored, and what waits."""
+"""Probe the database: what is stored, published and pending."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -27,24 +27,24 @@ from actors.shared.tables import (
 )
 
 REASONS: Final = 3
-"""How many of the latest refusals are given."""
+"""Number of latest rejections shown."""
 HOLE: Final = "hole"
-"""The ledger's kind of positions whose file was absent."""
+"""The kind of ledger entries whose file was absent."""
 
 
 class NoDatabase(KillstreamError):
-    """There is no database, or none of ours; says what to do."""
+    """There is no database, or it has no Killstream tables; says what to do."""
 
 
 async def probe_database(
     settings: Settings, *, limit_s: float, counts: bool = False
 ) -> DatabaseFacts | Unreachable:
-    """Ask over a connection of its own. Makes no SQLite file and locks none.
+    """Query the database over a new connection. Neither creates nor locks an SQLite file.
 
     Args:
-        settings: Which database.
-        limit_s: How long the answer may take.
-        counts: Count what may be large, too: killmails, names, refusals.
+        settings: The database.
+        limit_s: Time limit.
+        counts: Also count large tables: killmails, names, rejections.
     """
     return await within(limit_s, _ask(settings, limit_s, counts))
 
@@ -64,11 +64,11 @@ async def _ask(settings: Settings, limit_s: float, counts: bool) -> DatabaseFact
             facts = await _facts(connection)
             return await _with_counts(connection, facts) if counts else facts
     except DBAPIError as error:
-        raise NoDatabase(_advised(error)) from None
+        raise NoDatabase(_with_advice(error)) from None
 
 
 async def _facts(connection: AsyncConnection) -> DatabaseFacts:
-    """Read what is small, or found by an index."""
+    """Read small tables, and large ones by an index."""
     revision = await connection.scalar(text("SELECT version_num FROM alembic_version"))
     last = await connection.scalar(select(FEED_COUNTER.c.last_sequence)) or 0
     first_unpublished = select(func.min(UNPUBLISHED.c.sequence)).scalar_subquery()
@@ -130,7 +130,7 @@ def _age_s(time: datetime | None) -> float | None:
     return None if time is None else round((datetime.now(UTC) - time).total_seconds(), 1)
 
 
-def _advised(error: DBAPIError) -> str:
+def _with_advice(error: DBAPIError) -> str:
     said = one_line(error.orig or error)
     missing = "no such table" in said or ("relation" in said and "does not exist" in said)
     return f"{said}: run `killstream migrate`" if missing else said

@@ -1,4 +1,4 @@
-"""What the probes find out: one struct a server."""
+"""The results of the probes, one struct per server."""
 
 from datetime import datetime
 from typing import Literal
@@ -7,37 +7,37 @@ import msgspec
 
 
 class Unreachable(msgspec.Struct, frozen=True, tag_field="state", tag="unreachable"):
-    """A server that the settings name and that can't be used."""
+    """A configured server that is unavailable."""
 
     reason: str
 
 
 class Embedded(msgspec.Struct, frozen=True, tag_field="state", tag="embedded"):
-    """No server is named."""
+    """No server is configured; the embedded part is used."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """How far a source was read, and what its upstream is known to have."""
+    """The cursor of a source, and its newest known position."""
 
     source: str
     position: int | None
     age_s: float
     """Since the position changed."""
     tip: int | None
-    """The newest position that the upstream is known to have."""
+    """The newest known position of the upstream."""
     checked_age_s: float | None
     """Since the upstream answered."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why something was refused."""
+    """The reason of a rejection."""
 
     reason: str
     age_s: float
 
 
 class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
-    """What is stored. Ages are None where there is nothing to have one."""
+    """The contents of the database. Ages are None where there is no entry."""
 
     revision: str
     """Of the schema."""
@@ -49,24 +49,24 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     ledger: int
     """Entries that wait to be stored or rejected; holes are counted apart."""
     ledger_oldest_age_s: float | None
-    """Of those that ESI hasn't refused: a refused one waits for hours, until that is believed."""
+    """Without entries that ESI refused: they wait for hours until the refusal is final."""
     holes: int
-    """Positions whose file was absent and is asked for again."""
+    """Positions whose file was absent and is requested again."""
     killmails: int | None = None
-    """This and what follows takes time on large tables: None where it wasn't asked for."""
+    """This and the following are slow on large tables: None unless requested."""
     rejected: int | None = None
     latest_rejected: list[Refusal] = []
     names: int | None = None
 
 
 class QueueFacts(msgspec.Struct, frozen=True):
-    """Messages that wait: ready to run, put off, given up. None: nobody declared the queue yet."""
+    """Messages: ready, delayed, dead-lettered. None: the queue isn't declared yet."""
 
     ready: int | None
     delayed: int | None
     dead: int | None
     consumers: int | None = None
-    """Processes that take from the queue."""
+    """Consumers of the queue."""
 
 
 class RabbitmqFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
@@ -76,7 +76,7 @@ class RabbitmqFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
 
 
 class TopicFacts(msgspec.Struct, frozen=True):
-    """A topic; `lag` is what the group has yet to read, None where it doesn't read."""
+    """A topic; `lag` is the consumer group's lag, None where it doesn't consume."""
 
     partitions: int
     messages: int
@@ -90,7 +90,7 @@ class KafkaFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
 
 
 class RedisFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
-    """Whether it answers, and how fast."""
+    """Version and round-trip time."""
 
     version: str
     ping_ms: float
@@ -100,14 +100,14 @@ Part = Literal["database", "feed", "source", "rabbitmq", "kafka", "redis", "gate
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """What is wrong with a part, in a sentence without addresses or other insides."""
+    """A problem of one part, in one sentence without addresses or other internals."""
 
     part: Part
     reason: str
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """All of it, at one time."""
+    """The results of all probes at one time."""
 
     at: datetime
     database: DatabaseFacts | Unreachable

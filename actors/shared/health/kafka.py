@@ -1,4 +1,4 @@
-"""Ask Kafka for our topics, and what of them is still to be read."""
+"""Probe Kafka: our topics, and the consumer group's lag."""
 
 from typing import Final
 
@@ -23,10 +23,10 @@ async def probe_kafka(
     """Count the messages of each topic.
 
     Args:
-        settings: Which Kafka.
-        limit_s: How long the answer may take.
-        lag: Count those, too, that the streams have yet to read. The embedded event log, which
-            knows no such question, closes the connection: then there is no lag.
+        settings: The Kafka servers.
+        limit_s: Time limit.
+        lag: Also compute the consumer group's lag. The embedded event log doesn't support the
+            request and closes the connection: the lag is None then.
     """
     if not settings.kafka_url:
         return Embedded()
@@ -53,23 +53,23 @@ async def _ask(settings: Settings, limit_s: float, lag: bool) -> KafkaFacts:
 
 
 async def _partitions(admin: AIOKafkaAdminClient, settings: Settings) -> list[TopicPartition]:
-    there = {settings.named(topic.name) for topic in TOPICS} & set(await admin.list_topics())
+    existing = {settings.named(topic.name) for topic in TOPICS} & set(await admin.list_topics())
     return [
         TopicPartition(topic["topic"], partition["partition"])
-        for topic in (await admin.describe_topics(sorted(there)) if there else ())
+        for topic in (await admin.describe_topics(sorted(existing)) if existing else ())
         for partition in topic["partitions"]
     ]
 
 
 async def _next_offsets(admin: AIOKafkaAdminClient, group: str) -> dict[TopicPartition, int] | None:
-    """Where the streams go on reading: nothing where no group has ever been, None if unknown."""
+    """Return the group's committed offsets: empty without a group, None if unknown."""
     try:
         committed = await admin.list_consumer_group_offsets(group)
     except GroupCoordinatorNotAvailableError:
         return {}
     except KafkaConnectionError:
         return None
-    return {partition: place.offset for partition, place in committed.items()}
+    return {partition: committed_at.offset for partition, committed_at in committed.items()}
 
 
 def _topic(
@@ -92,7 +92,7 @@ def _lag(
     ends: dict[TopicPartition, int],
     next_offsets: dict[TopicPartition, int],
 ) -> int | None:
-    """Count what the group has yet to read; None where it doesn't read."""
+    """Return the group's lag; None where it doesn't consume."""
     mine = [partition for partition in ends if partition.topic == name]
     if not name.endswith(RECEIVED.name) and next_offsets.keys().isdisjoint(mine):
         return None

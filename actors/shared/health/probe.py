@@ -1,4 +1,4 @@
-"""Ask a server within a limit, and leave it alone when it doesn't answer."""
+"""Run a probe with a time limit."""
 
 import asyncio
 import logging
@@ -13,16 +13,16 @@ from actors.shared.outage import one_line
 T = TypeVar("T")
 
 _probing: Final[ContextVar[bool]] = ContextVar("probing", default=False)
-"""Whether a probe is at work: what libraries would log then is in its answer."""
+"""Whether a probe is running: its result replaces the log lines of libraries."""
 _running: Final[set["asyncio.Task[Any]"]] = set()
-"""Probes that have yet to end, those that were given up on included."""
+"""Running probes, including those past their time limit."""
 
 
 async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T | Unreachable:
-    """Give what the probe gives, or why it can't; returns within the limit and raises nothing.
+    """Return the probe's result or `Unreachable`, within the limit; raises nothing.
 
-    A probe that takes longer is left to end by itself, not waited for: closing a connection to a
-    server that is silent can take as long as asking it. So its own waits have limits, too.
+    A probe that takes longer continues in the background, as closing a connection to a silent
+    server takes time, too. Its own waits must be limited.
     """
     task = asyncio.create_task(_quietly(work))
     _running.add(task)
@@ -41,7 +41,7 @@ async def within(limit_s: float, work: Coroutine[Any, Any, T]) -> T | Unreachabl
 
 
 def quieten(*libraries: str) -> None:
-    """Keep what these libraries log during a probe out of the log, with their modules loaded."""
+    """Suppress log lines of these libraries during probes; call after importing them."""
     for name, logger in list(logging.root.manager.loggerDict.items()):
         if name.split(".")[0] in libraries and isinstance(logger, logging.Logger):
             logger.addFilter(_unless_probing)
@@ -59,4 +59,4 @@ async def _quietly(work: Awaitable[T]) -> T:
 def _end(task: "asyncio.Task[Any]") -> None:
     _running.discard(task)
     if not task.cancelled():
-        task.exception()  # looked at, in case that nobody waits any more
+        task.exception()  # retrieved, so that asyncio doesn't log it

@@ -1,4 +1,4 @@
-"""Ask RabbitMQ how many messages wait, and for whom."""
+"""Probe RabbitMQ: messages and consumers of our queues."""
 
 import asyncio
 from typing import Final
@@ -16,7 +16,7 @@ from actors.shared.settings import Settings
 QUEUES: Final = ("database", "esi")
 """The queues of the actors, without their namespace."""
 HEARTBEAT_S: Final = 2
-"""pika gives up a silent server after one and a half of it; so the probe's thread ends, too."""
+"""pika closes a silent connection after 1.5 times this, which ends the probe's thread."""
 
 quieten("pika")
 
@@ -24,7 +24,7 @@ quieten("pika")
 async def probe_rabbitmq(
     settings: Settings, *, limit_s: float
 ) -> RabbitmqFacts | Unreachable | Embedded:
-    """Count the messages of each queue, with those put off and those given up."""
+    """Count the messages of each queue: ready, delayed and dead-lettered."""
     if not settings.rabbitmq_url:
         return Embedded()
     return await within(limit_s, asyncio.to_thread(_count_messages, settings, limit_s))
@@ -58,8 +58,8 @@ def _messages(declared: Method | None) -> int | None:
 
 
 def _declared(connection: BlockingConnection, queue: str) -> Method | None:
-    """Ask for a queue; None where it isn't there."""
-    channel = connection.channel()  # one each: a queue that isn't there closes it
+    """Declare a queue passively; None where it doesn't exist."""
+    channel = connection.channel()  # one per queue: a missing queue closes it
     try:
         declared = channel.queue_declare(queue, passive=True)
     except ChannelClosedByBroker as error:

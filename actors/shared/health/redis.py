@@ -1,4 +1,4 @@
-"""Ask Redis whether it answers."""
+"""Probe Redis."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from actors.shared.settings import Settings
 
 
 async def probe_redis(settings: Settings, *, limit_s: float) -> RedisFacts | Unreachable | Embedded:
-    """PING it and ask for its version."""
+    """Measure a PING and read the version."""
     if not settings.redis_url:
         return Embedded()
     return await within(limit_s, _ask(settings.redis_url, limit_s))

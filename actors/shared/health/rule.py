@@ -1,4 +1,4 @@
-"""The rule: which facts are problems."""
+"""The rule that derives problems from facts."""
 
 from collections.abc import Iterator
 from typing import Final, Literal
@@ -15,26 +15,26 @@ from actors.shared.health.facts import (
 )
 
 LEDGER_AGE_S: Final = 300.0
-"""Age of the ledger's oldest entry at which nothing being stored means that storing fails."""
+"""Age of the ledger's oldest entry that, while nothing is stored, is a problem."""
 UNPUBLISHED_AGE_S: Final = 120.0
-"""Age at which an unpublished entry means that publishing fails: the sweep came by since."""
+"""Age at which an unpublished entry is a problem: longer than the sweep's interval."""
 CURSOR_AGE_S: Final = 120.0
-"""How long a cursor may stand still while its upstream has more."""
+"""How long a cursor may stay unchanged while its upstream has more."""
 UPSTREAM_AGE_S: Final = 300.0
-"""How long an upstream may give no answer."""
+"""How long an upstream may not answer."""
 
 UNREACHABLE: Final = "doesn't answer"
 
 
 def status_of(ready: bool, problems: list[Problem]) -> Literal["up", "degraded", "down"]:
-    """Sum it up: `down` when the process can't do its work, `degraded` when a part is wrong."""
+    """Return `down` when the process isn't ready, `degraded` when there are problems."""
     if not ready:
         return "down"
     return "degraded" if problems else "up"
 
 
 def problems_of(facts: Facts) -> list[Problem]:
-    """Name what is wrong, in the order in which a killmail flows. Empty: all is well."""
+    """List the problems, in the order of a killmail's flow."""
     return [
         *_unreachable("database", facts.database),
         *(_database(facts.database) if isinstance(facts.database, DatabaseFacts) else ()),
@@ -62,7 +62,7 @@ def _database(facts: DatabaseFacts) -> Iterator[Problem]:
 
 
 def _sources(sources: list[Source]) -> Iterator[Problem]:
-    """Look at the source that was polled last; the others are of former settings."""
+    """Check the source that was polled last; the others belong to former settings."""
     polled = [source for source in sources if source.checked_age_s is not None]
     if not polled:
         return

@@ -179,8 +179,8 @@ async def test_the_search_for_unknown_ids_spares_the_error_budget(
     set_faults(upstream, unknown_ids=tuple(CHARACTERS))
     assert await known_names(CHARACTERS, LONG_MS) == {}
     left = 100 - asked(upstream, 404)
-    assert left >= esi_module.LEAST_ERRORS_LEFT - esi_module.BUCKETLESS_CONCURRENCY
-    assert left <= esi_module.LEAST_ERRORS_LEFT
+    assert left >= esi_module.MIN_ERRORS_LEFT - esi_module.BUCKETLESS_CONCURRENCY
+    assert left <= esi_module.MIN_ERRORS_LEFT
     with pytest.raises(RetryLater):
         await run(resolve_names, list(CHARACTERS))
     assert 100 - asked(upstream, 404) == left

@@ -183,7 +183,7 @@ async def test_publishing_says_clearly_that_redis_is_away(
     monkeypatch.setattr(redis, "PATIENCE_S", 0.2)
     redis_server.kill()
     async with open_events(redis_settings(redis_server, tmp_path)) as opened:
-        with pytest.raises(NotPublished, match="Redis is away"):
+        with pytest.raises(NotPublished, match="Redis is unavailable"):
             await opened.publish("a", "x")
 
 
@@ -195,8 +195,8 @@ async def test_silent_redis_counts_as_lost(
     async with subscribed(redis_settings(redis_server, tmp_path)) as (opened, subscriber):
         await subscriber.get()
         redis_server.send_signal(signal.SIGSTOP)
-        stands = opened._backend._stands["a"]  # type: ignore[attr-defined]
-        while stands.is_set():
+        confirmed = opened._backend._subscribed["a"]  # type: ignore[attr-defined]
+        while confirmed.is_set():
             await asyncio.sleep(0.01)
         redis_server.send_signal(signal.SIGCONT)
         assert (await subscriber.get()).message == ""

@@ -32,7 +32,9 @@ async def test_cluster_mode_is_refused(tmp_path: Path) -> None:
 
 async def test_a_wrong_password_is_a_wrong_setting(tmp_path: Path) -> None:
     async with redis(tmp_path, "--requirepass", "right", password=":s3cret@") as settings:
-        with pytest.raises(Misconfigured, match=r"refuses us: .*KILLSTREAM_REDIS_URL") as refusal:
+        with pytest.raises(
+            Misconfigured, match=r"refuses the connection: .*KILLSTREAM_REDIS_URL"
+        ) as refusal:
             await check_redis(settings)
     assert "s3cret" not in str(refusal.value)
 
