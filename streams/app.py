@@ -1,4 +1,4 @@
-"""The Faust app; nothing else."""
+"""The Faust app."""
 
 import os
 from typing import Final
@@ -12,18 +12,18 @@ from actors.shared.settings import Settings, settings
 GROUP: Final = "killstream"
 """The consumer group of all streams processes."""
 SESSION_TIMEOUT_S: Final = 6
-"""How long a dead process holds its partitions; a group's first join takes half of it."""
+"""Time until the partitions of a dead process are reassigned; a first join takes half of it."""
 
 
 METADATA_MS: Final = 5_000
-"""After this a topic that was deleted and created again is seen."""
+"""Refresh interval of the metadata, to notice a recreated topic."""
 
 
 def make_app(settings: Settings) -> faust.App:
     """Make the app that consumes our topics.
 
     Raises:
-        Misconfigured: one of Faust's own environment variables is set; it would win over ours.
+        Misconfigured: one of Faust's own environment variables is set, which would override ours.
     """
     foreign = sorted(
         name
@@ -31,7 +31,7 @@ def make_app(settings: Settings) -> faust.App:
         if (name := setting.env_name) and name in os.environ
     )
     if foreign:
-        raise Misconfigured(f"unset {', '.join(foreign)}: Faust would obey it instead of us")
+        raise Misconfigured(f"unset {', '.join(foreign)}: it would override Killstream's settings")
     return faust.App(
         settings.named(GROUP),
         broker=f"kafka://{settings.kafka_bootstrap.replace(',', ';')}",

@@ -1,4 +1,4 @@
-"""End tasks, as certainly as tasks can be ended."""
+"""Cancel tasks reliably."""
 
 import asyncio
 from typing import Any, Final
@@ -6,15 +6,15 @@ from typing import Any, Final
 import structlog
 
 RETRY_S: Final = 1.0
-"""After this a task that goes on is cancelled once more: libraries may swallow a cancellation."""
+"""Interval of repeated cancellations: libraries may swallow one."""
 TRIES: Final = 8
-"""So many cancellations, then a task is left behind: the process is to end in time."""
+"""Cancellations after which a task is abandoned, so that the process ends in time."""
 
 log: Final = structlog.get_logger()
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel tasks and wait until they have ended; what they raise stays with them.
+    """Cancel tasks and wait until they have ended; their exceptions aren't raised.
 
     Takes `TRIES` times `RETRY_S` at most.
     """
@@ -26,4 +26,4 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             task.cancel()
         await asyncio.wait(unfinished, timeout=RETRY_S)
     if left := [task.get_name() for task in tasks if not task.done()]:
-        log.error("task.left_behind", tasks=left)
+        log.error("task.abandoned", tasks=left)

@@ -1,4 +1,4 @@
-"""Gaps: positions of a source that were passed over for good, for an import of history to fill."""
+"""Gaps: positions of a source that were skipped permanently, for an import of history to fill."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -14,9 +14,9 @@ from streams.sources.step import Gap
 async def record_gaps(
     connection: AsyncConnection, source: str, gaps: Iterable[Gap], now: datetime
 ) -> None:
-    """Write gaps down in the caller's transaction; their holes leave the ledger with it.
+    """Insert gaps in the caller's transaction and delete their holes from the ledger.
 
-    Gaps of one reason that touch become one. Idempotent.
+    Adjacent gaps with the same reason are merged. Idempotent.
     """
     for gap in merged(gaps):
         await connection.execute(
@@ -28,21 +28,21 @@ async def record_gaps(
                 LEDGER.c.object_id.is_(None),
             )
         )
-        touching = (
+        adjacent = (
             GAPS.c.source == source,
             GAPS.c.reason == gap.reason,
             GAPS.c.first_position <= gap.last + 1,
             GAPS.c.last_position >= gap.first - 1,
         )
-        ends = select(GAPS.c.first_position, GAPS.c.last_position).where(*touching)
+        ends = select(GAPS.c.first_position, GAPS.c.last_position).where(*adjacent)
         found = [Gap(first, last, gap.reason) for first, last in await connection.execute(ends)]
         (whole,) = merged([gap, *found])
-        await connection.execute(delete(GAPS).where(*touching))
+        await connection.execute(delete(GAPS).where(*adjacent))
         await _insert(connection, source, whole, now)
 
 
 def merged(gaps: Iterable[Gap]) -> list[Gap]:
-    """Join gaps of one reason that overlap or touch."""
+    """Merge gaps with the same reason that overlap or are adjacent."""
     joined: list[Gap] = []
     ordered = sorted(gaps, key=lambda gap: (gap.reason, gap.first))
     for reason, same in groupby(ordered, key=lambda gap: gap.reason):
@@ -56,7 +56,7 @@ def merged(gaps: Iterable[Gap]) -> list[Gap]:
 
 
 async def _insert(connection: AsyncConnection, source: str, gap: Gap, now: datetime) -> None:
-    """Insert a gap; one of another reason that begins at the same position is taken in."""
+    """Insert a gap; replaces one with another reason at the same first position."""
     same_begin = (GAPS.c.source == source, GAPS.c.first_position == gap.first)
     other = await connection.scalar(select(GAPS.c.last_position).where(*same_begin))
     if other is not None:

@@ -1,8 +1,8 @@
-"""Check references and hand them to the actors, a batch a message.
+"""Check references and send them to the actors, one message per batch.
 
-Step 2 of a killmail's way. Takes `killmails.received`; gives `persist` (the body is there) or
-`fetch` (it isn't); what is no reference goes to `reject`. The offset moves on only when RabbitMQ
-has the batch, so nothing is lost on the way; after a crash some come twice, which the actors fold.
+Step 2 of the flow. Consumes `killmails.received`; sends references with a body to `persist`, those
+without to `fetch`, invalid ones to `reject`. Offsets are committed after RabbitMQ has stored the
+batch, so nothing is lost; after a crash some messages are sent twice: the actors are idempotent.
 """
 
 import asyncio
@@ -24,15 +24,15 @@ from actors.shared.settings import settings
 from streams.app import app
 
 BATCH_REFERENCES: Final = 200
-"""Most references in one message to the actors; one when no more are waiting."""
+"""Maximum number of references in one message to the actors."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
-"""Size above which a batch takes no more."""
+"""Size at which a batch is full."""
 BACKLOG_REFERENCES: Final = 10
-"""So many at once are a backlog: its batch may wait for more."""
+"""Number of waiting references that makes a backlog, whose batch may wait for more."""
 FILL_S: Final = 0.005
-"""How long a batch from a backlog waits for more, again while more comes."""
+"""How long a batch of a backlog waits for more; repeated while more arrive."""
 REJECTS_IN_A_ROW: Final = 1_000
-"""Refusals without one good reference between, after which it must be us who are wrong."""
+"""Rejections in a row after which the process stops: the fault is probably ours."""
 
 received: Final = app.topic(
     settings().named(topics.RECEIVED.name), key_type=bytes, value_type=bytes
@@ -40,19 +40,19 @@ received: Final = app.topic(
 
 
 class TooManyRejects(KillstreamError):
-    """Everything is refused: stop before the whole topic lies among the rejects."""
+    """Every reference is rejected: stop before the whole topic is."""
 
 
 broken: Final[asyncio.Queue[Exception]] = asyncio.Queue()
-"""Where the agent says that this process must stop; an agent that raises is just restarted."""
+"""Errors of the agent that must stop the process; Faust would only restart the agent."""
 
 
 @app.agent(received)
 async def ingest(stream: StreamT[bytes]) -> None:
-    """Hand references to the actors, in batches as large as what waits."""
+    """Send references to the actors, in batches of those waiting."""
     try:
         await _ingest(stream)
-    except Exception as error:  # an edge: Faust would go on behind the event that broke us
+    except Exception as error:  # Faust would continue after the failed event
         broken.put_nowait(error)
         await asyncio.Event().wait()
 
@@ -70,9 +70,9 @@ async def _ingest(stream: StreamT[bytes]) -> None:
 
 
 async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
-    """Sort references by what they need and enqueue them; give how many were refused, passed on.
+    """Enqueue references at the actors they need; return the counts of rejected and valid ones.
 
-    Returns when the broker has them all.
+    Returns when the broker has stored them all.
     """
     with_body: list[bytes] = []
     without_body: list[bytes] = []
@@ -94,7 +94,7 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
 
 
 async def _batch(stream: StreamT[bytes], first: EventT[bytes]) -> list[EventT[bytes]]:
-    """Take what waits behind the first event; only a backlog is given time to fill the batch."""
+    """Take the events waiting after the first; waits for more only in a backlog."""
     batch = [first]
     room = BATCH_BYTES - _size(first)
     while len(batch) < BATCH_REFERENCES and room > 0:
@@ -108,14 +108,14 @@ async def _batch(stream: StreamT[bytes], first: EventT[bytes]) -> list[EventT[by
 
 
 def _waiting(stream: StreamT[bytes], limit: int, room: int) -> list[EventT[bytes]]:
-    """Take up to `limit` events that have come already, until one fills the room (bytes)."""
+    """Take up to `limit` waiting events, until `room` (bytes) is used."""
     queue = cast(ChannelT[bytes], stream.channel).queue
     taken: list[EventT[bytes]] = []
     while len(taken) < limit and room > 0 and not queue.empty():
         event: EventT[bytes] = queue.get_nowait()
         message = event.message
         if message.generation_id != app.consumer_generation_id:
-            continue  # from before a rebalance: whoever has the partition now gets it again
+            continue  # from before a rebalance: redelivered to the new owner of the partition
         message.tracked = True
         app.consumer.track_message(message)
         taken.append(event)

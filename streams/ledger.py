@@ -1,8 +1,8 @@
 """The ledger: what was read of a source and isn't durable yet, and how far the source was read.
 
-Both are written in one transaction before a reference goes on; storing a killmail deletes its
-entry. So after any crash the cursor says where to go on, and the entries that stayed say what may
-have been lost on the way. Each entry has its own tries and its own next time.
+Both are written in one transaction before a reference is sent; storing a killmail deletes its
+entry. So after a crash the cursor is where polling continues, and the remaining entries are what
+may have been lost. Each entry has its own `tries` and `next_try_at`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Fenced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """The right to move a source's cursor: that of the process that took it over last."""
+    """The fencing token of a source: valid for the process that took it over last."""
 
     source: str
     token: int
@@ -41,25 +41,24 @@ class Cursor:
     """How far a source was read."""
 
     position: int | None
-    """None: nothing was read yet."""
+    """None before the first read."""
     updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What is known of the upstream."""
+    """The upstream's state."""
 
     tip: int | None = None
     """Its newest position."""
     checked_at: datetime | None = None
-    """When it answered last."""
+    """Time of its last answer."""
 
 
 async def take_over(database: AsyncEngine, source: str) -> tuple[Fence, Cursor]:
-    """Become the one that may move the source's cursor; whoever was before is fenced off.
+    """Raise the source's fencing token, which fences off the former holder; return the cursor.
 
-    What was recorded last may not have been sent before a crash: it is due at once. Everything
-    else has its time.
+    The entries recorded last may not have been sent before a crash: they become due at once.
     """
     now = datetime.now(UTC)
     async with database.begin() as connection:
@@ -94,11 +93,11 @@ async def record(
     progress: Progress = Progress(),
     gives_once: bool = False,
 ) -> list[Step]:
-    """Write down what was read and how far, in one transaction; return the steps as recorded.
+    """Write entries and cursor in one transaction; return the steps as recorded.
 
-    Idempotent where the source has positions of its own. Where it gives once, the steps returned
-    have the positions that the database allotted; such a source's steps are never fenced off, as
-    nobody else will be given the same. What isn't durable after `patience` is due again.
+    Idempotent where the source has its own positions. Where it gives each message once, the
+    returned steps have the positions allotted by the database; these steps are never fenced off,
+    as no other process receives them. Entries are due again after `patience`.
 
     Raises:
         Fenced: another process took the source over.
@@ -118,7 +117,7 @@ async def record(
 
 
 async def check_fence(database: AsyncEngine, fence: Fence, progress: Progress) -> None:
-    """Write down what is known of the upstream.
+    """Write the upstream's state.
 
     Raises:
         Fenced: another process took the source over.
@@ -128,7 +127,7 @@ async def check_fence(database: AsyncEngine, fence: Fence, progress: Progress) -
 
 
 async def due_entries(database: AsyncEngine, source: str, *, limit: int) -> list[LedgerEntry]:
-    """List entries whose time has come, longest due first."""
+    """List entries that are due, longest due first."""
     query = (
         select(*_ENTRY)
         .where(LEDGER.c.source == source, LEDGER.c.next_try_at <= datetime.now(UTC))
@@ -142,7 +141,7 @@ async def due_entries(database: AsyncEngine, source: str, *, limit: int) -> list
 async def record_tries(
     database: AsyncEngine, fence: Fence, next_try_at: Mapping[int, datetime]
 ) -> None:
-    """Count a try of each of these positions, which has been made, and set its next time.
+    """Count a try of each of these positions and set `next_try_at`.
 
     Raises:
         Fenced: another process took the source over.
@@ -160,7 +159,7 @@ async def record_tries(
 
 
 async def next_due_at(database: AsyncEngine, source: str) -> datetime | None:
-    """Return when the next entry's time comes; None when the ledger holds nothing."""
+    """Return when the next entry is due; None without entries."""
     query = select(func.min(LEDGER.c.next_try_at)).where(LEDGER.c.source == source)
     async with reading(database) as connection:
         at: datetime | None = await connection.scalar(query)
@@ -168,10 +167,10 @@ async def next_due_at(database: AsyncEngine, source: str) -> datetime | None:
 
 
 async def recall_all(database: AsyncEngine, before: datetime | None = None) -> int:
-    """Make all that was received due at once: for an event log that forgot what it held.
+    """Make all received entries due at once, after a loss of the event log's data.
 
-    Except what ESI refused, which has its own times, and what was received since `before`. Returns
-    how many entries that are. Whoever polls sends them within seconds.
+    Except entries that ESI refused, which have their own schedule, and those received since
+    `before`. Returns the number of entries. The poller sends them within seconds.
     """
     now = datetime.now(UTC)
     async with database.begin() as connection:
@@ -188,7 +187,7 @@ async def recall_all(database: AsyncEngine, before: datetime | None = None) -> i
 
 
 async def read_cursor(database: AsyncEngine, source: str) -> int | None:
-    """Return how far a source was read; None when it never was."""
+    """Return the position up to which a source was read; None before the first read."""
     async with reading(database) as connection:
         position: int | None = await connection.scalar(
             select(CURSORS.c.position).where(CURSORS.c.source == source)
@@ -202,7 +201,7 @@ def _insert_into_cursors(connection: AsyncConnection) -> Any:
 
 
 def _cursor_values(steps: Sequence[Step], now: datetime) -> dict[str, Any]:
-    """Move the cursor on; back only when the feed starts anew."""
+    """Advance the cursor; moves it back only when the upstream's numbering restarts."""
     reached = [step.cursor for step in steps if step.cursor is not None]
     if not reached:
         return {}
@@ -222,7 +221,7 @@ def _progress_values(progress: Progress) -> dict[str, Any]:
 
 
 async def _fenced_update(connection: AsyncConnection, fence: Fence, values: dict[str, Any]) -> None:
-    """Update the source's row in `cursors`; a successor waits for it until the commit."""
+    """Update the source's row in `cursors`, which locks out a successor until the commit."""
     updated = await connection.execute(
         update(CURSORS)
         .where(CURSORS.c.source == fence.source, CURSORS.c.fencing_token == fence.token)
@@ -239,7 +238,7 @@ async def _allot(
     progress: Progress,
     now: datetime,
 ) -> list[Step]:
-    """Give positions to what has none, behind all that were given before."""
+    """Allot the next positions to items without one."""
     count = sum(step.unallotted for step in steps)
     values: dict[str, Any] = _progress_values(progress)
     if count:

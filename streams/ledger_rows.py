@@ -1,4 +1,4 @@
-"""The ledger's rows for what steps gave: new ones, and changes of those that are there."""
+"""Insert and update the ledger's rows for steps."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -24,29 +24,29 @@ _POSITION: Final = itemgetter(COLUMNS.index("position"))
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Makes and writes the rows of one transaction."""
+    """Builds and writes the rows of one transaction."""
 
     source: str
     now: datetime
     durable_by: datetime
-    """When what was received is due again."""
+    """When received entries are due again."""
     gives_once: bool
 
     async def write(self, connection: AsyncConnection, steps: Iterable[Step]) -> None:
-        """Write all that steps gave, in the caller's transaction."""
+        """Write the rows of steps, in the caller's transaction."""
         new: list[Row] = []
-        again: list[Row] = []
+        existing: list[Row] = []
         for step in steps:
-            # Behind the cursor the position may have its row already.
-            (again if step.cursor is None else new).extend(self._received(step))
+            # A position before the cursor may have a row already.
+            (existing if step.cursor is None else new).extend(self._received(step))
         columns = zip(*sorted(new, key=_POSITION), strict=True)
         await insert_missing(
             connection, LEDGER, dict(zip(COLUMNS, map(list, columns), strict=False))
         )
-        if again:
-            await connection.execute(_update_received(connection), _named(again))
+        if existing:
+            await connection.execute(_update_received(connection), _named(existing))
         if pending := [row for step in steps for row in self._pending(step)]:
-            await connection.execute(_put_off(connection), _named(pending))
+            await connection.execute(_postpone(connection), _named(pending))
 
     def _received(self, step: Step) -> Iterator[Row]:
         for r in step.references:
@@ -95,22 +95,22 @@ def _insert_into_ledger(connection: AsyncConnection) -> Any:
 
 
 def _update_received(connection: AsyncConnection) -> Any:
-    """What is there keeps its tries; a hole or an object whose killmail came begins anew."""
+    """Keep `tries` of existing rows; reset it when a hole or object becomes a killmail."""
     insert = _insert_into_ledger(connection)
-    came = LEDGER.c.kind != "received"
-    begins_anew = {
-        name: case((came, insert.excluded[name]), else_=LEDGER.c[name])
+    becomes_received = LEDGER.c.kind != "received"
+    reset = {
+        name: case((becomes_received, insert.excluded[name]), else_=LEDGER.c[name])
         for name in ("received_at", "next_try_at", "tries")
     }
     return insert.on_conflict_do_update(
         index_elements=[LEDGER.c.source, LEDGER.c.position],
         set_={name: func.coalesce(insert.excluded[name], LEDGER.c[name]) for name in _FROM_READING}
-        | begins_anew
+        | reset
         | {"kind": insert.excluded.kind},
     )
 
 
-def _put_off(connection: AsyncConnection) -> Any:
+def _postpone(connection: AsyncConnection) -> Any:
     insert = _insert_into_ledger(connection)
     return insert.on_conflict_do_update(
         index_elements=[LEDGER.c.source, LEDGER.c.position],

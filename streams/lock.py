@@ -1,4 +1,4 @@
-"""One at a time among many processes: a lease in Redis, which another takes over when it ends."""
+"""Mutual exclusion among processes: a lease in Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,7 +18,7 @@ from streams.cancellation import cancel_and_wait
 log: Final = structlog.get_logger()
 
 _TRY_EVERY_S: Final = 1.0
-"""How often a waiting process asks for the lock."""
+"""How often a waiting process tries to acquire the lock."""
 
 
 class LockLost(Exception):
@@ -27,7 +27,7 @@ class LockLost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Seconds. A dead holder is followed by another after `lasts_s`."""
+    """Times in seconds. The lease of a dead holder expires after `lasts_s`."""
 
     lasts_s: float = 15.0
     renewed_every_s: float = 4.0
@@ -42,15 +42,15 @@ async def run_alone(
     *,
     end_s: float,
 ) -> None:
-    """Wait for the lock, then work while it is held; without a Redis just work.
+    """Acquire the lock, then run `work` while it is held; without Redis just run `work`.
 
-    The work is given an event that says when it has to end: `stop` is set, or the lease is lost.
-    Then it has `end_s` seconds before it is cancelled. A process that was suspended for longer
-    than its lease notices only afterwards: what the lock guards must bear that.
+    `work` gets an event that is set when it must end: `stop` was set, or the lease was lost. After
+    `end_s` it is cancelled. A process that was suspended for longer than its lease notices the
+    loss only afterwards, so the lock must be combined with fencing.
 
     Raises:
-        LockLost: the lease couldn't be renewed; ask for the lock again.
-        RedisError: Redis can't be reached.
+        LockLost: the lease couldn't be renewed; acquire the lock again.
+        RedisError: Redis is unavailable.
     """
     ending = asyncio.Event()
     stopping = asyncio.create_task(_forward(stop, ending))
@@ -61,7 +61,7 @@ async def run_alone(
         async with _open_redis(redis_url, lease) as redis:
             lock = redis.lock(name, timeout=lease.lasts_s, thread_local=False)
             if await _until_acquired(lock, name, stopping):
-                log.info("lock.held", name=name)
+                log.info("lock.acquired", name=name)
                 await _work_while_renewing(lock, work, ending, lease, end_s)
     finally:
         await cancel_and_wait(stopping)
@@ -74,7 +74,7 @@ async def _forward(stop: asyncio.Event, ending: asyncio.Event) -> None:
 
 @asynccontextmanager
 async def _open_redis(redis_url: str, lease: Lease) -> AsyncIterator[Redis]:
-    """Open connections on which each command has one try and a limit."""
+    """Open a client whose commands have a time limit and aren't retried."""
     limit_s = lease.renewed_every_s
     redis = Redis.from_url(
         redis_url,
@@ -91,7 +91,7 @@ async def _open_redis(redis_url: str, lease: Lease) -> AsyncIterator[Redis]:
 
 
 async def _until_acquired(lock: Lock, name: str, stopping: asyncio.Task[None]) -> bool:
-    """Wait for the lock; False when it is to stop, whatever Redis does."""
+    """Wait for the lock; False when `stop` was set first."""
     acquiring = asyncio.create_task(_acquire(lock, name))
     try:
         await asyncio.wait({acquiring, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -128,7 +128,7 @@ async def _work_while_renewing(
         await asyncio.wait({working}, timeout=end_s)
     finally:
         await cancel_and_wait(working, renewing)
-        # Not ours any more, or Redis is unavailable: the lease runs out by itself.
+        # Lost, or Redis is unavailable: the lease expires.
         with suppress(LockError, RedisError, OSError):
             async with asyncio.timeout(lease.renewed_every_s):
                 await lock.release()

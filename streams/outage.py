@@ -1,4 +1,4 @@
-"""Waiting for servers that are unavailable: each try has a limit, and each wait is said once."""
+"""Retry while servers are unavailable: each try has a time limit, each outage is logged once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ OUTAGES: Final = (
     KafkaError,
     RedisError,
 )
-"""What is temporary: servers that are unavailable."""
+"""Temporary errors: unavailable servers."""
 
 T = TypeVar("T")
 
@@ -29,9 +29,9 @@ log: Final = structlog.get_logger()
 
 
 async def retry_until_available(what: str, act: Callable[[], Awaitable[T]], *, try_s: float) -> T:
-    """Do something until it works; a try that takes longer than `try_s` is given up.
+    """Call `act` until it succeeds; a try that takes longer than `try_s` is cancelled.
 
-    Says once what is waited for, and when it is back. Only cancelling ends it before.
+    Logs the start and the end of an outage once. Only cancellation ends it before.
     """
     delay_s, waiting = 0.2, False
     while True:
@@ -40,20 +40,20 @@ async def retry_until_available(what: str, act: Callable[[], Awaitable[T]], *, t
                 done = await act()
         except OUTAGES as error:
             if not waiting:
-                log.warning("poll.waits", what=what, reason=reason_of(error, try_s))
+                log.warning("poll.paused", what=what, reason=reason_of(error, try_s))
             waiting = True
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, MAX_DELAY_S)
         else:
             if waiting:
-                log.info("poll.goes_on", what=what)
+                log.info("poll.resumed", what=what)
             return done
 
 
 async def finish(act: Awaitable[T], grace_s: float) -> T:
-    """Await something that, when cancelled, is given some seconds to come to its end.
+    """Await `act`; on cancellation give it `grace_s` to complete.
 
-    A connection that is cancelled while it is being opened stays open, unknown to its pool.
+    A connection that is cancelled while it is being opened would stay open, unknown to its pool.
     """
     task = asyncio.ensure_future(act)
     try:
@@ -62,12 +62,12 @@ async def finish(act: Awaitable[T], grace_s: float) -> T:
         await asyncio.wait({task}, timeout=grace_s)
         await cancel_and_wait(task)
         if not task.cancelled():
-            task.exception()  # nobody waits for it any more
+            task.exception()  # retrieved, so that asyncio doesn't log it
         raise
 
 
 def reason_of(error: BaseException, try_s: float | None = None) -> str:
-    """Say in one line what went wrong."""
+    """Format an error in one line."""
     if isinstance(error, TimeoutError) and not str(error) and try_s is not None:
         return f"no answer within {try_s:g} s"
     return f"{type(error).__name__}: {error}".rstrip(": ").splitlines()[0]

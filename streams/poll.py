@@ -1,6 +1,7 @@
-"""Poll the chosen source: record what it gives in the ledger, then pass it on.
+"""Poll the configured source in one process at a time.
 
-Step 1 of a killmail's way. Of many processes one polls; when it dies another takes over.
+Step 1 of the flow. Of several processes one holds the lock and polls; when it dies another takes
+over.
 """
 
 import asyncio
@@ -37,16 +38,16 @@ async def poll(
     options: PollOptions | None = None,
     forgot: asyncio.Event | None = None,
 ) -> Counts:
-    """Poll until `stop` is set; then pass on what was fetched and give the counts.
+    """Poll until `stop` is set; then send what was fetched and return the counts.
 
-    At least once: after a crash references come again, never fewer. `send` and `refuse` return
-    once the event log has what they got; what they raise as `OUTAGES` is tried again.
-    Cancelling ends it at once and loses nothing that the ledger holds. Whenever `forgot` is set,
-    the event log has lost what it had: all that the ledger has received is due at once.
+    At least once: after a crash references may be sent again. `send` and `refuse` return when the
+    event log or the broker has stored their arguments; their `OUTAGES` are retried. Cancellation
+    loses nothing that is in the ledger. Set `forgot` when the event log has lost its data: all
+    received entries of the ledger become due at once.
 
     Raises:
         Misconfigured: the source can't be polled with these settings; says which.
-        UpstreamRetired: the upstream is gone for good.
+        UpstreamRetired: the upstream was shut down.
     """
     counts, options = counts or Counts(), options or PollOptions()
     if settings.source == "none":
@@ -66,14 +67,14 @@ async def poll(
             received=counts.received,
             refused=counts.refused,
             recalled=counts.recalled,
-            passed=dict(counts.passed),
+            skipped=dict(counts.skipped),
         )
     return counts
 
 
 @asynccontextmanager
 async def open_source(settings: Settings, waits: Waits) -> AsyncIterator[Source]:
-    """Open the feed that the settings name.
+    """Open the source that the settings select.
 
     Raises:
         Misconfigured: a setting it needs is missing; says which.
@@ -93,7 +94,7 @@ async def _until_stopped(
     stop: asyncio.Event,
     options: PollOptions,
 ) -> None:
-    """Hold the lock and work, again and again, until the work ends by itself or is stopped."""
+    """Acquire the lock and run `work`; repeats until `work` returns or `stop` is set."""
     lock = settings.named(f"killstream:poll:{name}")
     end_s = options.given_once_s + options.drain_s
     while not stop.is_set():
@@ -104,7 +105,7 @@ async def _until_stopped(
             log.warning("poll.fenced", source=name, reason=str(error))
             pause_s = options.lease.lasts_s
         except (LockLost, RedisError, OSError) as error:
-            log.warning("poll.waits", what="the lock in Redis", reason=reason_of(error))
+            log.warning("poll.paused", what="the lock in Redis", reason=reason_of(error))
             pause_s = options.lease.renewed_every_s
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)

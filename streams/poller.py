@@ -1,7 +1,7 @@
-"""One turn at polling: reads, records, passes on, and recalls what doesn't become durable.
+"""The poller: reads a source, records in the ledger, sends, and recalls due entries.
 
-Fetching goes on while a batch is recorded and sent: a lone killmail goes on at once, a backlog in
-hundreds. Nothing temporary ends it: it says once what it waits for, and goes on.
+Reading continues while a batch is recorded and sent: a single killmail is sent at once, a backlog
+in batches of hundreds. Temporary errors are logged once and retried.
 """
 
 import asyncio
@@ -37,13 +37,13 @@ from streams.sources.step import LedgerEntry, Refused, Source, Step
 from streams.sources.waits import Waits
 
 MAX_BATCH: Final = 500
-"""Most steps in one transaction and one send."""
+"""Maximum number of steps in one transaction and one send."""
 MAX_AHEAD: Final = 1000
-"""Steps fetched ahead of what is recorded; bounds memory."""
+"""Maximum number of steps read and not yet recorded; bounds memory."""
 RECALLED_AT_ONCE: Final = 50
-"""Ledger entries read or sent again before the ledger is asked which are due."""
+"""Due ledger entries in one query."""
 CLOSE_S: Final = 1.0
-"""How long a transaction may go on when it is to end."""
+"""How long a cancelled transaction may take to complete."""
 MAX_PATIENCE: Final = timedelta(hours=6)
 
 Send = Callable[[list[Reference]], Awaitable[None]]
@@ -55,37 +55,37 @@ log: Final = structlog.get_logger()
 
 @dataclass
 class Counts:
-    """What a poller did so far; read it whenever you like."""
+    """The counts of a poller, updated while it runs."""
 
     polling: bool = False
-    """Whether this process is the one that polls."""
+    """Whether this process polls."""
     received: int = 0
-    """References passed on, repeated ones too."""
+    """References sent, including repeated ones."""
     refused: int = 0
     recalled: int = 0
     """Ledger entries that were read or sent again."""
-    passed: Counter[str] = field(default_factory=Counter)
-    """Positions that gave nothing, by reason."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Positions without a killmail, by reason."""
 
 
 @dataclass(frozen=True)
 class PollOptions:
-    """What an operator need not set and a test may."""
+    """Options that aren't settings; tests shorten them."""
 
     waits: Waits = field(default_factory=Waits)
     lease: Lease = field(default_factory=Lease)
     patience: timedelta = timedelta(minutes=15)
-    """How long a killmail may take to become durable before it is read again; doubles for it."""
+    """Time for a killmail to become durable before it is read again; doubles with each try."""
     drain_s: float = 5.0
-    """How long a graceful end may take to pass on what was fetched."""
+    """Time limit of a graceful stop for sending what was read."""
     given_once_s: float = 15.0
-    """The same where the poll that is under way must be finished, as it is answered only once."""
+    """The same for a source that gives each message once: its current poll must be completed."""
     check_s: float = 10.0
-    """Between two queries of the database when nothing happens."""
+    """Interval of database queries while idle."""
     database_s: float = 15.0
-    """Most of one transaction."""
+    """Time limit of one transaction."""
     send_s: float = 60.0
-    """Most of one batch's way to the event log."""
+    """Time limit of sending one batch."""
 
 
 class Poller:
@@ -110,12 +110,12 @@ class Poller:
         self._forgot = forgot or asyncio.Event()
         self._fence = Fence(source.name, 0)
         self._fetched: asyncio.Queue[Step | asyncio.Event | None] = asyncio.Queue(MAX_AHEAD)
-        """None ends it; an event is set when all before it has been passed on."""
+        """None ends it; an event is set when everything before it has been sent."""
         self._due_soon = asyncio.Event()
         self._checked_s = 0.0
 
     async def run(self, ending: asyncio.Event) -> None:
-        """Work until it is to end; whatever one part raises ends all.
+        """Run until `ending` is set; an error of one task ends all.
 
         Raises:
             Fenced: another process took the source over.
@@ -139,9 +139,9 @@ class Poller:
         passing = asyncio.create_task(self._pass_on())
         recalling = asyncio.create_task(self._recall())
         checking = asyncio.create_task(self._check())
-        remembering = asyncio.create_task(self._remember())
-        tasks = (reading, passing, recalling, checking, remembering)
-        log.info("poll.begins", source=self._source.name, cursor=cursor.position)
+        recalling_on_loss = asyncio.create_task(self._recall_on_loss())
+        tasks = (reading, passing, recalling, checking, recalling_on_loss)
+        log.info("poll.started", source=self._source.name, cursor=cursor.position)
         self._counts.polling = True
         try:
             await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +154,7 @@ class Poller:
                 raise error
 
     async def _drain(self, reading: asyncio.Task[None], passing: asyncio.Task[None]) -> None:
-        """Let what was fetched go on, for a while; the ledger holds the rest."""
+        """Send what was read, within a time limit; the rest stays in the ledger."""
         limit_s = self._options.given_once_s if self._source.gives_once else self._options.drain_s
         if not self._source.gives_once:
             reading.cancel()
@@ -165,16 +165,16 @@ class Poller:
                     await self._fetched.put(None)
                     await asyncio.wait({passing})
         except TimeoutError:
-            log.warning("poll.left_in_ledger", source=self._source.name, after_s=limit_s)
+            log.warning("poll.drain_timed_out", source=self._source.name, after_s=limit_s)
 
     async def _read(self, cursor: Cursor, ending: asyncio.Event) -> None:
         started = cursor.position is not None
         async with aclosing(self._source.steps(cursor.position, cursor.updated_at)) as steps:
             async for step in steps:
-                if not step.quiet:
+                if not step.is_empty:
                     await self._fetched.put(step)
                 if self._source.gives_once or not started:
-                    # Where it starts is durable before it goes on: a successor starts there too.
+                    # The start is recorded before reading on, so that a successor starts there.
                     await self._fetched.join()
                     started = True
                 if ending.is_set():
@@ -194,7 +194,7 @@ class Poller:
                 [reference for step in steps for reference in step.references],
                 [refused for step in steps for refused in step.refused],
             )
-            self._counts.passed.update(step.passed for step in steps if step.passed)
+            self._counts.skipped.update(step.skipped for step in steps if step.skipped)
             for passed_on in batch:
                 if isinstance(passed_on, asyncio.Event):
                     passed_on.set()
@@ -232,7 +232,7 @@ class Poller:
         self._counts.refused += len(refused)
 
     async def _recall(self) -> None:
-        """Have read or sent again what isn't durable, each entry when its time has come."""
+        """Read or send entries again when they are due."""
         name = self._source.name
         while True:
             due_at = await self._in_database(lambda: next_due_at(self._database, name))
@@ -247,17 +247,17 @@ class Poller:
             else:
                 await self._recall_due()
 
-    async def _remember(self) -> None:
-        """Make all that was received due whenever the event log forgot it."""
+    async def _recall_on_loss(self) -> None:
+        """Make all received entries due when the event log has lost its data."""
         while True:
             await self._forgot.wait()
             self._forgot.clear()
             recalled = await self._in_database(lambda: recall_all(self._database))
-            log.warning("ledger.recalled", entries=recalled, reason="the event log forgot")
+            log.warning("ledger.recalled", entries=recalled, reason="the event log lost its data")
             self._due_soon.set()
 
     async def _recall_due(self) -> None:
-        """Have read or sent again what is due; a crash on the way leaves it due."""
+        """Read or send due entries again; after a crash they are still due."""
         name = self._source.name
         entries = await self._in_database(
             lambda: due_entries(self._database, name, limit=RECALLED_AT_ONCE)
@@ -268,9 +268,9 @@ class Poller:
         to_read = [entry for entry in entries if entry.reference is None]
         async with aclosing(self._source.read_again(to_read)) as steps:
             async for step in steps:
-                if not step.quiet:
+                if not step.is_empty:
                     await self._fetched.put(step)
-                    for position in _begun_anew(step, unchanged):
+                    for position in _rescheduled(step, unchanged):
                         del unchanged[position]
         passed_on = asyncio.Event()
         await self._fetched.put(passed_on)
@@ -280,20 +280,20 @@ class Poller:
         await self._in_database(lambda: record_tries(self._database, self._fence, next_try_at))
 
     def _next_try_at(self, entry: LedgerEntry, now: datetime) -> datetime:
-        """Return when an entry that is tried now is due again: later each time."""
+        """Return when an entry that is tried now is due again; the delay grows with each try."""
         waits = self._options.waits
         if entry.kind == "received":
             doublings = min(entry.tries + 1, 16)
             return now + min(self._options.patience * float(2**doublings), MAX_PATIENCE)
-        is_hole = entry.kind == "hole"  # which has waited once when it is tried first
-        delays_s = waits.late_s if is_hole else waits.again_s
+        is_hole = entry.kind == "hole"  # whose first delay has passed before its first try
+        delays_s = waits.late_s if is_hole else waits.retry_s
         delay_s = delays_s[min(entry.tries + is_hole, len(delays_s) - 1)]
         next_try_at = now + timedelta(seconds=delay_s)
         expires_at = entry.received_at + timedelta(seconds=waits.live_s)
         return expires_at if now < expires_at < next_try_at else next_try_at
 
     def _given_once(self, entries: Sequence[LedgerEntry]) -> tuple[list[Reference], list[Refused]]:
-        """Take out what the ledger holds whole."""
+        """Decode the references that are stored in the ledger."""
         references, refused = [], []
         for entry in entries:
             if entry.reference is None:
@@ -306,7 +306,7 @@ class Poller:
         return references, refused
 
     async def _check(self) -> None:
-        """Write down that the upstream answers, and notice a successor, when nothing happens."""
+        """Write the upstream's state and check the fence while idle."""
         check_s = self._options.check_s
         while True:
             await asyncio.sleep(check_s)
@@ -324,8 +324,10 @@ class Poller:
         )
 
 
-def _begun_anew(step: Step, entries: Mapping[int, LedgerEntry]) -> set[int]:
-    """Name the entries that got a next time of their own with the step."""
-    put_off = {pending.position for pending in step.pending}
-    came = {r.position for r in step.references} | {r.position for r in step.refused}
-    return {p for p, e in entries.items() if p in put_off or (p in came and e.kind != "received")}
+def _rescheduled(step: Step, entries: Mapping[int, LedgerEntry]) -> set[int]:
+    """Return the entries whose `next_try_at` the step has set."""
+    postponed = {pending.position for pending in step.pending}
+    received = {r.position for r in step.references} | {r.position for r in step.refused}
+    return {
+        p for p, e in entries.items() if p in postponed or (p in received and e.kind != "received")
+    }

@@ -1,4 +1,4 @@
-"""Topics that somebody deletes while we run are said and created again."""
+"""Recreate topics that are deleted at runtime."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,13 +20,13 @@ log: Final = structlog.get_logger()
 
 async def keep_topics(
     settings: Settings,
-    on_forgotten: Callable[[], Awaitable[object]],
+    on_lost: Callable[[], Awaitable[object]],
     check_every_s: float = CHECK_EVERY_S,
 ) -> None:
-    """Create topics again that are missing; what they held is read again from the ledger.
+    """Recreate missing topics, until cancelled.
 
-    Calls `on_forgotten` after the references' topic was created. Runs until it is cancelled.
-    While Kafka is unavailable it does nothing: who sends and reads says so.
+    Calls `on_lost` after the references' topic was recreated, to recall the ledger. Does nothing
+    while Kafka is unavailable, which producer and consumer log.
 
     Raises:
         Misconfigured: Kafka refuses to create a topic.
@@ -38,15 +38,15 @@ async def keep_topics(
         except ServerUnavailable:
             continue
         if created:
-            log.error("kafka.topics_created_again", topics=created)
+            log.error("kafka.topics_recreated", topics=created)
         if settings.named(RECEIVED.name) in created:
-            await on_forgotten()
+            await on_lost()
 
 
 async def holds_nothing(settings: Settings) -> bool:
-    """Return whether the references' topic never had a message: the event log is new, or forgot.
+    """Return whether the references' topic never had a message: it is new, or lost its data.
 
-    False when Kafka doesn't say.
+    False when Kafka doesn't answer.
     """
     topic = settings.named(RECEIVED.name)
     consumer = AIOKafkaConsumer(

@@ -1,4 +1,4 @@
-"""One streams process: the poller, the agents, the schedule."""
+"""One streams process: the poller, the Faust agents and the timers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -35,27 +35,27 @@ from streams.topics import holds_nothing, keep_topics
 __all__ = ["run_streams", "send_references", "streams"]
 
 RECALL_S: Final = 30.0
-"""Most of one try to make the whole ledger due."""
+"""Time limit of one try to make the whole ledger due."""
 
 log: Final = structlog.get_logger()
 
 FAUST_STOP_S: Final = 2.0
-"""How long Faust may take to end."""
+"""Time limit for stopping Faust."""
 
 
 async def run_streams(
     settings: Settings, stop: asyncio.Event, forgot: asyncio.Event | None = None
 ) -> None:
-    """Poll the source and feed the actors until `stop` is set.
+    """Poll the source and send to the actors until `stop` is set.
 
     Args:
         settings: what to poll and where the servers are.
-        stop: ends it gracefully.
-        forgot: set when the event log has lost what it held; the ledger is then read again.
+        stop: set to stop gracefully.
+        forgot: set when the event log has lost its data; the ledger is then recalled.
 
     Raises:
         ExceptionGroup: of KillstreamErrors when the source is retired or misconfigured, or
-            everything is being refused; of others when something of ours broke.
+            every reference is rejected; of other errors after a programming error.
     """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_database(settings, "streams"))
@@ -71,7 +71,7 @@ async def run_streams(
             if entries:
                 log.warning("ledger.recalled", entries=entries, reason="the event log is empty")
 
-        has_forgotten = await holds_nothing(settings)
+        has_lost_data = await holds_nothing(settings)
         producer = await stack.enter_async_context(open_producer(settings))
         await stack.enter_async_context(_agents(stop))
         log.info("ready", part="streams", source=settings.source)
@@ -88,12 +88,12 @@ async def run_streams(
             ]
             await enqueue(reject, rejections)
 
-        stack.callback(stop.set)  # an error ends this process: from here on its limit counts
+        stack.callback(stop.set)  # an error stops the process: its time limit starts here
         async with asyncio.TaskGroup() as group:
             group.create_task(poll(settings, database, send, refuse, stop, forgot=forgot))
             watching = group.create_task(_raise_when_broken())
             keeping = group.create_task(keep_topics(settings, recall))
-            recalling = group.create_task(recall(started_at)) if has_forgotten else None
+            recalling = group.create_task(recall(started_at)) if has_lost_data else None
             await stop.wait()
             watching.cancel()
             keeping.cancel()
@@ -112,20 +112,20 @@ async def _check_servers(settings: Settings, database: AsyncEngine) -> None:
 async def send_references(
     producer: AIOKafkaProducer, topic: str, references: Sequence[Reference]
 ) -> None:
-    """Put references on their topic; returns when Kafka has them all.
+    """Send references to their topic; returns when Kafka has stored them all.
 
-    One that is too large for the topic goes straight to `persist`.
+    One that is too large for the topic is sent to `persist` directly.
     """
     values = [encode_reference(reference) for reference in references]
     keys = [str(reference.killmail_id).encode() for reference in references]
     for index in await produce(producer, topic, list(zip(keys, values, strict=True))):
         TRUNCATED.labels(topic=RECEIVED.name).inc()
-        log.warning("too large for its topic", topic=topic, bytes=len(values[index]))
+        log.warning("message.too_large", topic=topic, bytes=len(values[index]))
         await enqueue(persist, [values[index]], priority=MAX_PRIORITY)
 
 
 async def _raise_when_broken() -> None:
-    """End this process when the agent can't go on, or Faust itself has crashed."""
+    """Raise when the agent has failed or Faust has crashed."""
     waited = await app.wait(broken.get())
     if waited.stopped:
         raise app.crash_reason or RuntimeError("Faust stopped by itself")
@@ -134,7 +134,7 @@ async def _raise_when_broken() -> None:
 
 @asynccontextmanager
 async def _agents(stop: asyncio.Event) -> AsyncIterator[None]:
-    """Run Faust for the length of the block; starting it takes seconds, `stop` cuts them short."""
+    """Run Faust for the length of the block; `stop` interrupts its start, which takes seconds."""
     app.finalize()
     starting = asyncio.create_task(app.start(), name="faust start")
     stopping = asyncio.create_task(stop.wait())
@@ -144,7 +144,7 @@ async def _agents(stop: asyncio.Event) -> AsyncIterator[None]:
             await starting
         yield
     finally:
-        # Faust waits for its broker, also when cancelled. What it hasn't committed comes again.
+        # Faust waits for its broker even when cancelled. Uncommitted messages are redelivered.
         starting.cancel()
         stopping.cancel()
         ending = asyncio.create_task(app.stop(), name="faust stop")

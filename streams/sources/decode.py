@@ -1,4 +1,4 @@
-"""Understanding what the upstreams give. Any bytes give an outcome, never an exception. No I/O.
+"""Decode the upstreams' responses. Any bytes give an outcome, never an exception. No I/O.
 
 Source: zKillboard's `cron/9.queueSequences.php` and RedisQ's README (read 2026-11-21).
 """
@@ -15,11 +15,11 @@ from actors.shared.reference import NO_JSON, Reference, UnixSeconds, clean_hash,
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A killmail; `zkb` and `body` are the very bytes that came, empty when there were none."""
+    """A killmail; `zkb` and `body` are the bytes received, empty when absent."""
 
     killmail_id: int
     killmail_hash: str
-    """Trimmed and in lower case; without a body it is one."""
+    """Trimmed and in lower case; well-formed when there is no body."""
     zkb: msgspec.Raw
     body: msgspec.Raw
     uploaded_at: float = 0.0
@@ -28,7 +28,7 @@ class Found:
     """An older position whose file was rewritten since."""
 
     def reference(self, source: str, position: int) -> Reference:
-        """Make the message that goes on."""
+        """Make the reference to send."""
         return Reference(
             source=source,
             position=position,
@@ -42,12 +42,12 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """A position that holds no killmail, by design of the upstream."""
+    """A position without a killmail, by design of the upstream."""
 
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """No killmail and not by design. What isn't JSON may read well a moment later."""
+    """An invalid response. One that isn't JSON may be readable later (`may_pass`)."""
 
     reason: str
     may_pass: bool
@@ -95,12 +95,12 @@ _OBJECT: Final = re.compile(rb"\{\s*[^\s}]")
 _SURROGATES: Final = re.compile(
     rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 )
-"""Pairs, which are text, and lone ones, which are no text and would cost the whole killmail."""
+"""Surrogate pairs, and lone surrogates, which are invalid and must be replaced."""
 T = TypeVar("T")
 
 
 def decode_document(value: bytes) -> Outcome:
-    """Read one numbered file of R2Z2."""
+    """Decode one numbered file of R2Z2."""
     try:
         document = _checked(_document, value)
     except _ERRORS as error:
@@ -121,10 +121,10 @@ def decode_document(value: bytes) -> Outcome:
 
 
 def decode_package(value: bytes, *, bodies: bool = False) -> Outcome:
-    """Read one answer of RedisQ, with or without the killmail in it.
+    """Decode one response of RedisQ, with or without a killmail.
 
     Args:
-        value: the answer.
+        value: the response.
         bodies: whether a body in it is ESI's own; some servers write theirs.
     """
     try:
@@ -147,7 +147,7 @@ def decode_package(value: bytes, *, bodies: bool = False) -> Outcome:
 
 
 def decode_sequence(value: bytes) -> int | None:
-    """Read `sequence.json`; None when it says nothing of use."""
+    """Decode `sequence.json`; None when it is invalid."""
     try:
         return _sequence.decode(value).sequence
     except _ERRORS:
@@ -177,12 +177,12 @@ def _checked(decoder: Any, value: bytes) -> Any:
 
 
 def _object(raw: msgspec.Raw) -> msgspec.Raw:
-    """Take a JSON object as it came; an empty one and all else are as good as absent."""
+    """Return a non-empty JSON object unchanged; everything else counts as absent."""
     return raw if _OBJECT.match(raw) else NO_JSON
 
 
 def _lenient(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
-    """Read a field that isn't worth a killmail; None for whatever it can't be."""
+    """Decode an optional field; None when it is invalid."""
     try:
         return decoder.decode(raw) if raw else None
     except _ERRORS:

@@ -1,4 +1,4 @@
-"""So many requests a second, evenly spread."""
+"""A rate limiter with evenly spaced requests."""
 
 import asyncio
 from typing import Final
@@ -8,11 +8,11 @@ SLACK: Final = 1.1
 one another then stay within the bound in any window of a second, however late each arrives."""
 
 _TOO_SHORT_S: Final = 0.001
-"""Shorter sleeps come late by more than they last; the debt is carried to the next turn."""
+"""Shorter sleeps are inaccurate; their time is added to the next turn."""
 
 
 class Pace:
-    """An upper bound on requests, shared by all that ask one upstream."""
+    """The rate limit of one upstream."""
 
     def __init__(self, per_s: float) -> None:
         self._spacing_s = SLACK / per_s
@@ -20,7 +20,7 @@ class Pace:
         self._queue = asyncio.Lock()
 
     async def turn(self) -> None:
-        """Wait until one more request may go out."""
+        """Wait until the next request may be sent."""
         loop = asyncio.get_running_loop()
         async with self._queue:
             due_s = self._last_s + self._spacing_s
@@ -30,5 +30,5 @@ class Pace:
             self._last_s = max(due_s, loop.time())
 
     def count(self, more: int) -> None:
-        """Count requests that went out without a turn, such as followed redirects."""
+        """Count requests that were sent without `turn`, such as followed redirects."""
         self._last_s += more * self._spacing_s

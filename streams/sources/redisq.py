@@ -1,10 +1,10 @@
-"""RedisQ: a queue at the server, one killmail a poll, given only once.
+"""RedisQ: a queue at the server; each poll returns one killmail, once.
 
-A poll is answered by a redirect to an object. Its id goes to the ledger before anything else; then
-the object is fetched, as often as needed: the server keeps it for three hours. Other servers
-answer a poll with the package itself, which goes to the ledger whole.
+A poll is answered by a redirect to an object. Its id is recorded in the ledger first; then the
+object is fetched, with retries: the server stores it for three hours. Other servers answer a poll
+with the package itself, which is recorded in the ledger.
 
-zKillboard's own was shut down on 2026-05-31; mirrors and self-hosted servers speak it.
+zKillboard's server was shut down on 2026-05-31; mirrors and self-hosted servers implement it.
 
 Source: zKillboard's RedisQ, README, `listen.js` and `object.js` (read 2026-11-21); EVE-KILL's
 `redisq/index.get.ts` (read 2026-11-26).
@@ -32,7 +32,7 @@ from streams.sources.step import (
     Step,
     UpstreamRetired,
 )
-from streams.sources.upstream import Answer, Judge, Trouble, Upstream, open_upstream
+from streams.sources.upstream import Answer, Classify, Failure, Upstream, open_upstream
 from streams.sources.waits import Waits
 
 LISTEN: Final = "/listen.php"
@@ -42,7 +42,7 @@ NO_OBJECT: Final = "null"
 """The id of an empty queue's object."""
 MAX_OBJECT_ID_CHARS: Final = 200
 GONE_AFTER: Final = 5
-"""So often an object must be absent before it is gone."""
+"""Requests for an absent object after which it is considered gone."""
 
 log: Final = structlog.get_logger()
 
@@ -64,7 +64,7 @@ async def open_redisq(settings: Settings, waits: Waits) -> AsyncIterator["Redisq
     """Open the feed.
 
     Raises:
-        Misconfigured: no queue is named, or a real upstream and nobody to reach.
+        Misconfigured: no queue is named, or KILLSTREAM_CONTACT is missing.
     """
     name = redisq_name(settings)
     url = URL(settings.redisq_url)
@@ -74,14 +74,14 @@ async def open_redisq(settings: Settings, waits: Waits) -> AsyncIterator["Redisq
         str(url.with_path("/").with_query(None).with_fragment(None)),
         settings.redisq_requests_per_s,
         waits,
-        _judge(waits, _poll_outage),
+        _classify(waits, _poll_outage),
         is_answer=lambda target: OBJECT_ID in target.query,
     ) as upstream:
         yield Redisq(name, upstream, listen, settings, waits)
 
 
 class Redisq:
-    """The feed, open. Positions count what this deployment was given."""
+    """The open feed. Positions count the messages of this deployment."""
 
     gives_once = True
 
@@ -94,7 +94,7 @@ class Redisq:
         self._object = f"{dirname(listen).rstrip('/')}/{OBJECT}"
         self._bodies = settings.redisq_bodies
         self._waits = waits
-        self._judge_object = _judge(waits, _outage)
+        self._classify_object = _classify(waits, _outage)
         self._filter = settings.redisq_filter
         self._params = {
             "queueID": settings.redisq_queue_id.strip(),
@@ -105,12 +105,12 @@ class Redisq:
 
     @property
     def tip(self) -> int | None:
-        """Nothing: nobody knows what waits in the queue; see `Source`."""
+        """None: the length of the queue is unknown; see `Source`."""
         return None
 
     @property
     def answered_at(self) -> datetime | None:
-        """When the upstream gave the last answer of use; see `Source`."""
+        """Time of the last usable response; see `Source`."""
         return self._upstream.answered_at
 
     async def steps(self, cursor: int | None, updated_at: datetime) -> AsyncGenerator[Step, None]:
@@ -130,7 +130,7 @@ class Redisq:
             if entry.object_id is None:
                 continue
             params = {OBJECT_ID: entry.object_id}
-            answer = await self._upstream.try_once(self._object, params, self._judge_object)
+            answer = await self._upstream.try_once(self._object, params, self._classify_object)
             if answer is not None:
                 yield self._fetched(entry, answer)
 
@@ -143,9 +143,9 @@ class Redisq:
         return Step(objects=(object_id,))
 
     def _fetched(self, entry: LedgerEntry, answer: Answer) -> Step:
-        """Say what became of an object; a quiet step leaves it for its next time."""
+        """Make the step for an object; an empty step leaves it in the ledger."""
         age_s = (datetime.now(UTC) - entry.received_at).total_seconds()
-        last_chance = age_s >= self._waits.object_s - 2 * self._waits.again_s[-1]
+        last_chance = age_s >= self._waits.object_s - 2 * self._waits.retry_s[-1]
         if answer.status == 200:
             outcome = decode_package(answer.body, bodies=self._bodies)
             readable = not (isinstance(outcome, Garbage) and outcome.may_pass)
@@ -157,7 +157,7 @@ class Redisq:
         log.warning("redisq.object_lost", source=self.name, object_id=entry.object_id)
         reason = f"the object is gone ({answer.status})"
         value = msgspec.json.encode({OBJECT_ID: entry.object_id})
-        return self._refuse(entry.position, reason, value, passed="lost")
+        return self._refuse(entry.position, reason, value, skipped="lost")
 
     def _given(self, position: int, outcome: Outcome, value: bytes) -> Step | None:
         match outcome:
@@ -168,9 +168,9 @@ class Redisq:
             case Nothing():
                 return None
 
-    def _refuse(self, position: int, reason: str, value: bytes, passed: str = "") -> Step:
+    def _refuse(self, position: int, reason: str, value: bytes, skipped: str = "") -> Step:
         refused = Refused(self.name, position, reason, value[:MAX_REJECTED_BYTES])
-        return Step(refused=(refused,), passed=passed)
+        return Step(refused=(refused,), skipped=skipped)
 
     def _check(self, answer: Answer) -> None:
         if answer.status == 400:
@@ -185,40 +185,40 @@ class Redisq:
             )
 
 
-class _Farewell(msgspec.Struct):
+class _Shutdown(msgspec.Struct):
     access: str
     message: str
 
 
-def _is_farewell(answer: Answer) -> bool:
+def _is_shutdown(answer: Answer) -> bool:
     try:
-        return "R2Z2" in msgspec.json.decode(answer.body, type=_Farewell).message
+        return "R2Z2" in msgspec.json.decode(answer.body, type=_Shutdown).message
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
 
 
-def _judge(waits: Waits, outage: Callable[[Answer], str]) -> Judge:
-    def judge(answer: Answer) -> Trouble | None:
+def _classify(waits: Waits, outage: Callable[[Answer], str]) -> Classify:
+    def classify(answer: Answer) -> Failure | None:
         if answer.status == 429:
             reason = "polled too fast, or another process polls this queue (429)"
-            return Trouble(reason, waits.too_fast_s, waits.too_fast_s)
-        if answer.status == 403 and not _is_farewell(answer):
-            return Trouble("ban (403)", waits.ban_s, waits.ban_most_s)
+            return Failure(reason, waits.too_fast_s, waits.too_fast_s)
+        if answer.status == 403 and not _is_shutdown(answer):
+            return Failure("ban (403)", waits.ban_s, waits.ban_max_s)
         reason = outage(answer)
-        return Trouble(reason, waits.outage_s, waits.outage_most_s) if reason else None
+        return Failure(reason, waits.outage_s, waits.outage_max_s) if reason else None
 
-    return judge
+    return classify
 
 
 def _outage(answer: Answer) -> str:
-    """Say why an answer is nobody's; empty when it is one to go on with."""
+    """Return why a response is unusable; empty when it is usable."""
     return "" if answer.status in (200, 400, 403, 404) else f"status {answer.status}"
 
 
 def _poll_outage(answer: Answer) -> str:
-    """Say the same of a poll's answer.
+    """Return the same for a poll's response.
 
-    What begins as JSON may be all that is left of a package, so it is no outage.
+    What starts as JSON may be a damaged package, so it is no outage.
     """
     if answer.location is not None:
         return ""

@@ -1,4 +1,4 @@
-"""What a source gives: steps along its feed. No I/O."""
+"""The interface of sources, and the steps that they yield. No I/O."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +11,22 @@ from actors.shared.errors import KillstreamError
 from actors.shared.reference import Reference
 
 MAX_REJECTED_BYTES: Final = 1024 * 1024
-"""Most of a refused value that is recorded; only what was refused for its size is longer."""
+"""Maximum recorded size of a refused value."""
 
 UNALLOTTED: Final = 0
-"""The position of what a source that gives once has given, until the ledger allots one."""
+"""Placeholder until the ledger allots a position, for sources that give each message once."""
 
 Kind = Literal["received", "hole", "object"]
-"""Of a ledger entry: a killmail was read there; no readable file was; an object is to be read."""
+"""Kind of a ledger entry: a killmail was read; no readable file; an object to be fetched."""
 
 
 class UpstreamRetired(KillstreamError):
-    """The upstream is gone for good: say which setting leads to its successor, then stop."""
+    """The upstream was shut down; says which setting selects its successor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something that came from a position and is no killmail, with the reason."""
+    """A value that is no killmail, with its position and the reason."""
 
     source: str
     position: int
@@ -36,25 +36,25 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """A position that was read, or should have been, and isn't durable."""
+    """A position that was read or is absent, and isn't durable."""
 
     position: int
     kind: Kind
     reference: bytes | None
-    """What was given, where the upstream gives it only once."""
+    """The encoded reference, where the upstream gives it only once."""
     killmail_id: int | None
     killmail_hash: str | None
     object_id: str | None
     tries: int
-    """How often it was read or sent again before."""
+    """How often it was read or sent again."""
     received_at: datetime
-    """When it was recorded; of a killmail that came late, when it came."""
+    """When it was recorded; for a late killmail, when that arrived."""
     next_try_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A position to be read again after a while: the ledger holds it meanwhile."""
+    """A position to be read again after a delay, stored in the ledger."""
 
     position: int
     delay_s: float
@@ -62,7 +62,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Positions that are passed over for good, both ends included."""
+    """Positions that are skipped permanently, both ends included."""
 
     first: int
     last: int
@@ -71,42 +71,41 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one request gave, and how far the feed is read with it.
+    """The result of one request, and the cursor after it.
 
-    References and refusals may lie behind the cursor: those of late, rewritten and recalled
-    positions do.
+    Positions may be before the cursor: those of late, rewritten and recalled killmails are.
     """
 
     cursor: int | None = None
-    """The last position that was passed; None where the walk stands still or the ledger allots."""
+    """The last position read; None where it doesn't move or the ledger allots it."""
     references: tuple[Reference, ...] = ()
     refused: tuple[Refused, ...] = ()
     objects: tuple[str, ...] = ()
-    """Ids of objects that are still to be fetched; only of sources that give once."""
+    """Ids of objects to be fetched; only of sources that give each message once."""
     object_positions: tuple[int, ...] = ()
-    """Where the ledger recorded them."""
+    """Their positions in the ledger."""
     pending: tuple[Pending, ...] = ()
     acked: tuple[int, ...] = ()
     """Positions in the ledger that hold no killmail, by design of the upstream."""
     gaps: tuple[Gap, ...] = ()
     reset: bool = False
-    """The feed's numbers start anew: the cursor may go back."""
-    passed: str = ""
-    """Why a position gave nothing: hole, placeholder, expired, …"""
+    """The upstream's numbering restarted: the cursor may go back."""
+    skipped: str = ""
+    """Why a position has no killmail: hole, placeholder, expired, …"""
 
     @property
-    def quiet(self) -> bool:
-        """Whether nothing happened; such steps let the reader stop in between."""
+    def is_empty(self) -> bool:
+        """Whether there is nothing to record; such steps let the reader check for a stop."""
         return self == Step(self.cursor)
 
     @property
     def unallotted(self) -> int:
-        """How many positions the ledger has to allot."""
+        """Return how many positions the ledger must allot."""
         given = [one.position for one in self.references] + [one.position for one in self.refused]
         return len(self.objects) + given.count(UNALLOTTED)
 
     def allotted(self, positions: Iterator[int]) -> "Step":
-        """Return the step with positions for all that has none; the last becomes the cursor."""
+        """Return the step with positions for all items; the last becomes the cursor."""
         if not self.unallotted:
             return self
         references = tuple(
@@ -136,7 +135,7 @@ class Source(Protocol):
     name: str
     """The name under which its cursor is recorded."""
     gives_once: bool
-    """What it gave is gone there: it must be in the ledger before the next is asked for.
+    """Whether it gives each message once: it must be in the ledger before the next poll.
 
     Its positions are allotted by the ledger: references and refusals that `steps` gives have
     UNALLOTTED, those of `read_again` have their entry's position.
@@ -144,25 +143,25 @@ class Source(Protocol):
 
     @property
     def tip(self) -> int | None:
-        """The newest position that the upstream is known to have."""
+        """The newest known position of the upstream."""
 
     @property
     def answered_at(self) -> datetime | None:
-        """When the upstream gave the last answer of use."""
+        """Time of the last usable response."""
 
     def steps(self, cursor: int | None, updated_at: datetime) -> AsyncGenerator[Step, None]:
-        """Walk the feed from behind a cursor (None: from its tip), for ever.
+        """Read the feed after a cursor (None: from its tip), without end.
 
-        Waits out what is temporary. `updated_at` is when the cursor moved last.
+        Retries temporary errors. `updated_at` is when the cursor moved last.
 
         Raises:
-            Misconfigured: the upstream refuses our settings for good.
-            UpstreamRetired: the upstream is gone.
+            Misconfigured: the upstream refuses our settings.
+            UpstreamRetired: the upstream was shut down.
         """
 
     def read_again(self, entries: Sequence[LedgerEntry]) -> AsyncGenerator[Step, None]:
-        """Read positions that the ledger holds, each once; runs beside `steps`.
+        """Read the positions of ledger entries, each once; runs concurrently with `steps`.
 
-        Gets entries whose time has come and that hold no reference. What gives no step stays in
-        the ledger for its next time.
+        Gets due entries without a reference. An entry without a step stays in the ledger until it
+        is due again.
         """

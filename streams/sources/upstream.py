@@ -1,6 +1,6 @@
-"""Asking an upstream over HTTP: paced, bounded, patient.
+"""HTTP requests to an upstream: rate limited, bounded, retried.
 
-Trouble is shared: while one lasts, a single request at a time tries whether it is over.
+A failure pauses all requests; after that one request at a time is sent until one succeeds.
 """
 
 import asyncio
@@ -28,27 +28,27 @@ log: Final = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back, redirects followed unless one is an answer itself."""
+    """A response; redirects were followed unless the redirect itself is the answer."""
 
     status: int
     body: bytes
     path: str
-    """Where the last redirect led."""
+    """The path after redirects."""
     redirects: int = 0
     location: URL | None = None
-    """Where it redirects to, when that is the answer."""
+    """The redirect's target, when the redirect is the answer."""
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why an answer is of no use, and how long to leave the upstream alone. Doubles."""
+class Failure:
+    """Why a response is unusable, and the pause after it, which doubles up to `max_s`."""
 
     reason: str
     wait_s: float
-    most_s: float
+    max_s: float
 
 
-Judge = Callable[[Answer], Trouble | None]
+Classify = Callable[[Answer], Failure | None]
 IsAnswer = Callable[[URL], bool]
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 
@@ -59,26 +59,26 @@ async def open_upstream(
     base_url: str,
     per_s: float,
     waits: Waits,
-    judge: Judge,
+    classify: Classify,
     is_answer: IsAnswer = lambda _: False,
 ) -> AsyncIterator["Upstream"]:
     """Open the connections to one upstream.
 
-    A redirect to where `is_answer` says so is not followed.
+    A redirect is not followed when `is_answer` returns True for its target.
 
     Raises:
-        Misconfigured: a real upstream, and nobody to reach in the User-Agent.
+        Misconfigured: KILLSTREAM_CONTACT is missing, and the upstream isn't on this machine.
     """
     async with aiohttp.ClientSession(
         headers={"User-Agent": user_agent(settings, base_url), "Accept-Encoding": "gzip"},
         timeout=aiohttp.ClientTimeout(total=waits.request_s),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield Upstream(session, base_url.rstrip("/"), Pace(per_s), waits, judge, is_answer)
+        yield Upstream(session, base_url.rstrip("/"), Pace(per_s), waits, classify, is_answer)
 
 
 class Upstream:
-    """Gives answers that its judge finds nothing wrong with; until then it waits and asks again."""
+    """Sends requests and retries them until `classify` finds no failure."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class Upstream:
         base_url: str,
         pace: Pace,
         waits: Waits,
-        judge: Judge,
+        classify: Classify,
         is_answer: IsAnswer,
     ) -> None:
         self._session = session
         self._base_url = base_url
         self._pace = pace
         self._waits = waits
-        self._judge = judge
+        self._classify = classify
         self._is_answer = is_answer
         self._one_at_a_time = asyncio.Lock()
         self._failures = 0
@@ -101,41 +101,41 @@ class Upstream:
         self._failed_s = 0.0
         self._until_s = 0.0
         self.answered_at: datetime | None = None
-        """When the last answer of use came."""
+        """Time of the last usable response."""
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
-        """Ask until there is an answer to go on with; only cancelling ends the patience."""
+        """Send a request; retries until there is a usable response or it is cancelled."""
         while True:
             if not self._failures:
-                answer = await self._try(path, params, self._judge)
+                answer = await self._try(path, params, self._classify)
             else:
                 async with self._one_at_a_time:
                     await asyncio.sleep(self._until_s - asyncio.get_running_loop().time())
-                    answer = await self._try(path, params, self._judge)
+                    answer = await self._try(path, params, self._classify)
             if answer is not None:
                 return answer
 
     async def try_once(
-        self, path: str, params: Mapping[str, str] | None, judge: Judge
+        self, path: str, params: Mapping[str, str] | None, classify: Classify
     ) -> Answer | None:
-        """Ask once; None while there is trouble, which this may be the first to find."""
+        """Send a request once; None on a failure or during a pause."""
         if self._failures and asyncio.get_running_loop().time() < self._until_s:
             return None
-        return await self._try(path, params, judge)
+        return await self._try(path, params, classify)
 
     async def _try(
-        self, path: str, params: Mapping[str, str] | None, judge: Judge
+        self, path: str, params: Mapping[str, str] | None, classify: Classify
     ) -> Answer | None:
         await self._pace.turn()
         began_s = asyncio.get_running_loop().time()
         try:
             answer = await self._ask(path, params)
-            trouble = judge(answer)
+            failure = classify(answer)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = f"{type(error).__name__}: {error}".rstrip(": ")
-            trouble = Trouble(reason, self._waits.outage_s, self._waits.outage_most_s)
-        if trouble is not None:
-            self._failed(trouble, began_s)
+            failure = Failure(reason, self._waits.outage_s, self._waits.outage_max_s)
+        if failure is not None:
+            self._failed(failure, began_s)
             return None
         self._worked(began_s)
         self.answered_at = datetime.now(UTC)
@@ -153,21 +153,21 @@ class Upstream:
             url, query = target, None
         raise aiohttp.ClientError("too many redirects")
 
-    def _failed(self, trouble: Trouble, began_s: float) -> None:
+    def _failed(self, failure: Failure, began_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
         if self._failures and began_s < self._failed_s:
-            # It was under way when the trouble showed: no new failure, but maybe a longer wait.
-            self._until_s = max(self._until_s, now_s + trouble.wait_s)
+            # Sent before the failure was known: not counted again, but may extend the pause.
+            self._until_s = max(self._until_s, now_s + failure.wait_s)
             return
         if not self._failures:
             self._since_s = now_s
             log.warning(
-                "upstream.away",
+                "upstream.unavailable",
                 url=masked(self._base_url),
-                reason=trouble.reason,
-                wait_s=trouble.wait_s,
+                reason=failure.reason,
+                wait_s=failure.wait_s,
             )
-        wait_s = min(trouble.wait_s * 2**self._failures, trouble.most_s)
+        wait_s = min(failure.wait_s * 2**self._failures, failure.max_s)
         self._failures += 1
         self._failed_s = now_s
         self._until_s = now_s + wait_s
@@ -175,12 +175,12 @@ class Upstream:
     def _worked(self, began_s: float) -> None:
         if self._failures and began_s >= self._failed_s:
             down_s = asyncio.get_running_loop().time() - self._since_s
-            log.info("upstream.back", url=masked(self._base_url), down_s=round(down_s, 1))
+            log.info("upstream.available", url=masked(self._base_url), down_s=round(down_s, 1))
             self._failures = 0
 
 
 def _target(response: aiohttp.ClientResponse) -> URL | None:
-    """Read where a redirect leads; None when it is none or leads nowhere."""
+    """Return a redirect's target; None when there is none or it is invalid."""
     location = response.headers.get("Location", "")
     if response.status not in REDIRECTS or not location:
         return None
@@ -191,7 +191,7 @@ def _target(response: aiohttp.ClientResponse) -> URL | None:
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """Read a body up to one byte above the limit; the rest stays unread."""
+    """Read a body up to one byte above the limit."""
     parts, size = [], 0
     async for part in content.iter_any():
         parts.append(part)

@@ -54,7 +54,7 @@ async def running(settings: Settings, logs: Path) -> AsyncIterator[dict[str, Kil
             started[name] = await start_killstream(*command, settings=settings, log=log)
         for process in started.values():
             await process.says('"ready"')
-        await started["streams"].says("poll.begins")
+        await started["streams"].says("poll.started")
         yield started
     finally:
         for process in started.values():

@@ -243,7 +243,7 @@ async def test_a_deleted_topic_is_said_created_again_and_read_on(rig: Rig) -> No
     await rig.take(100)
     async with open_admin(rig.settings) as admin:
         await admin.delete_topics([topics.RECEIVED.name])
-    await rig.pipe.running["streams"].says("kafka.topics_created_again")
+    await rig.pipe.running["streams"].says("kafka.topics_recreated")
     await rig.produce([reference_of(i) for i in range(100, 110)])
     taken = await rig.take(10)
     assert {value for message in taken for value in (message.args or [()])[0]} == {

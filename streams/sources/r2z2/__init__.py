@@ -1,7 +1,7 @@
-"""R2Z2: zKillboard's live feed, one numbered file a killmail.
+"""R2Z2: zKillboard's live feed, one numbered file per killmail.
 
-`walk` asks for number after number and says what each gave; `tip` is where the files end for now;
-`expired` finds where they begin after a long downtime; `reread` reads again what the ledger holds.
+`walk` requests number after number; `tip` detects whether the feed has continued past an absent
+number; `expired` finds the oldest file after a long downtime; `reread` handles ledger entries.
 
 Source: zKillboard's API reference and `cron/9.queueSequences.php` (read 2026-11-21).
 """

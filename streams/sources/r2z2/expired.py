@@ -1,4 +1,4 @@
-"""After a long downtime: where the files begin that are still there."""
+"""Find the oldest file after a long downtime."""
 
 import time
 from typing import Final
@@ -7,11 +7,11 @@ from streams.sources.r2z2.files import Files
 
 SAMPLES: Final = 64
 YOUNG: Final = 0.9
-"""Of the time that files live at least: younger files aren't the oldest."""
+"""Fraction of the minimum lifetime; files younger than this aren't the oldest."""
 PROBES: Final = 5
-"""Numbers tried from one on before it counts as expired."""
+"""Consecutive absent numbers that count as expired in the bisection."""
 EDGE: Final = 200
-"""So many numbers in a row without a file are the edge, and no holes."""
+"""Consecutive absent numbers that are the edge and not holes."""
 
 
 async def oldest_number(files: Files, low: int, high: int, live_s: float) -> int:

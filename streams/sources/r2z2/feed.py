@@ -1,4 +1,4 @@
-"""The feed, open: the walk along its files, and the reading again of what the ledger holds."""
+"""The R2Z2 source: `Walk` for its files, `reread` for ledger entries."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,13 +11,13 @@ from streams.sources.r2z2.files import File, Files
 from streams.sources.r2z2.reread import reread
 from streams.sources.r2z2.walk import Walk
 from streams.sources.step import LedgerEntry, Step
-from streams.sources.upstream import Answer, Judge, Trouble, open_upstream
+from streams.sources.upstream import Answer, Classify, Failure, open_upstream
 from streams.sources.waits import Waits
 
 SERIAL_UP_TO_PER_S: Final = 15
 """Up to the real upstream's limit one request at a time, as its own clients do."""
 IN_FLIGHT: Final = 6
-"""Above it, so many at once while there is something to catch up with."""
+"""Concurrent requests above it, while catching up."""
 
 
 def r2z2_name(settings: Settings) -> str:
@@ -30,12 +30,12 @@ async def open_r2z2(settings: Settings, waits: Waits) -> AsyncIterator["R2z2"]:
     """Open the feed.
 
     Raises:
-        Misconfigured: the upstream is a real one and KILLSTREAM_CONTACT is missing.
+        Misconfigured: KILLSTREAM_CONTACT is missing, and the upstream isn't on this machine.
     """
     per_s = settings.r2z2_requests_per_s
     in_flight = 1 if per_s <= SERIAL_UP_TO_PER_S else IN_FLIGHT
-    judge = _judge(waits)
-    async with open_upstream(settings, settings.r2z2_url, per_s, waits, judge) as upstream:
+    classify = _classify(waits)
+    async with open_upstream(settings, settings.r2z2_url, per_s, waits, classify) as upstream:
         yield R2z2(r2z2_name(settings), Files(upstream, in_flight), waits)
 
 
@@ -52,12 +52,12 @@ class R2z2:
 
     @property
     def tip(self) -> int | None:
-        """The newest number that is known to exist; see `Source`."""
+        """The newest known number; see `Source`."""
         return self._files.newest or None
 
     @property
     def answered_at(self) -> datetime | None:
-        """When the upstream gave the last answer of use; see `Source`."""
+        """Time of the last usable response; see `Source`."""
         return self._files.answered_at
 
     def steps(self, cursor: int | None, updated_at: datetime) -> AsyncGenerator[Step, None]:
@@ -71,7 +71,7 @@ class R2z2:
             yield reread(self.name, entry, file, self._unreadable_count(file), self._waits)
 
     def _unreadable_count(self, file: File) -> int:
-        """Count the unreadable answers of a number, but none while no file is readable."""
+        """Count the unreadable responses of a number, except while all files are unreadable."""
         if file.readable or file.absent:
             return self._unreadable.pop(file.number, 0)
         if not self._files.in_doubt:
@@ -79,12 +79,12 @@ class R2z2:
         return self._unreadable.get(file.number, 0)
 
 
-def _judge(waits: Waits) -> Judge:
-    def judge(answer: Answer) -> Trouble | None:
+def _classify(waits: Waits) -> Classify:
+    def classify(answer: Answer) -> Failure | None:
         if answer.status in (200, 404):
             return None
         if answer.status in (403, 429):
-            return Trouble(f"ban ({answer.status})", waits.ban_s, waits.ban_most_s)
-        return Trouble(f"status {answer.status}", waits.outage_s, waits.outage_most_s)
+            return Failure(f"ban ({answer.status})", waits.ban_s, waits.ban_max_s)
+        return Failure(f"status {answer.status}", waits.outage_s, waits.outage_max_s)
 
-    return judge
+    return classify

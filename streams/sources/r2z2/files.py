@@ -1,4 +1,4 @@
-"""Asking for the feed's files, so many at once."""
+"""Request the feed's files, with bounded concurrency."""
 
 import asyncio
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from streams.sources.decode import Found, Garbage, Outcome, decode_document, dec
 from streams.sources.upstream import Upstream
 
 DOUBTED_AFTER: Final = 3
-"""So many unreadable files in a row, and the upstream itself is in doubt."""
+"""Unreadable files in a row after which the upstream is considered faulty."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """What one number gave; without a value there is no file."""
+    """The response for one number; `value` is None when there is no file."""
 
     number: int
     value: bytes | None = None
@@ -27,18 +27,18 @@ class File:
 
     @property
     def readable(self) -> bool:
-        """Whether it is a file of the feed; HTML and half a file are not."""
+        """Whether it is a file of the feed; HTML and truncated files are not."""
         garbage = isinstance(self.outcome, Garbage) and self.outcome.may_pass
         return self.outcome is not None and not garbage
 
     @property
     def uploaded_at_s(self) -> float | None:
-        """When it was uploaded, where it says so. Unix time."""
+        """Upload time in Unix seconds; None when unknown."""
         return (self.outcome.uploaded_at or None) if isinstance(self.outcome, Found) else None
 
 
 class Files:
-    """The files of one upstream, and the newest number that is known to exist."""
+    """The files of one upstream, and its newest known number."""
 
     def __init__(self, upstream: Upstream, in_flight: int) -> None:
         self.in_flight: Final = in_flight
@@ -46,20 +46,20 @@ class Files:
         self._upstream = upstream
         self._turns = asyncio.Semaphore(in_flight)
         self.unreadable_in_a_row = 0
-        """How many files the walk has met that nobody could read, since one that was readable."""
+        """Unreadable files of the walk since the last readable one."""
 
     @property
     def answered_at(self) -> datetime | None:
-        """When the upstream gave the last answer of use."""
+        """Time of the last usable response."""
         return self._upstream.answered_at
 
     @property
     def in_doubt(self) -> bool:
-        """Whether nothing is readable now, so that an unreadable file says nothing of itself."""
+        """Whether the upstream is considered faulty, and not the single file."""
         return self.unreadable_in_a_row >= DOUBTED_AFTER
 
     async def read(self, number: int) -> File:
-        """Ask for one file; waits until the upstream answers."""
+        """Request one file; waits until the upstream answers."""
         async with self._turns:
             answer = await self._upstream.get(f"/ephemeral/{number}.json")
         if answer.status != 200:
@@ -70,14 +70,14 @@ class Files:
         return file
 
     async def probe(self, number: int) -> File:
-        """Ask for a file out of turn; if it is readable the feed goes at least so far."""
+        """Request a file ahead of the walk; a readable one updates `newest`."""
         file = await self.read(number)
         if file.readable:
             self.newest = max(self.newest, number)
         return file
 
     async def sequence(self) -> int | None:
-        """Ask for the number in `sequence.json`; None when it says nothing of use."""
+        """Request the number in `sequence.json`; None when it is invalid."""
         async with self._turns:
             answer = await self._upstream.get("/ephemeral/sequence.json")
         return (decode_sequence(answer.body) if answer.status == 200 else None) or None

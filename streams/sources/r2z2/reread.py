@@ -1,6 +1,6 @@
-"""Reading a number again that the ledger holds.
+"""Handle the file of a ledger entry that is read again.
 
-Its file is late, was rewritten or unreadable, or its killmail never became durable.
+Its file was late, rewritten or unreadable, or its killmail didn't become durable.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -13,31 +13,31 @@ from streams.sources.step import MAX_REJECTED_BYTES, Gap, LedgerEntry, Pending, 
 from streams.sources.waits import Waits
 
 GONE_AFTER: Final = 3
-"""Tries after which an absent file that was read before is gone."""
+"""Tries after which a file that was read before and is absent is gone."""
 
 
 def reread(source: str, entry: LedgerEntry, file: File, unreadable: int, waits: Waits) -> Step:
-    """Say what became of an entry; a quiet step leaves it in the ledger for its next time.
+    """Make the step for an entry; an empty step leaves it in the ledger until it is due again.
 
-    `unreadable` counts the answers that were neither a file nor a 404.
+    `unreadable` counts the responses that were neither a file nor a 404.
     """
     match file.outcome:
         case None:
             return _absent(source, entry, waits)
         case Garbage(reason, may_pass) if file.value is not None:
-            if may_pass and unreadable < len(waits.again_s):
-                delay_s = waits.again_s[max(unreadable - 1, 0)]
+            if may_pass and unreadable < len(waits.retry_s):
+                delay_s = waits.retry_s[max(unreadable - 1, 0)]
                 return Step(pending=(Pending(entry.position, delay_s),))
             return refuse(source, file.number, reason, file.value)
         case Nothing():
-            return Step(acked=(entry.position,), passed="placeholder")
+            return Step(acked=(entry.position,), skipped="placeholder")
         case Found() as found:
             return Step(references=(found.reference(source, entry.position),))
     return Step()
 
 
 def refuse(source: str, number: int, reason: str, value: bytes, cursor: int | None = None) -> Step:
-    """Give a step for a file that is no killmail's."""
+    """Make the step for a file that is no killmail."""
     refused = Refused(source, number, reason, value[:MAX_REJECTED_BYTES])
     return Step(cursor, refused=(refused,))
 
@@ -47,7 +47,7 @@ def _absent(source: str, entry: LedgerEntry, waits: Waits) -> Step:
     if entry.killmail_id is not None and entry.killmail_hash is not None:
         if not expired and entry.tries + 1 < GONE_AFTER:
             return Step()
-        # The upstream has it no more, but ESI has every killmail: without a body it is fetched.
+        # The file is gone, but ESI has every killmail: a reference without a body is fetched.
         reference = Reference(
             source=source,
             position=entry.position,
@@ -55,7 +55,7 @@ def _absent(source: str, entry: LedgerEntry, waits: Waits) -> Step:
             killmail_id=entry.killmail_id,
             hash=entry.killmail_hash,
         )
-        return Step(references=(reference,), passed="gone")
+        return Step(references=(reference,), skipped="gone")
     if not expired:
         return Step()
-    return Step(gaps=(Gap(entry.position, entry.position, "absent"),), passed="absent")
+    return Step(gaps=(Gap(entry.position, entry.position, "absent"),), skipped="absent")

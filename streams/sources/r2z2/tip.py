@@ -1,8 +1,8 @@
-"""Where the files end for now: has the feed gone on without the number that the walk waits for?
+"""Detect whether the feed has continued past the absent number that the walk waits for.
 
-A 404 may mean "not yet" or "never". No number is asked for twice within the upstream's 6 s, but
-others may be: while the walk waits, it asks for numbers further on. A file there, and the number
-is a hole.
+A 404 may mean "not yet" or "never". A number may not be requested twice within the upstream's 6 s,
+but others may: while the walk waits, it requests higher numbers. If one of them exists, the absent
+number is a hole.
 """
 
 import asyncio
@@ -11,17 +11,17 @@ from typing import Final
 from streams.sources.r2z2.files import Files
 
 TRAILING: Final = 200
-"""How far `sequence.json` may lag; it is written anew every 51 killmails."""
+"""How far `sequence.json` may lag; it is rewritten every 51 killmails."""
 OFFSETS: Final = (*range(1, 9), *range(10, 17, 2), *range(20, 33, 4), *range(40, 65, 8), 128, 200)
-"""How far ahead numbers are asked for, one after the other: holes come in runs."""
+"""Offsets of the numbers requested ahead, in this order: holes occur in runs."""
 ASK_SEQUENCE_EVERY: Final = 10
-"""404s in a row at the tip, after which `sequence.json` is asked again."""
+"""404s in a row at the tip, after which `sequence.json` is requested again."""
 LOW_ANSWERS: Final = 3
-"""So often at least `sequence.json` must be low before the feed may have started anew."""
+"""Low responses of `sequence.json` before the numbering may have restarted."""
 
 
 class Tip:
-    """What was asked for beyond the newest known number."""
+    """The state of the requests beyond the newest known number."""
 
     def __init__(self, files: Files, not_yet_s: float, reset_s: float) -> None:
         self._files = files
@@ -34,23 +34,23 @@ class Tip:
         self._low_since_s = 0.0
 
     def moved(self) -> None:
-        """Begin anew: the walk has read a file."""
+        """Reset: the walk has read a file."""
         self._tries = self._asked_ahead = self._low_answers = 0
         self._absent_at_s.clear()
 
     def absent(self, number: int) -> None:
-        """Remember that a number has just been absent."""
+        """Record that a number is absent now."""
         self._absent_at_s[number] = asyncio.get_running_loop().time()
 
     def just_absent(self, number: int) -> bool:
-        """Return whether a number was absent so shortly ago that it may not be asked for again."""
+        """Return whether a number was absent too recently to be requested again."""
         at_s = self._absent_at_s.get(number)
         return at_s is not None and asyncio.get_running_loop().time() < at_s + self._not_yet_s
 
     async def went_on(self, number: int) -> bool:
-        """Ask for a few numbers further on; return whether one of them is there.
+        """Request one or two higher numbers; return whether one of them exists.
 
-        One number and two in turn: with the number itself, five requests in two rounds.
+        Alternates between one and two: with the number itself, five requests in two rounds.
         """
         self._tries += 1
         if self._tries % ASK_SEQUENCE_EVERY == 0:
@@ -73,13 +73,13 @@ class Tip:
 
     @property
     def sequence_is_due(self) -> bool:
-        """Whether `sequence.json` is worth a request now."""
+        """Whether `sequence.json` is to be requested now."""
         return self._tries > 0 and self._tries % ASK_SEQUENCE_EVERY == 0
 
-    def hear(self, sequence: int | None, cursor: int) -> bool:
-        """Take in the number of `sequence.json`; return whether the feed may have started anew.
+    def update(self, sequence: int | None, cursor: int) -> bool:
+        """Process the number in `sequence.json`; return whether the numbering may have restarted.
 
-        An old or low number, as an edge of the CDN may give for minutes, is passed over.
+        A stale number, as an edge of the CDN may return for minutes, is ignored.
         """
         if sequence is None:
             return False

@@ -1,7 +1,7 @@
-"""The walk: number after number, each asked for until it is known what it holds.
+"""The walk: requests number after number until each is resolved.
 
-A 404 behind the newest known number is a hole: passed at once, and recorded, as its file may come
-late. A 404 at the tip means "not yet": the same number again after a while.
+A 404 below the newest known number is a hole: skipped at once, and recorded, as its file may be
+late. A 404 at the tip means "not yet": the same number is requested again after a delay.
 """
 
 import asyncio
@@ -22,15 +22,15 @@ from streams.sources.step import Gap, Pending, Step
 from streams.sources.waits import Waits
 
 ASK_SEQUENCE_EVERY: Final = 25
-"""Files read behind the newest known number before `sequence.json` is asked again."""
+"""Files read past the newest known number before `sequence.json` is requested again."""
 EXPIRED_AFTER: Final = 25
-"""So many holes in a row, when the files are of an age at which they go, are no holes."""
+"""Holes in a row that count as expired files, when the last file read is old enough."""
 
 log: Final = structlog.get_logger()
 
 
 class Walk:
-    """One walk along the feed, by one task."""
+    """One walk along the feed; used by one task."""
 
     def __init__(self, name: str, files: Files, waits: Waits) -> None:
         self._name = name
@@ -41,7 +41,7 @@ class Walk:
         self._next = 1
         self._requests: deque[asyncio.Task[File]] = deque()
         self._given: list[Step] = []
-        self._held: list[Step] = []
+        self._unconfirmed_holes: list[Step] = []
         """Holes that may turn out to be expired files."""
         self._uploaded_at_s = 0.0
         self._read_past_newest = 0
@@ -71,11 +71,11 @@ class Walk:
             await self._ask_sequence()
             return
         while (newest := await self._files.sequence()) is None:
-            log.warning("r2z2.no_tip", source=self._name, wait_s=self._waits.not_yet_s)
+            log.warning("r2z2.tip_unknown", source=self._name, wait_s=self._waits.not_yet_s)
             await asyncio.sleep(self._waits.not_yet_s)
         self._files.newest = newest
         self._start_at(newest)
-        self._given.append(Step(self._cursor, passed="start"))
+        self._given.append(Step(self._cursor, skipped="start"))
 
     def _start_at(self, number: int) -> None:
         self._drop_requests()
@@ -83,7 +83,7 @@ class Walk:
         self._next = number
 
     def _ask(self) -> None:
-        """Put requests on their way; beyond the newest known number only one."""
+        """Start requests; beyond the newest known number only one."""
         while len(self._requests) < self._files.in_flight and (
             self._next <= self._files.newest or self._next == self._cursor + 1
         ):
@@ -102,14 +102,14 @@ class Walk:
         if file.readable:
             await self._present(file)
         elif not file.absent:
-            await self._doubtful(file)
+            await self._unreadable(file)
         elif file.number <= self._files.newest:
             await self._hole(file.number)
         else:
             await self._not_yet(file.number)
 
     async def _present(self, file: File) -> None:
-        self._pass(file)
+        self._advance(file)
         match file.outcome:
             case Found() as found:
                 if found.uploaded_at:
@@ -120,17 +120,17 @@ class Walk:
                 for pending in rewritten:
                     await self._read_rewritten(pending.position)
             case Nothing():
-                self._given.append(Step(self._cursor, passed="placeholder"))
+                self._given.append(Step(self._cursor, skipped="placeholder"))
             case Garbage(reason):
                 self._refuse(file, reason)
 
     def _refuse(self, file: File, reason: str) -> None:
         self._given.append(refuse(self._name, file.number, reason, file.value or b"", self._cursor))
 
-    def _pass(self, file: File) -> None:
-        """Move on behind a number that has a file; holes before it were holes."""
-        self._given += self._held
-        self._held.clear()
+    def _advance(self, file: File) -> None:
+        """Advance past a number that has a file, which confirms the holes before it."""
+        self._given += self._unconfirmed_holes
+        self._unconfirmed_holes.clear()
         self._cursor = file.number
         self._tip.moved()
         if file.number > self._files.newest:
@@ -138,10 +138,10 @@ class Walk:
             self._read_past_newest += 1
 
     def _rewritten(self, number: int, updated: int | None) -> tuple[Pending, ...]:
-        """Have the ledger hold an older number whose file was rewritten since."""
+        """Make a pending entry for an older number whose file was rewritten."""
         if updated is None or updated >= number:
             return ()
-        return (Pending(updated, self._waits.again_s[-1]),)
+        return (Pending(updated, self._waits.retry_s[-1]),)
 
     async def _read_rewritten(self, number: int) -> None:
         file = await self._files.read(number)
@@ -149,34 +149,34 @@ class Walk:
             reference = file.outcome.reference(self._name, number)
             self._given.append(Step(references=(reference,)))
         else:
-            self._given.append(Step(pending=(Pending(number, self._waits.again_s[0]),)))
+            self._given.append(Step(pending=(Pending(number, self._waits.retry_s[0]),)))
 
-    async def _doubtful(self, file: File) -> None:
-        """Have an unreadable file read again later, but only if the feed goes on behind it."""
+    async def _unreadable(self, file: File) -> None:
+        """Postpone an unreadable file, but only if the feed has continued past it."""
         self._files.unreadable_in_a_row += 1
         if file.number > self._files.newest or self._files.in_doubt:
-            again_s = self._waits.again_s
-            delay_s = again_s[min(self._files.unreadable_in_a_row, len(again_s)) - 1]
+            retry_s = self._waits.retry_s
+            delay_s = retry_s[min(self._files.unreadable_in_a_row, len(retry_s)) - 1]
             if not await self._went_on(file.number):
                 await asyncio.sleep(delay_s)
                 self._start_at(file.number)
                 return
             self._start_at(file.number + 1)
-        self._pass(file)
-        pending = Pending(file.number, self._waits.again_s[0])
-        self._given.append(Step(self._cursor, pending=(pending,), passed="put off"))
+        self._advance(file)
+        pending = Pending(file.number, self._waits.retry_s[0])
+        self._given.append(Step(self._cursor, pending=(pending,), skipped="unreadable"))
 
     async def _not_yet(self, number: int) -> None:
-        """Ask again after a while, unless the feed has gone on: then it is a hole."""
+        """Request the number again after a delay; if the feed has continued it is a hole."""
         self._tip.absent(number)
-        again_at_s = asyncio.get_running_loop().time() + self._waits.not_yet_s
+        retry_at_s = asyncio.get_running_loop().time() + self._waits.not_yet_s
         if not await self._went_on(number):
-            await asyncio.sleep(again_at_s - asyncio.get_running_loop().time())
-        if self._next == number + 1:  # else the feed has started anew
+            await asyncio.sleep(retry_at_s - asyncio.get_running_loop().time())
+        if self._next == number + 1:  # else the numbering has restarted
             self._start_at(number)
 
     async def _went_on(self, number: int) -> bool:
-        """Return whether the feed has gone on: a file further on, or a newer `sequence.json`."""
+        """Return whether the feed has continued: a higher file, or a newer `sequence.json`."""
         at_tip = number > self._files.newest
         if await self._tip.went_on(number):
             return True
@@ -187,48 +187,50 @@ class Walk:
     async def _hole(self, number: int) -> None:
         self._cursor = number
         pending = Pending(number, self._waits.late_s[0])
-        step = Step(number, pending=(pending,), passed="hole")
+        step = Step(number, pending=(pending,), skipped="hole")
         if time.time() - self._uploaded_at_s <= self._waits.live_s:
             self._given.append(step)
             return
-        self._held.append(step)
-        if len(self._held) >= EXPIRED_AFTER:
+        self._unconfirmed_holes.append(step)
+        if len(self._unconfirmed_holes) >= EXPIRED_AFTER:
             await self._jump()
 
     async def _jump(self) -> None:
-        """Go on at the oldest file that is still there; what lies before it is a gap."""
-        first = self._cursor - len(self._held) + 1
+        """Continue at the oldest existing file; the positions before it become a gap."""
+        first = self._cursor - len(self._unconfirmed_holes) + 1
         self._drop_requests()
         low = self._cursor + 1
         high = max(self._files.newest, low)
         number = await oldest_number(self._files, low, high, self._waits.live_s)
         log.warning("r2z2.expired", source=self._name, first=first, last=number - 1)
-        self._held.clear()
+        self._unconfirmed_holes.clear()
         self._start_at(number)
         self._uploaded_at_s = time.time()
         gap = Gap(first, number - 1, "expired")
-        self._given.append(Step(self._cursor, gaps=(gap,), passed="expired"))
+        self._given.append(Step(self._cursor, gaps=(gap,), skipped="expired"))
 
     async def _ask_sequence(self) -> None:
         self._read_past_newest = 0
         sequence = await self._files.sequence()
-        if self._tip.hear(sequence, self._cursor) and sequence is not None:
-            await self._start_anew(sequence)
+        if self._tip.update(sequence, self._cursor) and sequence is not None:
+            await self._restart_numbering(sequence)
 
-    async def _start_anew(self, sequence: int) -> None:
-        """Follow a feed whose numbers start anew, if what it has proves that they do.
+    async def _restart_numbering(self, sequence: int) -> None:
+        """Follow a restarted numbering, if the files prove it.
 
-        The file that was read last is gone, and one at the low number was uploaded after it.
+        The file read last is gone, and the one at the low number was uploaded after it.
         """
         if not (await self._files.read(self._cursor)).absent:
             return
         uploaded_at_s = (await self._files.read(sequence)).uploaded_at_s
         if uploaded_at_s is None or uploaded_at_s <= self._uploaded_at_s:
             return
-        log.error("r2z2.starts_anew", source=self._name, cursor=self._cursor, newest=sequence)
-        self._given += self._held
-        self._held.clear()
+        log.error(
+            "r2z2.numbering_restarted", source=self._name, cursor=self._cursor, newest=sequence
+        )
+        self._given += self._unconfirmed_holes
+        self._unconfirmed_holes.clear()
         self._start_at(sequence)
         self._files.newest = sequence
         self._tip.moved()
-        self._given.append(Step(self._cursor, reset=True, passed="reset"))
+        self._given.append(Step(self._cursor, reset=True, skipped="reset"))
