@@ -31,6 +31,7 @@ class RedisServer:
         for line in self._process.stdout:
             if "Ready to accept connections" in line:
                 return
+        self.kill()
         raise AssertionError("redis-server ended")
 
     def send_signal(self, number: signal.Signals) -> None:

@@ -25,7 +25,9 @@ async def redis(directory: Path, *options: str, password: str = "") -> AsyncIter
 
 
 async def test_cluster_mode_is_refused(tmp_path: Path) -> None:
-    async with redis(tmp_path, "--cluster-enabled", "yes") as settings:
+    # Its second port would be 10,000 above the first, which may be beyond all ports.
+    options = ("--cluster-enabled", "yes", "--cluster-port", str(free_port()))
+    async with redis(tmp_path, *options) as settings:
         with pytest.raises(Misconfigured, match=r"cluster mode, .*KILLSTREAM_REDIS_URL"):
             await check_redis(settings)
 
