@@ -74,7 +74,8 @@ async def open_reads(
         ServerUnavailable: the database doesn't answer; says which.
         Misconfigured: it refuses us; says why.
     """
-    database = Database(settings.database_dsn, **_options(settings, read_s))
+    connector = _connector(settings, read_s)
+    database = Database(settings.database_dsn, **_options(settings, read_s, connector))
     try:
         await database.connect()
     except Exception as error:
@@ -86,14 +87,22 @@ async def open_reads(
     finally:
         await reads.end()
         await _disconnect(database)
+        if connector:
+            connector.terminate()
 
 
-def _options(settings: Settings, read_s: float) -> dict[str, Any]:
+def _connector(settings: Settings, read_s: float) -> Connector | None:
     if not settings.database_url:
-        return {"timeout": read_s}
+        return None
     limits = Limits(connect_s=read_s, command_s=read_s)
+    return Connector(read_url(settings.database_url), "api", limits)
+
+
+def _options(settings: Settings, read_s: float, connector: Connector | None) -> dict[str, Any]:
+    if connector is None:
+        return {"timeout": read_s}
     return {
-        "connect": Connector(read_url(settings.database_url), "api", limits).connect,
+        "connect": connector.connect,
         "min_size": 1,
         "max_size": max(1, settings.database_pool_size - 1),  # health has one of its own
         "max_inactive_connection_lifetime": IDLE_S,

@@ -1,14 +1,19 @@
 """Logs: one line a thing that happened, for people in a terminal and for machines elsewhere."""
 
+import asyncio
 import logging
 import sys
+import threading
 from typing import Final, TextIO, cast
 
 import structlog
 
+from actors.shared.outage import one_line
 from actors.shared.settings import Settings
 from deploy.repeats import Repeats
 from deploy.shorten import name_messages, shorten
+
+log: Final = structlog.get_logger()
 
 LEVELS: Final = {
     "pika": logging.CRITICAL,  # its callers say what it raises
@@ -54,7 +59,16 @@ def set_up_logs(settings: Settings) -> None:
     handler.addFilter(Repeats())
     for name, least in LEVELS.items():
         logging.getLogger(name).setLevel(least)
+    threading.excepthook = _log_failed_thread
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+def _log_failed_thread(failure: threading.ExceptHookArgs) -> None:
+    """Log in one line that a library's thread ended with an exception."""
+    if failure.exc_value is None or isinstance(failure.exc_value, asyncio.CancelledError):
+        return  # Faust's threads end so while their broker is unavailable
+    name = failure.thread.name if failure.thread else "?"
+    log.error("thread.failed", thread=name, reason=one_line(failure.exc_value))
 
 
 class _CurrentStderr:

@@ -98,13 +98,20 @@ class Connector:
         try:
             async with asyncio.timeout(limit_s):
                 connection = await self._connect(dsn)
-                if not self.behind_pooler and await _is_pooled(connection):
-                    self.behind_pooler = True
-                    await connection.close()
-                    connection = await self._connect(dsn)
+                if self.behind_pooler or not await self._detects_pooler(connection):
+                    return connection
+                await connection.close()
+                return await self._connect(dsn)
         except TimeoutError:
             raise TimeoutError(f"PostgreSQL didn't answer within {limit_s:g} s") from None
-        return connection
+
+    async def _detects_pooler(self, connection: Connection) -> bool:
+        try:
+            self.behind_pooler = await _is_pooled(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return self.behind_pooler
 
     async def _connect(self, dsn: str) -> Connection:
         connection: Connection = await asyncpg.connect(
