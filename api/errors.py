@@ -35,10 +35,10 @@ def format_error(error: GraphQLError, _debug: bool = False) -> dict[str, Any]:
     """Shape an error for a client, with `extensions.code`; what is our fault is logged."""
     code, message = _code(error), error.message
     if code == "INTERNAL":
-        _log.error("graphql: a resolver failed", path=error.path, exc_info=error.original_error)
+        _log.error("graphql.resolver_failed", path=error.path, exc_info=error.original_error)
         message = INTERNAL_MESSAGE
     elif code == "UNAVAILABLE":
-        _log.warning("graphql: the database is unavailable", error=str(error.original_error))
+        _log.warning("database.unavailable", error=str(error.original_error))
         message = UNAVAILABLE_MESSAGE
     extensions = {**(error.extensions or {}), "code": code}
     return {**error.formatted, "message": message, "extensions": extensions}

@@ -182,10 +182,12 @@ class Health:
         """Give what is wrong, with the time when it was first seen; log what is new or gone."""
         now = {*problems_of(facts), *self._own_problems(facts)}
         for problem in self._since.keys() - now:
-            _log.info("health.recovered", part=problem.part, was=problem.reason)
+            _log.info("health.problem_solved", part=problem.part, was=problem.reason)
         for problem in now - self._since.keys():
             detail = getattr(getattr(facts, problem.part, None), "reason", None)
-            _log.warning("health.problem", part=problem.part, reason=problem.reason, detail=detail)
+            _log.warning(
+                "health.problem_found", part=problem.part, reason=problem.reason, detail=detail
+            )
         self._since = {problem: self._since.get(problem, facts.at) for problem in now}
         return dict(sorted(self._since.items(), key=lambda item: (item[1], item[0].part)))
 
@@ -193,11 +195,11 @@ class Health:
         """Look at what only this process knows."""
         if not self._tail.alive:
             yield Problem("gateway", "the tail has ended: start this process again")
-        hears = isinstance(self._connectivity.latest, Connectivity) and (
+        subscribed = isinstance(self._connectivity.latest, Connectivity) and (
             self._connectivity.latest.subscribe
         )
-        if isinstance(facts.redis, RedisFacts) and not hears:
-            yield Problem("gateway", "hears no channel; entries come later, from the table")
+        if isinstance(facts.redis, RedisFacts) and not subscribed:
+            yield Problem("gateway", "isn't subscribed to the channel: entries come later")
         if isinstance(facts.database, DatabaseFacts) and self._is_behind(facts.database):
             yield Problem("gateway", "is behind the feed table")
 

@@ -159,6 +159,6 @@ def _readable(row: Mapping[str, Any]) -> View | None:
         view = View(entry_of(row, {}))
         _ = view.killmail  # parsed here, where a fault stops nobody
     except (Invalid, zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
-        _log.error("feed: a stored body can't be read", sequence=row["sequence"], error=str(error))
+        _log.error("feed.body_unreadable", sequence=row["sequence"], error=str(error))
         return None
     return view

@@ -206,7 +206,7 @@ class Tail:
                 await asyncio.sleep(QUIET_S)
             except Exception:  # our own fault: what comes over the channel goes on meanwhile
                 pause_s = next(pauses_s)
-                _log.exception("tail: the feed can't be read", again_in_s=pause_s)
+                _log.exception("tail.feed_unreadable", retry_in_s=pause_s)
                 await asyncio.sleep(pause_s)
             else:
                 self._outage.worked()
@@ -227,7 +227,7 @@ class Tail:
         try:
             entry = decode_entry(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            _log.error("tail: not an entry", error=str(error))
+            _log.error("tail.message_invalid", error=str(error))
             EVENTS_DROPPED.inc()
             return None
         if entry.feed_id == self._feed_id:
@@ -236,7 +236,7 @@ class Tail:
         if not self._met_foreign:
             self._met_foreign = True
             advice = "give each deployment a KILLSTREAM_NAMESPACE"
-            _log.warning("tail: another feed's entries on our channel", advice=advice)
+            _log.warning("tail.entries_foreign", advice=advice)
         return None
 
     def _advance(self) -> None:
@@ -289,7 +289,7 @@ class Tail:
             for sequence in range(self.last + 1, upto + 1):
                 view = self._early.pop(sequence, None) or found.get(sequence)
                 if view is None:
-                    _log.error("tail: the feed has a hole", sequence=sequence)
+                    _log.error("tail.sequence_missing", sequence=sequence)
                 self._append(view)
                 GAPS_FILLED.inc()
             self._wake()

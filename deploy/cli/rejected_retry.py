@@ -65,9 +65,9 @@ class _Sender:
     def __init__(self, settings: Settings) -> None:
         self._is_on = bool(settings.rabbitmq_url)
         self.said = (
-            "the actors have them"
+            "sent to the actors"
             if self._is_on
-            else "they stand in the ledger: `killstream up` takes them from there, within a"
+            else "written to the ledger: `killstream up` sends them from there, within a"
             " minute while it runs, else when it starts"
         )
 
@@ -93,6 +93,6 @@ class _Sender:
         except TimeoutError:
             self._is_on = False
             self.said = (
-                "RabbitMQ doesn't answer: they stand in the ledger, from which `killstream"
+                "RabbitMQ doesn't answer: they are in the ledger, from which `killstream"
                 " streams` sends them within 15 minutes"
             )

@@ -67,7 +67,7 @@ def actors(
     threads: Annotated[int, typer.Option(min=1, help="Units of work at once in each.")] = 8,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Fetch, persist and publish: the work that touches the world.
+    """Fetch, persist and publish killmails.
 
     Start more where a queue grows: `--queues database` for storing, `--queues esi` for fetching
     (ESI's budget is shared by all processes, however many). With more than one, the first process
@@ -124,7 +124,8 @@ def api() -> None:
 def migrate() -> None:
     """Bring the database to the newest schema. Safe to run again.
 
-    Run it once before the other processes start, and after each update; several at once do no harm.
+    Run it once before the other processes start. For an update stop all processes of the old
+    version first: see "Upgrade" in deploy/README.md. Several at once do no harm.
     `killstream up` does it by itself. It says from which revision to which it went.
 
     Example: killstream migrate

@@ -45,7 +45,7 @@ class Broken(KillstreamError):
 
 
 class NotTaken(KillstreamError):
-    """The gateway doesn't take what we ask; asking again wouldn't help."""
+    """The gateway refuses the request for good."""
 
 
 class Silence(KillstreamError):

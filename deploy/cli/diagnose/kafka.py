@@ -109,7 +109,7 @@ async def _count_readers(settings: Settings) -> str:
         members = len(group.groups[0][-2]) if group.groups else 0
     said = f"{members} members, {lag or 0:,} messages to read"
     if lag and not members:
-        raise Failed(said, "start `killstream streams`: nobody reads them")
+        raise Failed(said, "start `killstream streams`: no consumer reads them")
     return said
 
 

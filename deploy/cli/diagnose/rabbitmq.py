@@ -88,7 +88,7 @@ async def _count_queues(settings: Settings) -> str:
         raise Failed(said, "start `killstream actors`: it makes the queues")
     unread = [name for name, queue in facts.queues.items() if queue.ready and not queue.consumers]
     if unread:
-        raise Failed(said, f"start `killstream actors`: nobody reads {' and '.join(unread)}")
+        raise Failed(said, f"start `killstream actors`: no consumer reads {' and '.join(unread)}")
     return said
 
 

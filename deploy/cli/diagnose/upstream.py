@@ -46,13 +46,14 @@ def _status_advice(status: int, missing: str) -> str:
         case 404 if missing:
             return missing
         case 401 | 403:
-            return f"the upstream refuses us: correct the contact, or we are banned: {BAN_ADVICE}"
-        case 420 | 429:
-            return f"we ask too much: {BAN_ADVICE}"
-        case _ if status >= 500:
             return (
-                "the upstream is in trouble or in its daily downtime (11:00 UTC): try again later"
+                "the upstream refuses the request: correct the contact, or the address is banned:"
+                f" {BAN_ADVICE}"
             )
+        case 420 | 429:
+            return f"too many requests: {BAN_ADVICE}"
+        case _ if status >= 500:
+            return "the upstream has a fault or its daily downtime (11:00 UTC): try again later"
     return "the URL leads to something else, or the upstream has changed: look at it in a browser"
 
 

@@ -130,7 +130,7 @@ async def test_retry_moves_a_record_to_the_ledger(database: AsyncEngine) -> None
     done = await command("retry", digest[:10])
     assert done.exit_code == 0
     assert "taken up again: 1, stay rejected: 0" in done.output
-    assert "`killstream up` takes them from there" in done.output
+    assert "`killstream up` sends them from there" in done.output
     assert [row["digest"] != digest for row in await rows(database, REJECTED)] == [True]
     (entry,) = await rows(database, LEDGER)
     assert (entry["source"], entry["position"], entry["kind"]) == (SOURCE, 5, "received")

@@ -31,7 +31,7 @@ async def test_a_rabbitmq_that_works_passes_each_step(settings: Settings) -> Non
 
     put(settings, "database", [a_message("b")])
     step, _, advice = failed(await all_of(rabbitmq_steps(settings)))
-    assert (step, "nobody reads database" in advice) == ("queues", True)
+    assert (step, "no consumer reads database" in advice) == ("queues", True)
     assert len(held(settings, "database")) == 1
 
 
