@@ -49,7 +49,7 @@ def streams() -> None:
         from deploy.backlog_metrics import BacklogCollector
         from deploy.metrics import serving_metrics
 
-        check_contact(settings)
+        check_contact(settings, esi=False)
         with serving_metrics(settings, BacklogCollector(settings)):
             from streams.worker import run_streams
 
@@ -81,7 +81,7 @@ def actors(
     from deploy.workers import running_actors
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
-        check_contact(settings)
+        check_contact(settings, source=False)
         names = [settings.named(queue) for queue in queues or ()]
         if parent is None:
             with serving_metrics(settings):
@@ -94,7 +94,7 @@ def actors(
     async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
-        check_contact(settings)
+        check_contact(settings, source=False)
         with serving_group_metrics(settings):
             await _rehearse(settings)
             await run_children([command] * processes, stop)

@@ -271,8 +271,7 @@ async def test_a_process_whose_worker_can_not_start_says_why_and_ends(
 ) -> None:
     log = tmp_path / "actors.log"
     async with fresh_database() as without_tables:
-        changed = {"database_url": without_tables, "source": "none"}
-        settings = rig.settings.model_copy(update=changed)
+        settings = rig.settings.model_copy(update={"database_url": without_tables})
         started = await start_killstream("actors", settings=settings, log=log)
         try:
             async with asyncio.timeout(TIMEOUT_S):
