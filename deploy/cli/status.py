@@ -132,6 +132,10 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
         yield "source", _source(source)
     yield "ledger", _number(facts.ledger) + _oldest(facts.ledger_oldest_age_s)
     yield "holes", _number(facts.holes)
+    yield "gaps", _number(facts.gaps)
+    for gap in facts.latest_gaps:
+        positions = f"{gap.first_position} to {gap.last_position}"
+        yield "", f"{ago(gap.age_s)}: {gap.source} {positions}, {gap.reason}"
     yield "names", _number(facts.names)
 
 

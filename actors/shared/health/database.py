@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.database import open_database, reading
 from actors.shared.errors import KillstreamError
-from actors.shared.health.facts import DatabaseFacts, Refusal, Source, Unreachable
+from actors.shared.health.facts import DatabaseFacts, GapFacts, Refusal, Source, Unreachable
 from actors.shared.health.probe import within
 from actors.shared.outage import one_line
 from actors.shared.postgres import Limits
@@ -19,6 +19,7 @@ from actors.shared.tables import (
     CURSORS,
     FEED,
     FEED_COUNTER,
+    GAPS,
     KILLMAILS,
     LEDGER,
     NAMES,
@@ -26,8 +27,8 @@ from actors.shared.tables import (
     UNPUBLISHED,
 )
 
-REASONS: Final = 3
-"""Number of latest rejections shown."""
+LATEST: Final = 3
+"""Number of latest rejections and gaps shown."""
 HOLE: Final = "hole"
 """The kind of ledger entries whose file was absent."""
 
@@ -44,7 +45,7 @@ async def probe_database(
     Args:
         settings: The database.
         limit_s: Time limit.
-        counts: Also count large tables: killmails, names, rejections.
+        counts: Also count large tables (killmails, names, rejections) and list gaps.
     """
     return await within(limit_s, _ask(settings, limit_s, counts))
 
@@ -110,10 +111,22 @@ async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> Dat
     refusals = await connection.execute(
         select(REJECTED.c.reason, REJECTED.c.rejected_at)
         .order_by(REJECTED.c.rejected_at.desc())
-        .limit(REASONS)
+        .limit(LATEST)
     )
+    gaps = await connection.execute(select(GAPS).order_by(GAPS.c.recorded_at.desc()).limit(LATEST))
     return msgspec.structs.replace(
         facts,
+        gaps=await _count(connection, GAPS),
+        latest_gaps=[
+            GapFacts(
+                source=row.source,
+                first_position=row.first_position,
+                last_position=row.last_position,
+                reason=row.reason,
+                age_s=_age_s(row.recorded_at) or 0.0,
+            )
+            for row in gaps
+        ],
         killmails=await _count(connection, KILLMAILS),
         rejected=await _count(connection, REJECTED),
         latest_rejected=[Refusal(reason, _age_s(at) or 0.0) for reason, at in refusals],

@@ -36,6 +36,16 @@ class Refusal(msgspec.Struct, frozen=True):
     age_s: float
 
 
+class GapFacts(msgspec.Struct, frozen=True):
+    """Positions of a source that were skipped permanently."""
+
+    source: str
+    first_position: int
+    last_position: int
+    reason: str
+    age_s: float
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
     """The contents of the database. Ages are None where there is no entry."""
 
@@ -56,6 +66,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     """This and the following are slow on large tables: None unless requested."""
     rejected: int | None = None
     latest_rejected: list[Refusal] = []
+    gaps: int | None = None
+    latest_gaps: list[GapFacts] = []
     names: int | None = None
 
 

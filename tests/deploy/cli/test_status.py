@@ -36,6 +36,8 @@ from deploy.cli.inspect import inspect
 from deploy.cli.status import ago, table
 from deploy.ports import free_port
 from streams.app import make_app
+from streams.gaps import record_gaps
+from streams.sources.step import Gap
 from tests.deploy.cli.conftest import Store
 from tests.support.ledger import record_positions
 from tests.support.servers import empty_servers
@@ -56,6 +58,8 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
         await record_positions(database, "r2z2:test", 96_000_007, received=[96_000_007])
         async with database.begin() as connection:
             await record_rejections(connection, [encode_rejection("[not] a killmail", b"x")])
+            gaps = [Gap(95_000_001, 95_000_009, "expired")]
+            await record_gaps(connection, "r2z2:test", gaps, datetime.now(UTC))
     facts = await inspect(embedded)
     database_facts = facts.database
     assert isinstance(database_facts, DatabaseFacts)
@@ -63,6 +67,11 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     assert (database_facts.unpublished, database_facts.ledger, database_facts.names) == (3, 1, 0)
     assert [source.position for source in database_facts.sources] == [96_000_007]
     assert [refusal.reason for refusal in database_facts.latest_rejected] == ["[not] a killmail"]
+    assert [
+        (gap.source, gap.first_position, gap.last_position, gap.reason)
+        for gap in database_facts.latest_gaps
+    ] == [("r2z2:test", 95_000_001, 95_000_009, "expired")]
+    assert database_facts.gaps == 1
     assert database_facts.last_stored_age_s is not None
     assert timedelta(0) <= datetime.now(UTC) - facts.at < timedelta(minutes=1)
     assert (facts.rabbitmq, facts.kafka, facts.redis) == (Embedded(), Embedded(), Embedded())
@@ -73,6 +82,7 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     shown = console.export_text()
     assert "r2z2:test at 96000007" in shown
     assert "[not] a killmail" in shown
+    assert "r2z2:test 95000001 to 95000009, expired" in shown
 
 
 async def test_looking_makes_no_database(tmp_path: Path) -> None:
