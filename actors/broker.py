@@ -7,6 +7,7 @@ after a crash the ledger's entries are read from the source again.
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
 from typing import Any, Final
 
@@ -123,6 +124,17 @@ class CountErrors(Middleware):
         log.info("actors.stopped", **counts())
 
 
+class ThreadedRabbitmqBroker(RabbitmqBroker):
+    """Closes its connections also while a thread that outlived its time limit uses some."""
+
+    def close(self) -> None:
+        """Close the connections that are open now, and with them their channels."""
+        self._ignore_pika_logs()
+        for connection in tuple(self.connections):  # threads change the set meanwhile
+            with suppress(Exception):  # pika raises anything when two threads use a connection
+                connection.close()
+
+
 def _on_actors_loop(coroutine: Any) -> None:
     thread = get_event_loop_thread()
     assert thread is not None, "ActorsLoop comes first in the list"
@@ -144,7 +156,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         Retries(retry_when=unless_exhausted, min_backoff=1_000, max_backoff=600_000),
     ]
     if settings.rabbitmq_url:
-        connecting = RabbitmqBroker(
+        connecting = ThreadedRabbitmqBroker(
             url=settings.rabbitmq_url,
             confirm_delivery=True,  # publisher confirms
             max_priority=MAX_PRIORITY,

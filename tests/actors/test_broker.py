@@ -2,14 +2,16 @@
 
 import asyncio
 import queue
+import threading
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dramatiq
 import pika
 import pytest
+from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.errors import DecodeError
 from dramatiq.middleware import MiddlewareError
 from dramatiq.worker import Worker
@@ -296,6 +298,38 @@ async def test_a_message_waits_while_rabbitmq_is_away_and_then_arrives(rig: Rig)
     await waiting
     with rig.working():
         assert {await rig.next(), await rig.next()} == {"before", b"meanwhile"}
+
+
+@pytest.mark.service
+async def test_closes_while_a_thread_that_outlived_its_limit_opens_connections(rig: Rig) -> None:
+    assert isinstance(rig.broker, RabbitmqBroker)
+    broker = rig.broker
+    opened, ended = threading.Event(), threading.Event()
+
+    def outlive() -> None:
+        while not ended.is_set():
+            with suppress(Exception):  # its connection is closed under it
+                del broker.connection
+                assert broker.channel
+                opened.set()
+
+    thread = threading.Thread(target=outlive)
+    for _ in range(5):
+        await asyncio.to_thread(threads_connection, broker)
+    thread.start()
+    try:
+        await asyncio.to_thread(opened.wait, TIMEOUT_S)
+        await asyncio.to_thread(broker.close)
+    finally:
+        ended.set()
+        await asyncio.to_thread(thread.join)
+
+
+def threads_connection(broker: RabbitmqBroker) -> None:
+    """Open a connection from a thread of its own, as each of dramatiq's does."""
+    thread = threading.Thread(target=lambda: broker.channel)
+    thread.start()
+    thread.join()
 
 
 def errors() -> float:
