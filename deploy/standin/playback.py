@@ -10,9 +10,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from actors.shared.errors import Misconfigured
+from deploy.standin.characters import Characters
 from deploy.standin.dataset import Dataset
 from deploy.standin.faults import COUNTDOWNS, LAYOUT_FAULTS, Faults, Seconds, changed
 from deploy.standin.names import Names
+from deploy.standin.sso.grants import Grants
 from deploy.standin.stats import Stats
 
 ENDLESS_RATE_PER_S: Final = 1.0
@@ -77,7 +79,7 @@ class StandinOptions:
 
 
 class Playback:
-    """What R2Z2, RedisQ and ESI have in common.
+    """What R2Z2, RedisQ, ESI and the SSO have in common.
 
     `faults` are the switches as they stand now, windows included; replaced, never changed.
     """
@@ -88,6 +90,8 @@ class Playback:
         self.options = options
         self.dataset = dataset
         self.names = names
+        self.characters = Characters(dataset.killmails, names)
+        self.grants = Grants()
         self.stats = Stats()
         self._faults = self._first_faults = faults
         self._windows: list[_Opening] = []

@@ -1,0 +1,1 @@
+"""EVE's SSO as the stand-in plays it."""

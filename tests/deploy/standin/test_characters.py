@@ -1,0 +1,73 @@
+from itertools import islice
+
+import msgspec
+
+from deploy.standin.characters import MAX_KILLMAILS, Character, Characters
+from deploy.standin.names import Names
+from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
+
+
+def characters(count: int = 300) -> Characters:
+    return Characters(SyntheticKillmails(count, 1, None, None), Names({}))
+
+
+def test_same_dataset_has_the_same_characters() -> None:
+    assert characters().all(1_000_000) == characters().all(1_000_000)
+
+
+def test_characters_are_those_of_the_killmails_as_of_their_newest() -> None:
+    newest = {}
+    for one in SyntheticKillmails(300, 1, None, None):
+        killmail = msgspec.json.decode(one.body)
+        for side in (killmail["victim"], *killmail["attackers"]):
+            if "character_id" in side:
+                newest[side["character_id"]] = (side["corporation_id"], side.get("alliance_id"))
+    found = {
+        one.character_id: (one.corporation_id, one.alliance_id)
+        for one in characters().all(1_000_000)
+    }
+    assert found == newest
+
+
+def test_those_with_most_killmails_come_first() -> None:
+    played = [one.body for one in SyntheticKillmails(300, 1, None, None)]
+    counts = [
+        sum(b'"character_id":%d,' % one.character_id in body for body in played)
+        for one in islice(characters().all(1_000_000), 50)
+    ]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] > 1
+
+
+def test_each_corporation_of_players_has_one_director() -> None:
+    cast = characters()
+    corporations = {one.corporation_id for one in cast.all(1_000_000)}
+    assert len(corporations) > 10
+    members = [cast.members(corporation_id) for corporation_id in corporations]
+    assert {sum(one.is_director for one in some) for some in members} == {1}
+    assert max(map(len, members)) > 1
+    assert sum(map(len, members)) == len(cast.all(1_000_000))
+
+
+def test_unknown_ids_have_no_character() -> None:
+    cast = characters(5)
+    assert cast.get(1) is None
+    assert cast.members(1) == []
+    (first,) = cast.all(1)
+    assert isinstance(cast.get(first.character_id), Character)
+
+
+def test_dataset_without_end_is_read_to_a_bound() -> None:
+    class Counting(SyntheticKillmails):
+        read = 0
+
+        def __getitem__(self, index: int, /):  # type: ignore[no-untyped-def]
+            raise AssertionError
+
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            for self.read, one in enumerate(super().__iter__(), 1):
+                yield one
+
+    killmails = Counting(ENDLESS, 1, None, None)
+    assert Characters(killmails, Names({})).all(1)
+    assert killmails.read <= MAX_KILLMAILS + 1
