@@ -65,7 +65,9 @@ class Characters:
             newest.update(here)
             counts.update(here.keys())
         directors = _directors(newest.values())
-        by_count = sorted(newest.values(), key=lambda one: (-counts[one.character_id], one.character_id))
+        by_count = sorted(
+            newest.values(), key=lambda one: (-counts[one.character_id], one.character_id)
+        )
         return {
             player.character_id: self._character(player, player.character_id in directors)
             for player in by_count
