@@ -8,18 +8,22 @@ import msgspec
 from aiohttp import web
 
 from actors.shared.errors import Misconfigured
-from deploy.standin.esi import Esi
+from deploy.standin.esi_gateway import EsiGateway
 from deploy.standin.playback import Playback, Window
 from deploy.standin.r2z2 import R2z2
+from deploy.standin.zkillboard import Zkillboard
 
 
 class Control:
     """Serves `/standin`."""
 
-    def __init__(self, playback: Playback, r2z2: R2z2, esi: Esi) -> None:
+    def __init__(
+        self, playback: Playback, r2z2: R2z2, gateway: EsiGateway, zkillboard: Zkillboard
+    ) -> None:
         self._playback = playback
         self._r2z2 = r2z2
-        self._esi = esi
+        self._gateway = gateway
+        self._zkillboard = zkillboard
 
     def routes(self) -> list[web.RouteDef]:
         """List what is served."""
@@ -88,23 +92,27 @@ class Control:
         """Give all counts.
 
         Shape: {"requests": {upstream: {endpoint: {status: n}}}, "faults": {kind: n},
-        "refused": {limit: n}, "esi": {"tokens_used", "tokens_highest", "refused"},
-        "r2z2": {"highest_per_s", "refused"}, "dataset": {"total", "released", "numbers",
-        "first_sequence", "last_sequence"}}; `last_sequence` is null before the first is out.
+        "refused": {limit: n}, "esi": {"tokens_used", "tokens_highest", "refused"} of the killmail
+        group, "buckets": {group: {"tokens", "highest", "refused", "owners": {owner: highest}}},
+        "r2z2": {"highest_per_s", "refused"}, "zkillboard": {"highest_per_s", "refused",
+        "repeated", "errors"}, "dataset": {"total", "released", "numbers", "first_sequence",
+        "last_sequence"}}; `last_sequence` is null before the first is out.
         """
         playback, dataset = self._playback, self._playback.dataset
         now_s = playback.now_s()
         numbers = dataset.released(now_s)
         return playback.stats.counted() | {
             "esi": {
-                "tokens_used": self._esi.tokens_used(),
-                "tokens_highest": self._esi.tokens_highest(),
+                "tokens_used": self._gateway.tokens_used("killmail"),
+                "tokens_highest": self._gateway.tokens_highest("killmail"),
                 "refused": playback.stats.refused["killmail"],
             },
+            "buckets": self._gateway.buckets(),
             "r2z2": {
                 "highest_per_s": self._r2z2.highest_per_s(),
                 "refused": playback.stats.refused["r2z2"],
             },
+            "zkillboard": self._zkillboard.counted(),
             "dataset": {
                 "total": len(dataset.killmails),
                 "released": len(dataset.released_indexes(now_s)),

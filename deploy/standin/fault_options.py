@@ -18,6 +18,7 @@ _PANELS: Final = {
     "names": "ESI's faults",
     "renamed": "ESI's faults",
     "unknown": "ESI's faults",
+    "zkillboard": "zKillboard's faults",
 }
 
 

@@ -20,6 +20,8 @@ WrongBody = Literal["null", "list", "object", "text", "absent"]
 """`esi` as null, [], {}, "" or not there: the body has to be fetched."""
 WrongAnswer = Literal["404", "422", "html", "empty", "cut"]
 """A refusal of a killmail that exists; 200 with a page, with nothing, with half of the JSON."""
+Deleted = Literal["doomheim", "404"]
+"""A deleted character sits in the corporation Doomheim, or isn't there at all."""
 WrongObject = Literal["429", "503", "cut", "utf8"]
 """A refusal; 200 with half of the JSON, or with bytes that are no UTF-8."""
 
@@ -52,9 +54,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     limits: Annotated[
         bool,
-        Meta(
-            description="Hold the rate limits: R2Z2 15/s, RedisQ 2/s, ESI 3600 tokens per 15 min."
-        ),
+        Meta(description="Hold the rate limits: R2Z2 15/s, RedisQ 2/s, ESI's tokens per 15 min."),
     ] = True
 
     r2z2_from_start: Annotated[
@@ -183,6 +183,30 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         dict[int, KillmailStatus],
         Meta(description='Killmails with one answer for ever: {"140000000": 403}, or 301, 410.'),
     ] = {}
+    esi_token_status: Annotated[
+        ErrorStatus | None,
+        Meta(
+            description="Answer a request without a valid token with this status; else 401 "
+            "without any, 403 with an expired or revoked one."
+        ),
+    ] = None
+    esi_moved: Annotated[
+        dict[int, int],
+        Meta(description='Characters and the corporation they went to: {"2112000000": 98000001}.'),
+    ] = {}
+    esi_deleted: Annotated[
+        dict[int, Deleted],
+        Meta(description='Deleted characters, in "doomheim" or "404": {"2112000000": "404"}.'),
+    ] = {}
+    esi_not_director: Annotated[
+        tuple[int, ...], Meta(description="Characters who lost the role of a director.")
+    ] = ()
+    esi_closed: Annotated[
+        tuple[int, ...], Meta(description="Corporations that are closed: no members, no alliance.")
+    ] = ()
+    esi_members: Annotated[
+        dict[int, Count], Meta(description='Member counts of corporations: {"98000001": 250}.')
+    ] = {}
     tranquility_down: Annotated[
         bool, Meta(description="The game server is down: 504, and 503 from /status.")
     ] = False
@@ -195,8 +219,21 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = {}
     unknown_ids: Annotated[
         tuple[int, ...],
-        Meta(description="Ids that /universe/names refuses, and with each its whole batch."),
+        Meta(
+            description="Ids that ESI doesn't know: /universe/names and /characters/affiliation "
+            "refuse each batch with one, the others answer 404."
+        ),
     ] = ()
+
+    zkillboard_latency_ms: Annotated[Milliseconds, Meta(description="Hold back each answer.")] = 0
+    zkillboard_status: Annotated[
+        ErrorStatus | None,
+        Meta(description="Answer everything with this status: 503 is its reinforced mode."),
+    ] = None
+    zkillboard_pace: Annotated[
+        bool,
+        Meta(description="Refuse more than one request per second with 429; else they count only."),
+    ] = False
 
 
 LAYOUT_FAULTS = (

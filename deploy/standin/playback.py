@@ -67,6 +67,16 @@ class StandinOptions:
     esi_window_s: float = 900
     esi_errors: int = 100
     """Errors per minute on routes without a bucket, before ESI answers nothing but 420."""
+    recent_page_size: int = 1_000
+    """Killmails on one page of a recent list."""
+    recent_days: int = 90
+    """How far back a recent list goes: from now, or from the newest killmail that is out when all
+    of them are older, so that an old dataset has recent killmails too."""
+    recent_cache_s: float = 300
+    """How long a recent list stands before it is made anew, as ESI's cache has it."""
+    zkillboard_per_s: int = 1
+    """Requests per second that zKillboard's API takes; more are counted as refused."""
+    zkillboard_page_size: int = 200
     clock: Callable[[], float] = time.time
     """Unix seconds."""
 

@@ -66,9 +66,8 @@ class R2z2:
     async def day(self, request: web.Request) -> web.Response:
         """Answer the ids and hashes of one day."""
         refusal = await self._refusal(request)
-        if refusal is None and (played := self._played_on(request.match_info["day"])):
-            hashes = {str(one.killmail_id): one.killmail_hash for one in played}
-            return self._counted("history", _json(msgspec.json.encode(hashes)))
+        if refusal is None and (hashes := self.hashes_of(request.match_info["day"])):
+            return self._counted("history", _json(hashes))
         return self._counted("history", refusal or _not_found())
 
     async def raw_day(self, request: web.Request) -> web.Response:
@@ -78,6 +77,12 @@ class R2z2:
             bodies = b",".join(b'"%d":%b' % (one.killmail_id, one.body) for one in played)
             return self._counted("history", _json(b"{" + bodies + b"}"))
         return self._counted("history", refusal or _not_found())
+
+    def hashes_of(self, day: str) -> bytes | None:
+        """Write the ids and hashes of one day; None when it isn't published."""
+        played = self._played_on(day)
+        hashes = {str(one.killmail_id): one.killmail_hash for one in played}
+        return msgspec.json.encode(hashes) if played else None
 
     async def _refusal(self, request: web.Request) -> web.Response | None:
         playback = self._playback

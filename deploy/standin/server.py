@@ -11,12 +11,15 @@ from aiohttp import web
 from deploy.standin.control import Control
 from deploy.standin.dataset import Dataset
 from deploy.standin.esi import Esi
+from deploy.standin.esi_gateway import EsiGateway
 from deploy.standin.killmails import Killmails, read_killmails
 from deploy.standin.names import Names, read_bands
+from deploy.standin.participants import Participants
 from deploy.standin.playback import Playback, StandinOptions
 from deploy.standin.r2z2 import R2z2
 from deploy.standin.redisq import Redisq
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
+from deploy.standin.zkillboard import Zkillboard
 
 __all__ = ["Standin", "StandinOptions", "load_dataset", "run_standin", "start_standin"]
 
@@ -71,10 +74,12 @@ async def start_standin(options: StandinOptions) -> Standin:
         Names(dataset.killmails.category_hints(), options.universe),
         msgspec.structs.replace(options.faults, limits=limits),
     )
-    r2z2, esi = R2z2(playback), Esi(playback)
-    control = Control(playback, r2z2, esi)
+    participants = Participants(dataset)
+    r2z2, gateway = R2z2(playback), EsiGateway(playback)
+    zkillboard = Zkillboard(playback, participants, r2z2)
+    control = Control(playback, r2z2, gateway, zkillboard)
     app = web.Application(client_max_size=1024 * 1024)
-    for upstream in (r2z2, Redisq(playback), esi, control):
+    for upstream in (r2z2, Redisq(playback), Esi(playback, gateway), zkillboard, control):
         app.add_routes(upstream.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
