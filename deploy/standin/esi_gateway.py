@@ -15,6 +15,7 @@ from aiohttp import web
 
 from deploy.standin.limits import ErrorBudget, FloatingWindow
 from deploy.standin.playback import Playback
+from deploy.standin.sso.grants import Bearer, Grants
 
 TOKENS_BY_STATUS: Final = {2: 2, 3: 1, 4: 5, 5: 0}
 """Cost of an answer by the hundreds of its status; 429 costs nothing."""
@@ -52,30 +53,16 @@ class Route(NamedTuple):
     """The answer while Tranquility is down; None goes on as ever."""
 
 
-class Bearer(NamedTuple):
-    """Whom an access token speaks for."""
-
-    character_id: int
-    scopes: frozenset[str]
-    application_id: str
-
-
 Handler = Callable[[web.Request], web.Response]
 BearerHandler = Callable[[web.Request, Bearer], web.Response]
-FindBearer = Callable[[web.Request, float], Bearer | None]
-
-
-def no_bearer(_request: web.Request, _now_s: float) -> Bearer | None:
-    """Know no token."""
-    return None
 
 
 class EsiGateway:
     """Refuses, fails and charges requests; what is left goes to the route's handler."""
 
-    def __init__(self, playback: Playback, find_bearer: FindBearer = no_bearer) -> None:
+    def __init__(self, playback: Playback, grants: Grants) -> None:
         self._playback = playback
-        self._find_bearer = find_bearer
+        self._grants = grants
         self._random = Random(playback.options.seed)
         self._buckets: defaultdict[Group, dict[str, FloatingWindow]] = defaultdict(dict)
         self._errors: dict[str | None, ErrorBudget] = {}
@@ -85,7 +72,7 @@ class EsiGateway:
 
         Its bucket belongs to the source address, with a token to address and application.
         """
-        bearer = self._find_bearer(request, self._playback.now_s())
+        bearer = self._grants.bearer(request, self._playback.now_s())
         owner = str(request.remote) + (f":{bearer.application_id}" if bearer else "")
         return await self._answer(request, route, handle, owner)
 
@@ -96,7 +83,7 @@ class EsiGateway:
 
         Its bucket belongs to application and character, without a token to the address.
         """
-        bearer = self._find_bearer(request, self._playback.now_s())
+        bearer = self._grants.bearer(request, self._playback.now_s())
         if bearer is None:
             return await self._answer(request, route, self._no_token, str(request.remote))
         known = bearer
