@@ -15,7 +15,7 @@ from aiohttp import web
 
 from deploy.standin.limits import ErrorBudget, FloatingWindow
 from deploy.standin.playback import Playback
-from deploy.standin.sso.grants import Bearer, Grants
+from deploy.standin.sso.grants import Bearer
 
 TOKENS_BY_STATUS: Final = {2: 2, 3: 1, 4: 5, 5: 0}
 """Cost of an answer by the hundreds of its status; 429 costs nothing."""
@@ -60,9 +60,8 @@ BearerHandler = Callable[[web.Request, Bearer], web.Response]
 class EsiGateway:
     """Refuses, fails and charges requests; what is left goes to the route's handler."""
 
-    def __init__(self, playback: Playback, grants: Grants) -> None:
+    def __init__(self, playback: Playback) -> None:
         self._playback = playback
-        self._grants = grants
         self._random = Random(playback.options.seed)
         self._buckets: defaultdict[Group, dict[str, FloatingWindow]] = defaultdict(dict)
         self._errors: dict[str | None, ErrorBudget] = {}
@@ -72,7 +71,7 @@ class EsiGateway:
 
         Its bucket belongs to the source address, with a token to address and application.
         """
-        bearer = self._grants.bearer(request, self._playback.now_s())
+        bearer = self._playback.grants.bearer(request, self._playback.now_s())
         owner = str(request.remote) + (f":{bearer.application_id}" if bearer else "")
         return await self._answer(request, route, handle, owner)
 
@@ -83,7 +82,7 @@ class EsiGateway:
 
         Its bucket belongs to application and character, without a token to the address.
         """
-        bearer = self._grants.bearer(request, self._playback.now_s())
+        bearer = self._playback.grants.bearer(request, self._playback.now_s())
         if bearer is None:
             return await self._answer(request, route, self._no_token, str(request.remote))
         known = bearer

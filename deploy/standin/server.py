@@ -18,7 +18,6 @@ from deploy.standin.participants import Participants
 from deploy.standin.playback import Playback, StandinOptions
 from deploy.standin.r2z2 import R2z2
 from deploy.standin.redisq import Redisq
-from deploy.standin.sso.grants import Grants
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
 from deploy.standin.zkillboard import Zkillboard
 
@@ -32,8 +31,6 @@ class Standin:
     url: str
     playback: Playback
     control: Control
-    grants: Grants
-    """Whose tokens are good."""
     _runner: web.AppRunner
 
     @property
@@ -77,8 +74,8 @@ async def start_standin(options: StandinOptions) -> Standin:
         Names(dataset.killmails.category_hints(), options.universe),
         msgspec.structs.replace(options.faults, limits=limits),
     )
-    participants, grants = Participants(dataset), Grants()
-    r2z2, gateway = R2z2(playback), EsiGateway(playback, grants)
+    participants = Participants(dataset)
+    r2z2, gateway = R2z2(playback), EsiGateway(playback)
     zkillboard = Zkillboard(playback, participants, r2z2)
     control = Control(playback, r2z2, gateway, zkillboard)
     app = web.Application(client_max_size=1024 * 1024)
@@ -89,7 +86,7 @@ async def start_standin(options: StandinOptions) -> Standin:
     site = web.TCPSite(runner, options.host, options.port)
     await site.start()
     port = runner.addresses[0][1]
-    return Standin(f"http://{options.host}:{port}", playback, control, grants, runner)
+    return Standin(f"http://{options.host}:{port}", playback, control, runner)
 
 
 async def run_standin(options: StandinOptions) -> None:
