@@ -17,10 +17,12 @@ from actors.shared.startup import START_S, when_available
 T = TypeVar("T")
 
 _MISCONFIGURED: Final = {
+    "22023": "correct the options in KILLSTREAM_DATABASE_URL",
     "28000": "it refuses the user: correct KILLSTREAM_DATABASE_URL",
     "28P01": "it refuses user or password: correct KILLSTREAM_DATABASE_URL",
     "3F000": "GRANT a schema to the user in KILLSTREAM_DATABASE_URL",
     "3D000": "create the database, or correct KILLSTREAM_DATABASE_URL",
+    "42704": "correct the options in KILLSTREAM_DATABASE_URL",
     "42501": "GRANT the permission to the user in KILLSTREAM_DATABASE_URL",
 }
 """By SQLSTATE. Source: PostgreSQL's manual, appendix A (read 2026-11-26)."""

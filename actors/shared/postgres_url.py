@@ -3,12 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 FORM: Final = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
 
-_SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_CHOICES: Final = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": (
+        *("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+    ),
+}
+"""Options with a fixed set of values."""
+_FILES: Final = ("sslcert", "sslcrl", "sslkey", "sslrootcert", "passfile")
+"""Options that name a file."""
 _POOLER_OPTIONS: Final = {
     "pgbouncer": "true",
     "prepared_statement_cache_size": "0",
@@ -78,7 +87,8 @@ def _split(parts: SplitResult) -> tuple[str, list[str]]:
     login, at, hosts = parts.netloc.rpartition("@")
     if parts.fragment or any(map(_has_wrong_port, hosts.split(","))):
         raise ValueError(
-            f"can't be parsed; percent-encode special characters in the password: {FORM}"
+            "can't be parsed: correct the port, or percent-encode special characters in the"
+            f" password: {FORM}"
         )
     user, colon, password = login.partition(":")
     return _quote(user) + colon + _quote(password) + at, hosts.split(",")
@@ -98,5 +108,9 @@ def _check_options(options: Mapping[str, str]) -> None:
     for name in sorted(options.keys() - _OPTIONS - _IGNORED):
         near = get_close_matches(name, _OPTIONS, 1)
         raise ValueError(f"has an unknown option {name}" + (f"; {near[0]}?" if near else ""))
-    if options.get("sslmode", "prefer") not in _SSL_MODES:
-        raise ValueError(f"has an unknown sslmode; there are {', '.join(_SSL_MODES)}")
+    for name, values in _CHOICES.items():
+        if options.get(name, values[0]) not in values:
+            raise ValueError(f"has an unknown {name}; there are {', '.join(values)}")
+    for name in _FILES:
+        if name in options and not Path(options[name]).is_file():
+            raise ValueError(f"names a file in {name} that isn't there: {options[name]}")

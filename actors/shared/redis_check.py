@@ -3,7 +3,7 @@
 from typing import Final
 
 from redis.asyncio import Redis
-from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, RedisError, ResponseError
 
 from actors.shared.errors import Misconfigured
 from actors.shared.outage import one_line
@@ -18,7 +18,8 @@ async def check_redis(settings: Settings) -> None:
     The scripts of the ESI budget use keys of several slots, which cluster mode doesn't allow.
 
     Raises:
-        Misconfigured: it refuses the password, or is in cluster mode; says what to do.
+        Misconfigured: it refuses the password, lacks the database, or is in cluster mode; says
+            what to do.
     """
     if not settings.redis_url:
         return
@@ -32,6 +33,12 @@ async def check_redis(settings: Settings) -> None:
         raise Misconfigured(
             f"{where} refuses the connection: {one_line(error)}; correct KILLSTREAM_REDIS_URL"
         ) from None
+    except ResponseError as error:
+        if "DB index" in str(error):
+            raise Misconfigured(
+                f"{where} has no database of that number: correct KILLSTREAM_REDIS_URL"
+            ) from None
+        return  # it doesn't let us ask
     except (RedisError, OSError):
         return  # its users retry
     if cluster.get("cluster_enabled"):

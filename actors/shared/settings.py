@@ -2,12 +2,12 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -20,6 +20,16 @@ PREFIX = "KILLSTREAM_"
 NOT_SETTINGS = frozenset({"KILLSTREAM_SERVICES_DIR"})
 """Variables with our prefix that `just services` uses."""
 
+_RABBITMQ_FORM: Final = "amqp|amqps://USER:PASSWORD@HOST:PORT/VHOST"
+_RABBITMQ_OPTIONS: Final = frozenset(
+    {
+        *("blocked_connection_timeout", "channel_max", "client_properties", "connection_attempts"),
+        *("frame_max", "heartbeat", "locale", "retry_delay", "socket_timeout", "ssl_options"),
+        *("stack_timeout", "tcp_options"),
+    }
+)
+"""Options of a URL. Source: pika's `URLParameters` (read 2026-11-26)."""
+_REDIS_FORM: Final = "redis|rediss|unix://:PASSWORD@HOST:PORT/0"
 _SERVICE_LINK: Final = re.compile(
     r"KILLSTREAM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
@@ -59,10 +69,54 @@ def _database_url(url: str) -> str:
     return url
 
 
+def _rabbitmq_options(url: str) -> str:
+    options = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    _check_names((name for name, _ in options), _RABBITMQ_OPTIONS)
+    if options:
+        from pika import URLParameters
+
+        try:
+            URLParameters(url)
+        except Exception as error:  # whatever the values make of Python's literals
+            raise ValueError(
+                f"has an option with a wrong value: {', '.join(dict(options))}"
+            ) from error
+    return url
+
+
+def _redis_options(url: str) -> str:
+    if not url:
+        return url
+    from redis.asyncio import ConnectionPool, RedisError
+
+    parts = urlsplit(url)
+    database = parts.path.strip("/")
+    if parts.scheme != "unix" and database and not database.isdecimal():
+        raise ValueError(f"names no database by its number: {_REDIS_FORM}")
+    try:
+        ConnectionPool.from_url(url).make_connection()
+    except TypeError:
+        raise ValueError(
+            f"has an unknown option among {', '.join(dict(parse_qsl(parts.query)))}"
+        ) from None
+    except (ValueError, RedisError) as error:
+        raise ValueError(f"has an option with a wrong value: {error}") from None
+    return url
+
+
+def _check_names(names: Iterable[str], known: Collection[str]) -> None:
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            raise ValueError(f"has an unknown option {name}" + (f"; {near[0]}?" if near else ""))
+
+
 HttpUrl = Annotated[str, AfterValidator(_url("https|http://HOST:PORT"))]
 DatabaseUrl = Annotated[str, AfterValidator(_database_url)]
-RabbitmqUrl = Annotated[str, AfterValidator(_url("amqp|amqps://USER:PASSWORD@HOST:PORT/VHOST"))]
-RedisUrl = Annotated[str, AfterValidator(_url("redis|rediss|unix://:PASSWORD@HOST:PORT/0"))]
+RabbitmqUrl = Annotated[
+    str, AfterValidator(_url(_RABBITMQ_FORM)), AfterValidator(_rabbitmq_options)
+]
+RedisUrl = Annotated[str, AfterValidator(_url(_REDIS_FORM)), AfterValidator(_redis_options)]
 KafkaUrl = Annotated[str, AfterValidator(_url("kafka://HOST:PORT,HOST:PORT", several=True))]
 
 
@@ -77,7 +131,7 @@ class Settings(BaseSettings):
     """The upstream feed."""
     r2z2_url: HttpUrl = "https://r2z2.zkillboard.com"
     """Base of R2Z2; `/ephemeral/…` is appended."""
-    r2z2_requests_per_s: float = Field(default=15, gt=0)
+    r2z2_requests_per_s: float = Field(default=15, gt=0, allow_inf_nan=False)
     """Pace of polling. Above 15 the real upstream bans the address for an hour."""
     redisq_url: HttpUrl = "https://zkillredisq.stream"
     """A RedisQ server. A path in it is asked as it is (`/redisq`); without one, `/listen.php`."""
@@ -87,7 +141,7 @@ class Settings(BaseSettings):
     """How long one RedisQ poll may wait for a killmail."""
     redisq_filter: str = ""
     """A filter in RedisQ's own syntax, passed on to the server."""
-    redisq_requests_per_s: float = Field(default=2, gt=0)
+    redisq_requests_per_s: float = Field(default=2, gt=0, allow_inf_nan=False)
     """Pace of polling. RedisQ refuses more than 2."""
     redisq_bodies: bool = False
     """Whether a RedisQ server's bodies are taken as ESI's; else each is fetched by id and hash."""

@@ -136,6 +136,8 @@ async def refusal_of(settings: Settings) -> KillstreamError:
         ("nobody:s3cret@", "/killstream", "password authentication failed"),
         ("killstream:killstream@", "/nowhere", '"nowhere" does not exist'),
         ("killstream:killstream@", "/killstream?sslmode=require", "rejected SSL upgrade"),
+        ("killstream:killstream@", "/killstream?options=-cno_such%3D1", "unrecognized config"),
+        ("killstream:killstream@", "/killstream?options=-cstatement_timeout%3Dx", "invalid value"),
     ],
 )
 async def test_a_wrong_login_or_database_is_a_wrong_setting(

@@ -41,6 +41,13 @@ async def test_a_wrong_password_is_a_wrong_setting(tmp_path: Path) -> None:
     assert "s3cret" not in str(refusal.value)
 
 
+async def test_a_database_that_it_does_not_have_is_a_wrong_setting(tmp_path: Path) -> None:
+    async with redis(tmp_path) as settings:
+        beyond = Settings(redis_url=settings.redis_url.removesuffix("0") + "99")
+        with pytest.raises(Misconfigured, match=r"no database of that number: .*REDIS_URL"):
+            await check_redis(beyond)
+
+
 async def test_a_plain_one_is_taken_and_an_absent_one_not_waited_for(tmp_path: Path) -> None:
     async with redis(tmp_path) as settings:
         await check_redis(settings)

@@ -95,7 +95,13 @@ def test_a_namespace_that_a_server_could_refuse_is_refused(namespace: str) -> No
         ("REDISQ_URL", "https://a b", "must be https|http://HOST:PORT"),
         ("RABBITMQ_URL", "127.0.0.1:5672", "must be amqp|amqps://"),
         ("RABBITMQ_URL", "amqp://u:s3cret@host:port/", "names no host, or a wrong port"),
+        ("RABBITMQ_URL", "amqp://u:s3cret@h/v?heartbeat=soon", "a wrong value: heartbeat"),
+        ("RABBITMQ_URL", "amqp://u:s3cret@h/v?ssl_options={", "a wrong value: ssl_options"),
+        ("RABBITMQ_URL", "amqp://u:s3cret@h/v?heartbaet=5", "option heartbaet; heartbeat?"),
         ("REDIS_URL", "http://127.0.0.1", "must be redis|rediss|unix://"),
+        ("REDIS_URL", "redis://:s3cret@h/first", "names no database by its number"),
+        ("REDIS_URL", "redis://:s3cret@h/0?timeout=3", "unknown option among timeout"),
+        ("REDIS_URL", "redis://:s3cret@h/0?socket_timeout=x", "wrong value: Invalid value for 's"),
         ("KAFKA_URL", "127.0.0.1:9092", "must be kafka://HOST:PORT"),
         ("KAFKA_URL", "kafka://a:9092,:9092", "names no host"),
         ("DATABASE_URL", "mysql://u:s3cret@h/d", "must be postgresql://"),
@@ -103,6 +109,10 @@ def test_a_namespace_that_a_server_could_refuse_is_refused(namespace: str) -> No
         ("DATABASE_URL", "postgresql://u:s3cret@h/d?sslmod=require", "option sslmod; sslmode?"),
         ("DATABASE_URL", "postgresql://u:s3cret@h/d?sslmode=on", "unknown sslmode"),
         ("DATABASE_URL", "postgresql://u:s3/cret@h/d", "percent-encode"),
+        ("DATABASE_URL", "postgresql://u:s3cret@h:99999/d", "correct the port"),
+        ("DATABASE_URL", "postgresql://u:s3cret@h/d?sslrootcert=/no/ca", "sslrootcert that isn't"),
+        ("DATABASE_URL", "postgresql://u:s3cret@h/d?target_session_attrs=x", "unknown target_se"),
+        ("R2Z2_REQUESTS_PER_S", "inf", "a finite number"),
         ("SOURCE", "redisq", "KILLSTREAM_REDISQ_QUEUE_ID is missing"),
         ("CONTACT", "ops@bücher.example", "KILLSTREAM_CONTACT must be one line of ASCII"),
     ],
@@ -117,6 +127,23 @@ def test_what_is_wrong_is_said_with_its_name_and_without_secrets(
     assert said in reason
     assert "KILLSTREAM_" in reason
     assert not [part for part in ("s3", "cret", "\n") if part in reason]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("RABBITMQ_URL", "amqps://u:p@h/v?heartbeat=9&blocked_connection_timeout=30"),
+        ("REDIS_URL", "rediss://u:p@h:6380/3?socket_keepalive=yes&client_name=a"),
+        ("REDIS_URL", "redis://h"),
+        ("REDIS_URL", "unix:///run/redis.sock?db=2"),
+        ("DATABASE_URL", "postgresql://u:p@h/d?target_session_attrs=read-write"),
+    ],
+)
+def test_options_of_a_server_in_its_url_are_taken(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"KILLSTREAM_{name}", value)
+    assert getattr(settings(), name.lower()) == value
 
 
 def test_an_unknown_name_is_said_with_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
