@@ -18,7 +18,8 @@ from deploy.contact import check_contact
 from deploy.datadir import hold_data_dir
 from deploy.eventlog import EventLog, maintain, open_event_log
 from deploy.migrate import migrate
-from deploy.workers import running_actors
+from deploy.ports import listen
+from deploy.workers import can_start, running_actors
 
 WORKER_THREADS: Final = 8
 """Units of work at once in the one process."""
@@ -36,8 +37,9 @@ async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
     """Run all parts until `stop` is set or one of them breaks; then end them in order.
 
     Raises:
-        Misconfigured: an upstream that isn't on this machine has no contact, the data directory is
-            used by another process, or the parts have too few connections to PostgreSQL.
+        Misconfigured: an upstream that isn't on this machine has no contact, the address or the
+            data directory is used by another process, or the parts have too few connections to
+            PostgreSQL.
         ExceptionGroup: of what broke.
     """
     check_contact(configured)
@@ -46,6 +48,7 @@ async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
             f"KILLSTREAM_DATABASE_POOL_SIZE must be {LEAST_POOL} at least for `killstream up`,"
             " where all parts share the connections"
         )
+    listen(configured).close()
     async with AsyncExitStack() as stack:
         if not (configured.database_url and configured.redis_url):
             stack.enter_context(hold_data_dir(configured.data_dir))
@@ -83,7 +86,7 @@ async def _run_parts(configured: Settings, stop: asyncio.Event, forgot: asyncio.
     from streams.worker import run_streams
 
     await asyncio.sleep(0)  # importing takes seconds, in which `stop` may have been asked for
-    if stop.is_set():
+    if stop.is_set() or not await can_start(settings(), stop):
         return
     async with running_actors(WORKER_THREADS, stop_ms=WORKER_STOP_MS), asyncio.TaskGroup() as group:
         group.create_task(_part(run_streams(of_streams, stop, forgot), stop), name="streams")

@@ -10,11 +10,11 @@ import structlog
 import uvicorn
 
 from actors.shared.database import check_schema, open_database
-from actors.shared.errors import Misconfigured
 from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
 from api.app import create_app
+from deploy.ports import listen
 
 log: Final = structlog.get_logger()
 
@@ -49,6 +49,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         Misconfigured: the address is taken, or a server refuses us.
         KillstreamError: what `check_schema` raises.
     """
+    listen(settings).close()  # what is wrong is said before servers are waited for
     if not await ends_before(stop, _check_servers(settings)):
         return
     server = _Server(
@@ -61,7 +62,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             ws_per_message_deflate=False,  # browsers would get it; it costs more than it saves
         )
     )
-    with _listen(settings) as listening:
+    with listen(settings) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -81,15 +82,3 @@ async def _check_servers(settings: Settings) -> None:
     async with open_database(settings, "api") as database:
         await check_schema(database)
     await check_redis(settings)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    address = (settings.api_host, settings.api_port)
-    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
-    try:
-        return socket.create_server(address, family=family, backlog=2048)
-    except OSError as error:
-        raise Misconfigured(
-            f"can't listen on {address[0]} port {address[1]} ({error.strerror}):"
-            " set KILLSTREAM_API_HOST or KILLSTREAM_API_PORT"
-        ) from None

@@ -11,12 +11,32 @@ from typing import Final
 
 import structlog
 
+from actors.shared.settings import Settings
+from actors.shared.startup import ends_before
+
 log: Final = structlog.get_logger()
 
 STOP_MS: Final = 8_000
 """How long running units of work may take at the end; RabbitMQ has the others."""
 WAKE_MS: Final = 500
 """How often idle threads look whether they shall stop."""
+
+
+async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
+    """Open once what actors need, waiting for servers; return False when `stop` is set meanwhile.
+
+    The worker opens it in a thread, where nothing could cut the wait short.
+
+    Raises:
+        KillstreamError: what actors need can't be opened.
+    """
+    from actors.resources import open_resources
+
+    async def rehearse() -> None:
+        async with open_resources(settings):
+            pass
+
+    return await ends_before(stop, rehearse())
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from contextlib import nullcontext
 from enum import StrEnum
 from typing import Annotated
 
@@ -78,26 +79,23 @@ def actors(
     """
     from deploy.children import run_children, stop_when_orphaned
     from deploy.metrics import serving_group_metrics, serving_metrics
-    from deploy.workers import running_actors
+    from deploy.workers import can_start, running_actors
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         check_contact(settings, source=False)
         names = [settings.named(queue) for queue in queues or ()]
-        if parent is None:
-            with serving_metrics(settings):
+        with nullcontext() if parent else serving_metrics(settings):
+            if await can_start(settings, stop):
                 async with running_actors(threads, names):
-                    await stop.wait()
-        else:
-            async with running_actors(threads, names):
-                await stop_when_orphaned(parent, stop)
+                    await (stop_when_orphaned(parent, stop) if parent else stop.wait())
 
     async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
         check_contact(settings, source=False)
         with serving_group_metrics(settings):
-            await _rehearse(settings)
-            await run_children([command] * processes, stop)
+            if await can_start(settings, stop):  # a mistake is said once, not by each process
+                await run_children([command] * processes, stop)
 
     _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     if processes == 1:
@@ -163,14 +161,6 @@ def demo(
     from deploy.demo import run_demo
 
     raise typer.Exit(run_demo(for_s=for_s, rate_per_s=rate, port=port))
-
-
-async def _rehearse(settings: Settings) -> None:
-    """Open what actors need once, so that a mistake is said in a sentence, not by each process."""
-    from actors.resources import open_resources
-
-    async with open_resources(settings):
-        pass
 
 
 def _needs(*names: str) -> None:

@@ -1,0 +1,110 @@
+"""How processes start: a mistake ends each of them alike, and a wait for a server can be ended."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from actors.shared.settings import Settings
+from deploy.ports import free_port
+from tests.support.processes import Killstream, start_killstream
+from tests.support.servers import empty_servers
+
+pytestmark = pytest.mark.timeout(120)
+
+PROCESSES = (["streams"], ["actors"], ["actors", "--processes=2"], ["up"])
+NOBODY = "http://127.0.0.1:1"
+
+
+@pytest.fixture
+async def settings(tmp_path: Path) -> AsyncIterator[Settings]:
+    """What each process needs, on the tests' servers."""
+    async with empty_servers() as servers:
+        yield servers.model_copy(
+            update={
+                "r2z2_url": NOBODY,
+                "esi_url": NOBODY,
+                "data_dir": tmp_path / "data",
+                "api_port": free_port(),
+            }
+        )
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    """A port where another server listens."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        yield other.getsockname()[1]
+
+
+async def start_all(settings: Settings, folder: Path) -> list[Killstream]:
+    return [
+        await start_killstream(*command, settings=settings, log=folder / f"{number}.log")
+        for number, command in enumerate(PROCESSES)
+    ]
+
+
+@pytest.mark.service
+async def test_a_wrong_password_of_rabbitmq_ends_each_with_one_line(
+    settings: Settings, tmp_path: Path
+) -> None:
+    url = settings.rabbitmq_url.replace(":killstream@", ":s3cret@")
+    wrong = settings.model_copy(update={"rabbitmq_url": url})
+    for started in await start_all(wrong, tmp_path):
+        assert await started.process.wait() == 2
+        log = started.log.read_text()
+        assert log.count("\nkillstream: ") == 1, log
+        assert "refuses the connection" in log
+        assert "KILLSTREAM_RABBITMQ_URL" in log
+        assert "Traceback" not in log
+        assert "s3cret" not in log
+
+
+@pytest.mark.service
+async def test_a_wait_for_a_server_ends_with_a_request_to_stop(
+    settings: Settings, tmp_path: Path
+) -> None:
+    url = f"amqp://u:p@127.0.0.1:{free_port()}/v"
+    away = settings.model_copy(update={"rabbitmq_url": url})
+    for started in await start_all(away, tmp_path):
+        await started.says("server.unavailable")
+        began_s = time.monotonic()
+        assert await started.stop() == 0, started.log.read_text()
+        assert time.monotonic() - began_s < 5
+        assert started.log.read_text().count("server.unavailable") == 1
+
+
+async def test_a_taken_address_ends_it_before_anything_starts(
+    tmp_path: Path, taken_port: int
+) -> None:
+    settings = Settings(
+        r2z2_url=NOBODY, esi_url=NOBODY, data_dir=tmp_path / "data", api_port=taken_port
+    )
+    up = await start_killstream("up", settings=settings, log=tmp_path / "up.log")
+    demo = await start_killstream(
+        "demo", f"--port={taken_port}", settings=Settings(), log=tmp_path / "demo.log"
+    )
+    for started in (up, demo):
+        assert await asyncio.wait_for(started.process.wait(), 60) == 2
+        log = started.log.read_text()
+        assert f"killstream: can't listen on 127.0.0.1 port {taken_port} (Address already" in log
+        assert '"ready"' not in log
+        assert "in a browser" not in log
+    assert not settings.data_dir.exists()
+
+
+@pytest.mark.service
+async def test_a_taken_address_is_said_before_the_database_is_waited_for(
+    tmp_path: Path, taken_port: int
+) -> None:
+    settings = Settings(
+        database_url=f"postgresql://u:p@127.0.0.1:{free_port()}/d",
+        redis_url=f"redis://127.0.0.1:{free_port()}/0",
+        api_port=taken_port,
+    )
+    api = await start_killstream("api", settings=settings, log=tmp_path / "api.log")
+    assert await asyncio.wait_for(api.process.wait(), 30) == 2
+    assert "can't listen" in api.log.read_text()
