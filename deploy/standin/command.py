@@ -14,6 +14,7 @@ from actors.shared.errors import Misconfigured
 from deploy.standin.fault_options import faults_of, with_fault_options
 from deploy.standin.playback import Window
 from deploy.standin.server import StandinOptions, run_standin
+from deploy.standin.sso.applications import DEVELOPMENT, Application
 
 _DATASET = "What is played"
 _SERVE = "Where and how"
@@ -109,6 +110,23 @@ def standin(
             rich_help_panel=_SERVE,
         ),
     ] = 3_600,
+    sso_application: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="JSON",
+            help="An application of the SSO; repeatable; in place of killstream-dev with the "
+            "secret killstream-dev-secret and the callback http://127.0.0.1:4000/auth/callback: "
+            '{"client_id": "mine", "secret": "s", "callbacks": ["http://127.0.0.1/callback"]}.',
+            rich_help_panel=_SERVE,
+        ),
+    ] = None,
+    sso_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Where browsers and the gateway reach the SSO, when not where it is asked.",
+            rich_help_panel=_SERVE,
+        ),
+    ] = None,
     window: Annotated[
         list[str] | None,
         typer.Option(
@@ -120,12 +138,16 @@ def standin(
     ] = None,
     **faults: Any,
 ) -> None:
-    """Serve R2Z2, RedisQ and ESI on one port, from a file or made up.
+    """Serve R2Z2, RedisQ, ESI, EVE's SSO and zKillboard's API on one port, from a file or made up.
 
-    Point KILLSTREAM_R2Z2_URL, KILLSTREAM_REDISQ_URL and KILLSTREAM_ESI_URL at its address. While
-    it runs, GET /standin/stats counts what was asked of it, and PUT /standin/faults changes the
-    faults, with ?for_s=120 for a while: curl -X PUT -d '{"hole_rate": 0.05}'
-    http://127.0.0.1:4400/standin/faults
+    Point KILLSTREAM_R2Z2_URL, KILLSTREAM_REDISQ_URL, KILLSTREAM_ESI_URL, KILLSTREAM_SSO_URL and
+    KILLSTREAM_ZKILLBOARD_URL at its address. While it runs, GET /standin/stats counts what was
+    asked of it, and PUT /standin/faults changes the faults, with ?for_s=120 for a while:
+    curl -X PUT -d '{"hole_rate": 0.05}' http://127.0.0.1:4400/standin/faults
+
+    GET /standin/characters lists who can log in; a program that adds &character_id=ID (or &deny=1)
+    to the SSO's address needs no page. GET /standin/sso/grants counts the tokens of each
+    character, DELETE /standin/sso/grants/ID takes back what it granted.
     """
     try:
         if synthetic and killmails:
@@ -146,6 +168,8 @@ def standin(
             r2z2_ban_s=ban,
             faults=faults_of(faults),
             windows=tuple(_window(given) for given in window or ()),
+            applications=tuple(map(_application, sso_application or ())) or (DEVELOPMENT,),
+            sso_url=sso_url and sso_url.rstrip("/"),
         )
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(run_standin(options))
@@ -159,6 +183,13 @@ def _window(given: str) -> Window:
         return msgspec.json.decode(given, type=Window)
     except msgspec.DecodeError as error:
         raise Misconfigured(f"--window {given}: {error}") from None
+
+
+def _application(given: str) -> Application:
+    try:
+        return msgspec.json.decode(given, type=Application)
+    except msgspec.DecodeError as error:
+        raise Misconfigured(f"--sso-application {given}: {error}") from None
 
 
 def _begins_at(given: str | None) -> datetime | None:

@@ -19,6 +19,7 @@ _PANELS: Final = {
     "renamed": "ESI's faults",
     "unknown": "ESI's faults",
     "zkillboard": "zKillboard's faults",
+    "sso": "The SSO's faults",
 }
 
 
@@ -65,8 +66,8 @@ def _parameter(field: msgspec.structs.FieldInfo) -> inspect.Parameter:
 
 
 def _is_json(field: msgspec.structs.FieldInfo) -> bool:
-    """Tell whether a switch holds more than a number or yes and no: a list or a table."""
-    return not isinstance(field.default, bool | int | float | None)
+    """Tell whether a switch holds more than a number, a word or yes and no: a list or a table."""
+    return not isinstance(field.default, bool | int | float | str | None)
 
 
 def _description(field: msgspec.structs.FieldInfo) -> str:

@@ -25,6 +25,17 @@ Deleted = Literal["doomheim", "404"]
 WrongObject = Literal["429", "503", "cut", "utf8"]
 """A refusal; 200 with half of the JSON, or with bytes that are no UTF-8."""
 
+SsoError = Literal["token", "grant", "migrate", "expired", "client", "credentials", "unavailable"]
+"""Refusals of a refresh: the first five are for ever, the last passes."""
+SsoAlgorithm = Literal["RS256", "ES256"]
+Issuer = Literal["host", "url", "slash"]
+"""login.eveonline.com, https://login.eveonline.com, https://login.eveonline.com/"""
+WrongToken = Literal[
+    "application", "audience", "issuer", "expired", "subject", "key", "none", "hmac"
+]
+"""For another application; without EVE as audience; by another issuer; over; not of a character;
+signed with a key that isn't the SSO's, not at all, with the public key as HMAC's secret."""
+
 MAX_SKIPPED = 0.9
 """Most sequence numbers that may hold no new killmail; beyond it a dataset would hardly get on."""
 
@@ -210,6 +221,52 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     tranquility_down: Annotated[
         bool, Meta(description="The game server is down: 504, and 503 from /status.")
     ] = False
+    sso_latency_ms: Annotated[
+        Milliseconds, Meta(description="Hold back each answer, after what was asked is done.")
+    ] = 0
+    sso_status: Annotated[
+        ErrorStatus | None, Meta(description="Answer everything with this status: 502, 503.")
+    ] = None
+    sso_fail_next: Annotated[
+        Count, Meta(description="How many of the next refreshes are refused; counts down.")
+    ] = 0
+    sso_error: Annotated[
+        SsoError,
+        Meta(
+            description="What those are answered: token, grant, migrate (invalid_grant), expired, "
+            "client (invalid_token), credentials (401) or unavailable (503)."
+        ),
+    ] = "token"
+    sso_lost_next: Annotated[
+        Count,
+        Meta(
+            description="How many of the next token answers are lost on their way, after what was "
+            "asked is done; counts down."
+        ),
+    ] = 0
+    sso_rotation: Annotated[
+        bool, Meta(description="Give another refresh token with each refresh; the old one is dead.")
+    ] = False
+    sso_refresh_token_s: Annotated[
+        Seconds | None, Meta(description="How long a refresh token lasts; else for ever.")
+    ] = None
+    sso_token_s: Annotated[
+        int, Meta(ge=1, le=86_400, description="How long an access token lasts.")
+    ] = 1_200
+    sso_token_wrong: Annotated[
+        tuple[WrongToken, ...],
+        Meta(
+            description="What is wrong with access tokens, all at once: any of application, "
+            "audience, issuer, expired, subject, key, none, hmac."
+        ),
+    ] = ()
+    sso_alg: Annotated[SsoAlgorithm, Meta(description="What signs: RS256 or ES256.")] = "RS256"
+    sso_issuer: Annotated[
+        Issuer, Meta(description="The issuer's form in access tokens: host, url, slash.")
+    ] = "url"
+    sso_sold: Annotated[
+        tuple[int, ...], Meta(description="Characters that have another owner by now.")
+    ] = ()
     names_refused: Annotated[
         bool,
         Meta(description="Answer 404 to names of which one is a character or a corporation."),
@@ -240,7 +297,7 @@ LAYOUT_FAULTS = (
     "hole_rate", "null_rate", "duplicate_rate", "rewrite_rate", "shuffle", "absent"
 )  # fmt: skip
 """Switches that decide which number holds what."""
-COUNTDOWNS = ("esi_fail_next", "sequence_zero_next")
+COUNTDOWNS = ("esi_fail_next", "sequence_zero_next", "sso_fail_next", "sso_lost_next")
 
 
 def changed(faults: Faults, changes: Any) -> Faults:

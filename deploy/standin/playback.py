@@ -14,6 +14,7 @@ from deploy.standin.characters import Characters
 from deploy.standin.dataset import Dataset
 from deploy.standin.faults import COUNTDOWNS, LAYOUT_FAULTS, Faults, Seconds, changed
 from deploy.standin.names import Names
+from deploy.standin.sso.applications import DEVELOPMENT, Application
 from deploy.standin.sso.grants import Grants
 from deploy.standin.stats import Stats
 
@@ -77,6 +78,10 @@ class StandinOptions:
     zkillboard_per_s: int = 1
     """Requests per second that zKillboard's API takes; more are counted as refused."""
     zkillboard_page_size: int = 200
+    applications: tuple[Application, ...] = (DEVELOPMENT,)
+    """What is registered at the SSO."""
+    sso_url: str | None = None
+    """Where the SSO says it is, without a slash at the end. None: where it was asked."""
     clock: Callable[[], float] = time.time
     """Unix seconds."""
 

@@ -18,6 +18,8 @@ from deploy.standin.participants import Participants
 from deploy.standin.playback import Playback, StandinOptions
 from deploy.standin.r2z2 import R2z2
 from deploy.standin.redisq import Redisq
+from deploy.standin.sso.inspection import Inspection
+from deploy.standin.sso.routes import Sso
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
 from deploy.standin.zkillboard import Zkillboard
 
@@ -79,7 +81,9 @@ async def start_standin(options: StandinOptions) -> Standin:
     zkillboard = Zkillboard(playback, participants, r2z2)
     control = Control(playback, r2z2, gateway, zkillboard)
     app = web.Application(client_max_size=1024 * 1024)
-    for upstream in (r2z2, Redisq(playback), Esi(playback, gateway), zkillboard, control):
+    sso, inspection = Sso(playback), Inspection(playback)
+    esi = Esi(playback, gateway)
+    for upstream in (r2z2, Redisq(playback), esi, sso, zkillboard, control, inspection):
         app.add_routes(upstream.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
@@ -122,7 +126,7 @@ def describe(options: StandinOptions) -> str:
     rate_per_s = options.effective_rate_per_s
     pace = "all at once" if rate_per_s is None else f"{rate_per_s:g} per second"
     limits = "limits on" if options.limits and options.faults.limits else "limits off"
-    return f"{what}, {pace}, {limits}; R2Z2, RedisQ and ESI on this address"
+    return f"{what}, {pace}, {limits}; all upstreams on this address"
 
 
 def _load_killmails(options: StandinOptions) -> Killmails:

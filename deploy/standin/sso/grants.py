@@ -1,6 +1,7 @@
 """What characters have granted: codes, refresh tokens and access tokens, and whose each is."""
 
 import secrets
+from collections import Counter
 from typing import Final, NamedTuple
 
 from aiohttp import web
@@ -116,3 +117,23 @@ class Grants:
             grant = self._refresh_tokens[token]
             self._refresh_tokens[token] = grant._replace(withdrawn=True)
         return len(of_it)
+
+    def counted(self, now_s: float) -> dict[int, dict[str, int]]:
+        """Count the tokens that are valid, by character and kind."""
+        refresh_tokens = Counter(
+            grant.bearer.character_id
+            for grant in self._refresh_tokens.values()
+            if not grant.withdrawn
+        )
+        access_tokens = Counter(
+            bearer.character_id
+            for bearer, until_s in self._access_tokens.values()
+            if now_s < until_s
+        )
+        return {
+            character_id: {
+                "refresh_tokens": refresh_tokens[character_id],
+                "access_tokens": access_tokens[character_id],
+            }
+            for character_id in sorted(refresh_tokens | access_tokens)
+        }
