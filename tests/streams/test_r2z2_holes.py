@@ -208,6 +208,48 @@ async def test_a_low_sequence_number_is_no_reset_while_the_cursors_file_is_there
     assert cursor == FIRST + 400
 
 
+async def test_a_low_number_whose_file_is_older_is_no_reset(log: Log) -> None:
+    """The cursor's file is gone, as after a purge; the low number is an old one of this feed."""
+    cursor = FIRST + 400
+    files = files_of(range(FIRST, FIRST + 1), newest=FIRST, age_s=60.0)
+    async with files.served() as url:
+        settings = settings_for(url)
+        await record_positions(log.database, r2z2_name(settings), cursor)
+        began_s = time.monotonic()
+
+        def long_enough() -> bool:
+            if time.monotonic() > began_s + QUICK.waits.reset_s * 4:
+                files.files[cursor + 1] = killmail(cursor + 1)
+            return bool(log.durable)
+
+        await poll_until(long_enough, settings, log)
+    assert len(files.asked_at_s["sequence"]) >= 3
+    assert files.asked_at_s[str(FIRST)]
+    assert log.durable == {cursor + 1}
+
+
+@pytest.mark.parametrize("said", [FIRST + 5000, 10**12])
+async def test_a_sequence_number_without_its_file_is_passed_over(log: Log, said: int) -> None:
+    """Else all that comes would be taken for late files of holes."""
+    files = files_of(range(FIRST, FIRST + 60), newest=FIRST)
+
+    def one_by_one() -> bool:
+        last = max(log.durable, default=0)
+        if last >= FIRST + 40:
+            files.newest = said
+        if last >= FIRST + 59:
+            files.files[last + 1] = killmail(last + 1)
+        return last >= FIRST + 120
+
+    async with files.served() as url:
+        settings = settings_for(url)
+        await poll_until(one_by_one, settings, log, PATIENT)
+        assert str(said) in files.asked_at_s
+        assert await ledger(log.database) == []
+    positions = [reference.position for reference in log.taken]
+    assert positions == list(range(FIRST, FIRST + len(positions)))
+
+
 async def test_what_the_upstream_has_no_more_is_sent_without_a_body(log: Log) -> None:
     """It was read, and never became durable: ESI has it."""
     files = files_of(range(FIRST, FIRST + 1), newest=FIRST)
@@ -227,6 +269,22 @@ async def test_what_the_upstream_has_no_more_is_sent_without_a_body(log: Log) ->
         b"",
     )
     assert await gaps(log.database) == []
+
+
+@pytest.mark.parametrize("now", [b'{"killmail_id":null}', b"<html>", b"[]"])
+async def test_a_file_that_is_overwritten_costs_no_killmail_that_it_had(
+    log: Log, now: bytes
+) -> None:
+    """It was read, and never became durable; ESI has it."""
+    files = files_of(range(FIRST, FIRST + 1), newest=FIRST)
+    files.files[FIRST - 9] = now
+    async with files.served() as url:
+        settings = settings_for(url)
+        await record_positions(log.database, r2z2_name(settings), FIRST - 1, received=[FIRST - 9])
+        await make_due(log)
+        await poll_until(lambda: FIRST - 9 in log.durable, settings, log, acked=True)
+    assert log.refused == []
+    assert {bytes(r.body) for r in log.taken if r.position == FIRST - 9} == {b""}
 
 
 async def test_an_absent_file_is_tried_a_few_times_before_esi_is_asked(log: Log) -> None:

@@ -9,7 +9,7 @@ SAMPLES: Final = 64
 YOUNG: Final = 0.9
 """Fraction of the minimum lifetime; files younger than this aren't the oldest."""
 PROBES: Final = 5
-"""Consecutive absent numbers that count as expired in the bisection."""
+"""Consecutive absent numbers that count as expired, or as not there yet."""
 EDGE: Final = 200
 """Consecutive absent numbers that are the edge and not holes."""
 

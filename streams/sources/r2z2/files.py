@@ -76,6 +76,13 @@ class Files:
             self.newest = max(self.newest, number)
         return file
 
+    async def any_down_from(self, number: int, count: int) -> bool:
+        """Tell whether one of `count` numbers, counted down from this one, has a file."""
+        for below in range(number, max(0, number - count), -1):
+            if (await self.probe(below)).readable:
+                return True
+        return False
+
     async def sequence(self) -> int | None:
         """Request the number in `sequence.json`; None when it is invalid."""
         async with self._turns:

@@ -28,9 +28,10 @@ def reread(source: str, entry: LedgerEntry, file: File, unreadable: int, waits: 
             if may_pass and unreadable < len(waits.retry_s):
                 delay_s = waits.retry_s[max(unreadable - 1, 0)]
                 return Step(pending=(Pending(entry.position, delay_s),))
-            return refuse(source, file.number, reason, file.value)
+            return _by_hash(source, entry) or refuse(source, file.number, reason, file.value)
         case Nothing():
-            return Step(acked=(entry.position,), skipped="placeholder")
+            placeholder = Step(acked=(entry.position,), skipped="placeholder")
+            return _by_hash(source, entry) or placeholder
         case Found() as found:
             return Step(references=(found.reference(source, entry.position),))
     return Step()
@@ -44,18 +45,25 @@ def refuse(source: str, number: int, reason: str, value: bytes, cursor: int | No
 
 def _absent(source: str, entry: LedgerEntry, waits: Waits) -> Step:
     expired = datetime.now(UTC) - entry.received_at >= timedelta(seconds=waits.live_s)
-    if entry.killmail_id is not None and entry.killmail_hash is not None:
-        if not expired and entry.tries + 1 < GONE_AFTER:
-            return Step()
-        # The file is gone, but ESI has every killmail: a reference without a body is fetched.
-        reference = Reference(
-            source=source,
-            position=entry.position,
-            as_of=0.0,
-            killmail_id=entry.killmail_id,
-            hash=entry.killmail_hash,
-        )
-        return Step(references=(reference,), skipped="gone")
+    if (gone := _by_hash(source, entry)) is not None:
+        return gone if expired or entry.tries + 1 >= GONE_AFTER else Step()
     if not expired:
         return Step()
     return Step(gaps=(Gap(entry.position, entry.position, "absent"),), skipped="absent")
+
+
+def _by_hash(source: str, entry: LedgerEntry) -> Step | None:
+    """Make the step for a killmail whose file is gone; None when id or hash are unknown.
+
+    ESI has every killmail: a reference without a body is fetched.
+    """
+    if entry.killmail_id is None or entry.killmail_hash is None:
+        return None
+    reference = Reference(
+        source=source,
+        position=entry.position,
+        as_of=0.0,
+        killmail_id=entry.killmail_id,
+        hash=entry.killmail_hash,
+    )
+    return Step(references=(reference,), skipped="gone")

@@ -14,10 +14,10 @@ from typing import Final
 import structlog
 
 from streams.sources.decode import Found, Garbage, Nothing
-from streams.sources.r2z2.expired import oldest_number
+from streams.sources.r2z2.expired import PROBES, oldest_number
 from streams.sources.r2z2.files import File, Files
 from streams.sources.r2z2.reread import refuse
-from streams.sources.r2z2.tip import Tip
+from streams.sources.r2z2.tip import TRAILING, Tip
 from streams.sources.step import Gap, Pending, Step
 from streams.sources.waits import Waits
 
@@ -210,10 +210,19 @@ class Walk:
         self._given.append(Step(self._cursor, gaps=(gap,), skipped="expired"))
 
     async def _ask_sequence(self) -> None:
+        """Update the newest known number; one far above it counts only if it has a file."""
         self._read_past_newest = 0
         sequence = await self._files.sequence()
+        if await self._is_far_above_all_files(sequence):
+            log.warning("r2z2.sequence_ignored", source=self._name, sequence=sequence)
+            return
         if self._tip.update(sequence, self._cursor) and sequence is not None:
             await self._restart_numbering(sequence)
+
+    async def _is_far_above_all_files(self, sequence: int | None) -> bool:
+        if sequence is None or sequence <= self._files.newest + TRAILING:
+            return False
+        return not await self._files.any_down_from(sequence, PROBES)
 
     async def _restart_numbering(self, sequence: int) -> None:
         """Follow a restarted numbering, if the files prove it.
