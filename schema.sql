@@ -19,9 +19,11 @@ CREATE TABLE killmails (
     zkb                    JSONB,            -- labels, values, points; absent when ESI was the source
     body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame
     body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
-    zkb_as_of              TIMESTAMPTZ       -- the same of zkb
+    zkb_as_of              TIMESTAMPTZ,      -- the same of zkb
+    created_at             TIMESTAMPTZ NOT NULL -- when it was stored here
 );
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
+CREATE INDEX killmails_created ON killmails USING brin (created_at);
 
 -- One attacker of one killmail, in ESI's order.
 CREATE TABLE attackers (
@@ -44,7 +46,8 @@ CREATE TABLE feed (
     sequence     BIGINT PRIMARY KEY,
     killmail_id  BIGINT NOT NULL,
     kind         TEXT NOT NULL,              -- added | updated
-    stored_at    TIMESTAMPTZ NOT NULL
+    stored_at    TIMESTAMPTZ NOT NULL,
+    origin       TEXT NOT NULL DEFAULT 'live' -- live | sync | import: what brought it
 );
 
 -- Entries of the feed that topic and channel may not have yet: publishing deletes the row.
@@ -111,4 +114,119 @@ CREATE TABLE rejected (
     reason       TEXT NOT NULL,
     rejection    BYTEA NOT NULL,
     rejected_at  TIMESTAMPTZ NOT NULL
+);
+
+-- One person, with one or several characters.
+CREATE TABLE accounts (
+    account_id  TEXT PRIMARY KEY,
+    created_at  TIMESTAMPTZ NOT NULL
+);
+
+-- One character that logged in: its account, its login, and the schedule of its sync.
+CREATE TABLE users (
+    character_id           BIGINT PRIMARY KEY,
+    account_id             TEXT NOT NULL,
+    character_name         TEXT NOT NULL,
+    owner_hash             TEXT NOT NULL,    -- changes when the character is sold
+    corporation_id         BIGINT,
+    scopes                 TEXT NOT NULL,    -- granted at the last login, separated by spaces
+    state                  TEXT NOT NULL,    -- active | login_required
+    state_reason           TEXT,
+    created_at             TIMESTAMPTZ NOT NULL,
+    logged_in_at           TIMESTAMPTZ NOT NULL,
+    expires_at             TIMESTAMPTZ,      -- of the access token; it is refreshed when needed
+    publication_delay_h    BIGINT NOT NULL DEFAULT 0,
+    is_premium             BOOLEAN NOT NULL DEFAULT false, -- synchronized more often
+    next_sync_at           TIMESTAMPTZ,      -- null: never
+    next_full_sync_at      TIMESTAMPTZ,
+    sync_started_at        TIMESTAMPTZ,      -- of the sync that runs now
+    first_synced_at        TIMESTAMPTZ,
+    last_killmail_sync_at  TIMESTAMPTZ,      -- of the last sync that succeeded
+    last_sync_count        BIGINT,           -- killmails that it found new
+    last_sync_duration_ms  BIGINT,
+    last_sync_error        TEXT              -- of the last sync; null when it succeeded
+);
+CREATE INDEX users_of_account ON users (account_id);
+CREATE INDEX users_due ON users (next_sync_at);
+
+-- A corporation whose killmails a director's token fetches.
+CREATE TABLE corporation_syncs (
+    corporation_id         BIGINT NOT NULL,
+    character_id           BIGINT NOT NULL,
+    state                  TEXT NOT NULL,    -- active | refused | off
+    state_reason           TEXT,
+    created_at             TIMESTAMPTZ NOT NULL,
+    next_sync_at           TIMESTAMPTZ,
+    next_full_sync_at      TIMESTAMPTZ,
+    sync_started_at        TIMESTAMPTZ,
+    first_synced_at        TIMESTAMPTZ,
+    last_killmail_sync_at  TIMESTAMPTZ,
+    last_sync_count        BIGINT,
+    last_sync_duration_ms  BIGINT,
+    last_sync_error        TEXT,
+    PRIMARY KEY (corporation_id, character_id)
+);
+CREATE INDEX corporation_syncs_due ON corporation_syncs (next_sync_at);
+
+-- The tokens of one character, encrypted with KILLSTREAM_TOKEN_KEYS.
+CREATE TABLE tokens (
+    character_id   BIGINT PRIMARY KEY,
+    access_token   BYTEA NOT NULL,
+    refresh_token  BYTEA,
+    updated_at     TIMESTAMPTZ NOT NULL
+);
+
+-- Logins that were begun; the callback deletes its row, so that a state is used once.
+CREATE TABLE login_states (
+    state_hash   TEXT PRIMARY KEY,           -- SHA-256
+    client_hash  TEXT NOT NULL,              -- of what binds the state to who began the login
+    verifier     BYTEA NOT NULL,             -- PKCE's, encrypted
+    scopes       TEXT NOT NULL,
+    account_id   TEXT,                       -- the account that the character is added to
+    created_at   TIMESTAMPTZ NOT NULL,
+    expires_at   TIMESTAMPTZ NOT NULL
+);
+
+-- Sessions and API keys of accounts; the tokens themselves aren't stored.
+CREATE TABLE sessions (
+    token_hash  TEXT PRIMARY KEY,            -- SHA-256
+    account_id  TEXT NOT NULL,
+    kind        TEXT NOT NULL,               -- browser | bearer | api_key
+    name        TEXT,
+    created_at  TIMESTAMPTZ NOT NULL,
+    expires_at  TIMESTAMPTZ,
+    used_at     TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX sessions_of_account ON sessions (account_id);
+
+-- Killmails that a character's sync, its corporation's sync or an import listed.
+CREATE TABLE user_killmails (
+    character_id  BIGINT NOT NULL,
+    killmail_id   BIGINT NOT NULL,
+    source        TEXT NOT NULL,             -- as in the ledger: esi:character/ID, …
+    PRIMARY KEY (character_id, killmail_id, source)
+);
+CREATE INDEX user_killmails_of_killmail ON user_killmails (killmail_id);
+
+-- Killmails whose publication is delayed: nothing but their owners' queries reads them.
+CREATE TABLE delayed (
+    killmail_id    BIGINT PRIMARY KEY,
+    killmail_time  TIMESTAMPTZ NOT NULL,
+    reference      BYTEA NOT NULL,           -- whole, with the body
+    publish_at     TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX delayed_due ON delayed (publish_at);
+
+-- Imports of an entity's history from zKillboard, and how far each is.
+CREATE TABLE imports (
+    entity        TEXT NOT NULL,             -- character | corporation | alliance
+    entity_id     BIGINT NOT NULL,
+    requested_by  BIGINT,                    -- the character; null: an operator
+    state         TEXT NOT NULL,             -- running | done | failed
+    state_reason  TEXT,
+    next_page     BIGINT NOT NULL,
+    killmails     BIGINT NOT NULL DEFAULT 0,
+    created_at    TIMESTAMPTZ NOT NULL,
+    updated_at    TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (entity, entity_id)
 );

@@ -29,6 +29,7 @@ _UNPLACED: Final = {
     "kind": "",
     "stored_at": datetime.fromtimestamp(0, UTC),
     "feed_id": "",
+    "origin": "live",
 }
 """What a killmail has in place of its feed's columns when it doesn't come from the feed."""
 

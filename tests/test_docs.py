@@ -66,7 +66,7 @@ def test_settings_are_listed_with_their_defaults_and_docstrings() -> None:
     said = {name: (default, text) for name, default, text in table(OPERATORS, "setting")}
     assert said == {
         f"`{PREFIX}{name.upper()}`": (
-            f"`{_environment_text(field.default)}`" if str(field.default) else "",
+            f"`{text}`" if (text := _environment_text(field.default)) else "",
             field.description,
         )
         for name, field in Settings.model_fields.items()

@@ -35,7 +35,7 @@ from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.metrics import HASHES_CORRECTED, SKIPPED, STORED, ZKB_CLEANED
-from actors.shared.reference import NO_JSON, Reference, decode_reference
+from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
 from actors.shared.rejection import encode_rejection
 from actors.shared.rows import among, insert_missing
 from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED
@@ -99,7 +99,15 @@ def _version(reference: Reference) -> Version:
         )
     zkb = _clean_zkb(reference) if reference.zkb else NO_JSON
     zkb_as_of = reference.as_of if zkb else None
-    return Version(killmail, computed, reference.body, reference.as_of, zkb, zkb_as_of)
+    return Version(
+        killmail=killmail,
+        killmail_hash=computed,
+        body=reference.body,
+        body_as_of=reference.as_of,
+        zkb=zkb,
+        zkb_as_of=zkb_as_of,
+        origin=origin_of(reference.source),
+    )
 
 
 def _clean_zkb(reference: Reference) -> msgspec.Raw:
@@ -173,7 +181,8 @@ async def store(
     """
     latest = _latest(arrivals)
     async with database.begin() as connection:
-        columns = body_columns(latest) | zkb_columns(latest)
+        created_at = [datetime.now(UTC)] * len(latest)
+        columns = body_columns(latest) | zkb_columns(latest) | {"created_at": created_at}
         added = set(await insert_missing(connection, KILLMAILS, columns))
         fresh = [v for v in latest if v.killmail.killmail_id in added]
         if fresh:
@@ -253,6 +262,7 @@ async def _append_to_feed(
             "killmail_id": [version.killmail.killmail_id for _, version in changes],
             "kind": [kind for kind, _ in changes],
             "stored_at": [now] * len(changes),
+            "origin": [version.origin for _, version in changes],
         },
     )
     if len(entered) != len(changes):
@@ -267,6 +277,7 @@ async def _append_to_feed(
                 killmail_id=version.killmail.killmail_id,
                 hash=version.killmail_hash,
                 stored_at=now.timestamp(),
+                origin=version.origin,
                 killmail=version.body,
                 zkb=version.zkb,
             ),

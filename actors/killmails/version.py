@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from actors.shared.body import pack, unpack
 from actors.shared.killmail import Killmail, parse_killmail
-from actors.shared.reference import NO_JSON
+from actors.shared.reference import NO_JSON, Origin
 from actors.shared.rows import Columns
 
 
@@ -29,6 +29,7 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     zkb: msgspec.Raw
     zkb_as_of: float | None
     """None without a zkb block."""
+    origin: Origin = "live"
 
     def without_zkb(self) -> "Version":
         """Return a copy without the zkb block."""
@@ -49,12 +50,16 @@ class Change:
 
 
 def merge(one: Version, other: Version) -> Version:
-    """Combine the later body and the later zkb block; prefers `one` where times are equal."""
+    """Combine the later body and the later zkb block; prefers `one` where times are equal.
+
+    The origin is `live` when one of them is.
+    """
+    origin = other.origin if other.origin == "live" else one.origin
     if other.body_as_of > one.body_as_of:
         one = replace(other, zkb=one.zkb, zkb_as_of=one.zkb_as_of)
     if other.zkb_as_of is not None and other.zkb_as_of > _or_never(one.zkb_as_of):
         one = replace(one, zkb=other.zkb, zkb_as_of=other.zkb_as_of)
-    return one
+    return one if one.origin == origin else replace(one, origin=origin)
 
 
 def change(row: Any, version: Version) -> Change | None:

@@ -3,7 +3,8 @@
 Shape: {"v": 1, "feed_id": "5d0c…", "sequence": 17, "kind": "added" | "updated",
 "killmail_id": 132467594, "hash": "8ef2…", "stored_at": 1767793100.25,
 "names": {"30004371": "Amamake", …}, "zkb": {…} | absent,
-"killmail": {ESI's body, exactly} | absent, "truncated": true | absent}
+"killmail": {ESI's body, exactly} | absent, "truncated": true | absent,
+"origin": "sync" | "import" | absent when live}
 
 `sequence` has no gaps and follows the order of commits: when N is committed, so are all below N.
 Topic and channel deliver entries at least once and not always in order: fold by sequence.
@@ -38,6 +39,8 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     zkb: msgspec.Raw = NO_JSON
     truncated: bool = False
     """The entry was too large for its topic; the tables have all of it."""
+    origin: str = "live"
+    """What brought the killmail: `live`, `sync` or `import`."""
     feed_id: str = ""
     """Distinguishes this feed from others on the same servers."""
     v: int = 1
@@ -68,6 +71,7 @@ def entries_after(sequence: int, limit: int) -> Select[Any]:
             FEED.c.sequence,
             FEED.c.kind,
             FEED.c.stored_at,
+            FEED.c.origin,
             KILLMAILS.c.killmail_id,
             KILLMAILS.c.killmail_hash,
             KILLMAILS.c.zkb,
@@ -110,6 +114,7 @@ def truncated_entry_of(row: Mapping[str, Any]) -> Entry:
         hash=row["killmail_hash"],
         stored_at=row["stored_at"].timestamp(),
         truncated=True,
+        origin=row["origin"],
         feed_id=row["feed_id"],
     )
 

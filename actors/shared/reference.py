@@ -6,7 +6,7 @@ Shape: {"v": 1, "source": "r2z2:host", "position": 96088891, "as_of": 1767793100
 """
 
 import re
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,10 @@ NO_JSON: Final = msgspec.Raw()
 """The value of absent fields."""
 
 MAX_HASH_CHARS: Final = 100
+
+Origin = Literal["live", "sync", "import"]
+"""What brought a killmail: the live feed, a user's sync, or an import of history."""
+_ORIGINS: Final[dict[str, Origin]] = {"esi": "sync", "zkillboard": "import"}
 
 Source = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*\Z")]
 UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]
@@ -63,6 +67,11 @@ _ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _HASH: Final = re.compile(r"[0-9a-f]{40}\Z")
 _HEAD_BYTES: Final = 1000
 """The part of an encoded reference that holds source, position and id."""
+
+
+def origin_of(source: str) -> Origin:
+    """Return what brings the killmails of a source, by its kind."""
+    return _ORIGINS.get(source.partition(":")[0], "live")
 
 
 def clean_hash(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -117,6 +117,7 @@ RabbitmqUrl = Annotated[
     str, AfterValidator(_url(_RABBITMQ_FORM)), AfterValidator(_rabbitmq_options)
 ]
 RedisUrl = Annotated[str, AfterValidator(_url(_REDIS_FORM)), AfterValidator(_redis_options)]
+CharacterIds = Annotated[str, Field(pattern=r"^(\s*[1-9]\d{0,18}\s*(,|$))*$")]
 KafkaUrl = Annotated[str, AfterValidator(_url("kafka://HOST:PORT,HOST:PORT", several=True))]
 
 
@@ -153,6 +154,20 @@ class Settings(BaseSettings):
     """Length of ESI's floating window."""
     esi_concurrency: int = Field(default=64, ge=1)
     """Requests to ESI in flight at once, per process."""
+    zkillboard_url: HttpUrl = "https://zkillboard.com"
+    """Base of zKillboard's API, for imports of history; `/api/…` is appended."""
+    sso_url: HttpUrl = "https://login.eveonline.com"
+    """Base of EVE's single sign-on."""
+    eve_client_id: str = ""
+    """The application at developers.eveonline.com that users log in to; without it nobody can."""
+    eve_client_secret: SecretStr = SecretStr("")
+    """The application's secret; without it the application is a public client (PKCE alone)."""
+    eve_callback_url: HttpUrl = "http://127.0.0.1:4000/auth/callback"
+    """Where EVE sends users back to, as it is registered; https, except on this machine."""
+    token_keys: SecretStr = SecretStr("")
+    """Keys that encrypt tokens, newest first, with commas; `killstream keys new` makes one."""
+    operators: CharacterIds = ""
+    """Ids of the characters that are operators, with commas."""
     contact: str = ""
     """An address where CCP and zKillboard reach you; part of the User-Agent."""
     names_deadline_ms: int = Field(default=1500, ge=0)
@@ -286,6 +301,17 @@ def _conflicts(settings: Settings) -> Iterator[str]:
         yield "KILLSTREAM_REDISQ_QUEUE_ID is missing: a name for this deployment"
     if not (settings.contact.isascii() and settings.contact.strip().isprintable()):
         yield "KILLSTREAM_CONTACT must be one line of ASCII"
+
+    if settings.eve_client_id and not settings.token_keys.get_secret_value():
+        yield "KILLSTREAM_TOKEN_KEYS is missing: users log in; `killstream keys new` makes a key"
+    if not _is_safe(settings.eve_callback_url):
+        yield "KILLSTREAM_EVE_CALLBACK_URL must be https, except on this machine"
+
+
+def _is_safe(url: str) -> bool:
+    """Tell whether a code may be sent to this address."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _variable(name: str) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -51,6 +52,8 @@ def list_settings(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def _shown(value: object) -> object:
+    if isinstance(value, SecretStr):
+        return "***" if value.get_secret_value() else ""
     return value if isinstance(value, bool | int | float) else masked(str(value))
 
 

@@ -133,6 +133,7 @@ def _row(body: bytes, zkb: Any) -> dict[str, Any]:
         "zkb": zkb,
         "body": pack(body),
         "body_as_of": datetime.now(UTC),
+        "created_at": datetime.now(UTC),
     }
 
 

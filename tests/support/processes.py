@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from actors.shared.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[2]
@@ -94,7 +96,9 @@ async def start_killstream(*command: str, settings: Settings, log: Path) -> Kill
 def environment(settings: Settings) -> dict[str, str]:
     """Write settings as the environment of a process."""
     ours = {
-        PREFIX + name.upper(): str(value)
+        PREFIX + name.upper(): str(
+            value.get_secret_value() if isinstance(value, SecretStr) else value
+        )
         for name, value in settings.model_dump(exclude_defaults=True).items()
     }
     return {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)} | ours

@@ -1,4 +1,4 @@
-"""Migration 0002 on a database that 0001 made and that holds something of everything."""
+"""All migrations on a database that 0001 made and that holds something of everything."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +21,7 @@ from actors.shared.tables import (
     LEDGER,
     METADATA,
     REJECTED,
+    REVISION,
     UNPUBLISHED,
     Utc,
 )
@@ -98,7 +99,7 @@ async def filled_and_upgraded(settings: Settings) -> AsyncIterator[AsyncEngine]:
             for table, its_rows in ROWS.items():
                 await insert(connection, table, its_rows)
             await connection.execute(sa.text("UPDATE feed_counter SET last_sequence = 2"))
-        assert await migrate(settings, "0002") == Migrated("0001", "0002")
+        assert await migrate(settings) == Migrated("0001", REVISION)
         yield engine
 
 
@@ -117,6 +118,11 @@ async def test_killmails_get_a_version_of_each_part(upgraded: AsyncEngine) -> No
     assert (second["body"], second["body_as_of"], second["zkb_as_of"]) == (BODY, THEN, None)
     assert first["zkb"].replace(" ", "") == '{"npc":false}'
     assert [row["killmail_id"] for row in await rows(upgraded, ATTACKERS)] == [1]
+
+
+async def test_killmails_were_created_with_their_entry(upgraded: AsyncEngine) -> None:
+    assert {row["created_at"] for row in await rows(upgraded, KILLMAILS)} == {THEN}
+    assert {row["origin"] for row in await rows(upgraded, FEED)} == {"live"}
 
 
 async def test_entries_without_a_mark_are_unpublished(upgraded: AsyncEngine) -> None:

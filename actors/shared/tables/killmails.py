@@ -1,58 +1,24 @@
-"""The tables as SQLModel classes; `schema.sql` has the same as SQL for PostgreSQL.
+"""The tables of killmails: what is stored, the feed, the sources and what was rejected."""
 
-A test asserts that this file, `schema.sql` and the migrations are equal.
-"""
-
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import (
-    JSON,
-    BigInteger,
-    DateTime,
-    Index,
-    LargeBinary,
-    Text,
-    text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-REVISION: Final = "0002"
-"""The migration that makes these tables."""
+from actors.shared.tables.columns import DEFAULT_0, Json, Utc
 
-
-class Utc(TypeDecorator[datetime]):
-    """A point in time. SQLite stores no time zone; UTC is added on read."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC."""
-        return value.astimezone(UTC) if value else None
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Return UTC."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-"""JSONB on PostgreSQL, JSON text on SQLite."""
-
-
-_DEFAULT_0: Final = {"server_default": text("0")}
+_LIVE: Final = {"server_default": text("'live'")}
 
 
 class KillmailRow(SQLModel, table=True):
     """One killmail: searchable columns, zKillboard's block, and ESI's body unchanged."""
 
     __tablename__ = "killmails"
-    __table_args__ = (Index("killmails_newest", "killmail_time", "killmail_id"),)
+    __table_args__ = (
+        Index("killmails_newest", "killmail_time", "killmail_id"),
+        Index("killmails_created", "created_at", postgresql_using="brin"),
+    )
 
     killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
     killmail_hash: str = Field(sa_type=Text)
@@ -71,6 +37,7 @@ class KillmailRow(SQLModel, table=True):
     body: bytes = Field(sa_type=LargeBinary)
     body_as_of: datetime = Field(sa_type=Utc)
     zkb_as_of: datetime | None = Field(default=None, sa_type=Utc)
+    created_at: datetime = Field(sa_type=Utc)
 
 
 class AttackerRow(SQLModel, table=True):
@@ -100,6 +67,7 @@ class FeedRow(SQLModel, table=True):
     killmail_id: int = Field(sa_type=BigInteger)
     kind: str = Field(sa_type=Text)
     stored_at: datetime = Field(sa_type=Utc)
+    origin: str = Field(default="live", sa_type=Text, sa_column_kwargs=_LIVE)
 
 
 class UnpublishedRow(SQLModel, table=True):
@@ -141,7 +109,7 @@ class CursorRow(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=Utc)
     tip: int | None = Field(default=None, sa_type=BigInteger)
     checked_at: datetime | None = Field(default=None, sa_type=Utc)
-    fencing_token: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
+    fencing_token: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=DEFAULT_0)
 
 
 class LedgerRow(SQLModel, table=True):
@@ -157,9 +125,9 @@ class LedgerRow(SQLModel, table=True):
     killmail_id: int | None = Field(default=None, sa_type=BigInteger)
     killmail_hash: str | None = Field(default=None, sa_type=Text)
     object_id: str | None = Field(default=None, sa_type=Text)
-    tries: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
+    tries: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=DEFAULT_0)
     next_try_at: datetime = Field(sa_type=Utc)
-    refusals: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=_DEFAULT_0)
+    refusals: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=DEFAULT_0)
     refused_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
@@ -184,16 +152,3 @@ class RejectedRow(SQLModel, table=True):
     reason: str = Field(sa_type=Text)
     rejection: bytes = Field(sa_type=LargeBinary)
     rejected_at: datetime = Field(sa_type=Utc)
-
-
-METADATA = SQLModel.metadata
-KILLMAILS = METADATA.tables["killmails"]
-ATTACKERS = METADATA.tables["attackers"]
-FEED = METADATA.tables["feed"]
-UNPUBLISHED = METADATA.tables["unpublished"]
-FEED_COUNTER = METADATA.tables["feed_counter"]
-NAMES = METADATA.tables["names"]
-CURSORS = METADATA.tables["cursors"]
-LEDGER = METADATA.tables["ledger"]
-GAPS = METADATA.tables["gaps"]
-REJECTED = METADATA.tables["rejected"]

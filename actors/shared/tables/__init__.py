@@ -1,0 +1,37 @@
+"""The tables as SQLModel classes; `schema.sql` has the same as SQL for PostgreSQL.
+
+A test asserts that these files, `schema.sql` and the migrations are equal.
+"""
+
+from typing import Final
+
+from sqlmodel import SQLModel
+
+from actors.shared.tables import killmails, users
+from actors.shared.tables.columns import Utc
+
+__all__ = ["METADATA", "REVISION", "Utc", "killmails", "users"]
+
+REVISION: Final = "0003"
+"""The migration that makes these tables."""
+
+METADATA = SQLModel.metadata
+KILLMAILS = METADATA.tables["killmails"]
+ATTACKERS = METADATA.tables["attackers"]
+FEED = METADATA.tables["feed"]
+UNPUBLISHED = METADATA.tables["unpublished"]
+FEED_COUNTER = METADATA.tables["feed_counter"]
+NAMES = METADATA.tables["names"]
+CURSORS = METADATA.tables["cursors"]
+LEDGER = METADATA.tables["ledger"]
+GAPS = METADATA.tables["gaps"]
+REJECTED = METADATA.tables["rejected"]
+ACCOUNTS = METADATA.tables["accounts"]
+USERS = METADATA.tables["users"]
+TOKENS = METADATA.tables["tokens"]
+LOGIN_STATES = METADATA.tables["login_states"]
+SESSIONS = METADATA.tables["sessions"]
+CORPORATION_SYNCS = METADATA.tables["corporation_syncs"]
+USER_KILLMAILS = METADATA.tables["user_killmails"]
+DELAYED = METADATA.tables["delayed"]
+IMPORTS = METADATA.tables["imports"]

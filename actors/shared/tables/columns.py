@@ -1,0 +1,33 @@
+"""Column types and defaults that several tables use."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import JSON, DateTime, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+
+class Utc(TypeDecorator[datetime]):
+    """A point in time. SQLite stores no time zone; UTC is added on read."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC."""
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Return UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
+"""JSONB on PostgreSQL, JSON text on SQLite."""
+
+DEFAULT_0: Final = {"server_default": text("0")}
+DEFAULT_FALSE: Final = {"server_default": text("false")}
