@@ -170,10 +170,11 @@ CREATE INDEX corporation_syncs_due ON corporation_syncs (next_sync_at);
 
 -- The tokens of one character, encrypted with KILLSTREAM_TOKEN_KEYS.
 CREATE TABLE tokens (
-    character_id   BIGINT PRIMARY KEY,
-    access_token   BYTEA NOT NULL,
-    refresh_token  BYTEA,
-    updated_at     TIMESTAMPTZ NOT NULL
+    character_id      BIGINT PRIMARY KEY,
+    access_token      BYTEA NOT NULL,
+    refresh_token     BYTEA,
+    refreshing_until  TIMESTAMPTZ,           -- lease of the process that refreshes them
+    updated_at        TIMESTAMPTZ NOT NULL
 );
 
 -- Logins that were begun; the callback deletes its row, so that a state is used once.

@@ -47,7 +47,7 @@ OLD_WORDS = re.compile(
 UPGRADES = {
     "actors/worker.py",
     "tests/deploy/test_upgrade.py",
-    "tests/deploy/test_migration_0002.py",
+    "tests/deploy/test_migration_from_0001.py",
 }
 """Where what 0.1.0 wrote is read."""
 

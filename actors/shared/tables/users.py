@@ -78,6 +78,7 @@ class TokenRow(SQLModel, table=True):
     character_id: int = Field(primary_key=True, sa_type=BigInteger)
     access_token: bytes = Field(sa_type=LargeBinary)
     refresh_token: bytes | None = Field(default=None, sa_type=LargeBinary)
+    refreshing_until: datetime | None = Field(default=None, sa_type=Utc)
     updated_at: datetime = Field(sa_type=Utc)
 
 

@@ -77,6 +77,7 @@ def _users() -> None:
         _number("character_id", primary_key=True),
         _bytes("access_token"),
         _bytes("refresh_token", nullable=True),
+        _time("refreshing_until"),
         _time("updated_at", nullable=False),
     )
     op.create_table(

@@ -1,0 +1,223 @@
+"""Log a character in: begin at EVE's SSO, and complete with the code of its callback."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.shared.errors import Invalid
+from actors.shared.tables import (
+    ACCOUNTS,
+    CORPORATION_SYNCS,
+    LOGIN_STATES,
+    SESSIONS,
+    TOKENS,
+    USER_KILLMAILS,
+    USERS,
+)
+from actors.users.secrets import hash_of, new_secret
+from actors.users.sso import Tokens
+from actors.users.tokens import ACTIVE, Keeper
+
+log: Final = structlog.get_logger()
+
+STATE_LIFETIME: Final = timedelta(minutes=10)
+"""How long a user may take at EVE's pages."""
+READ_KILLMAILS: Final = "esi-killmails.read_killmails.v1"
+READ_CORPORATION_KILLMAILS: Final = "esi-killmails.read_corporation_killmails.v1"
+READ_ROLES: Final = "esi-characters.read_corporation_roles.v1"
+SCOPES: Final = {
+    "character": (READ_KILLMAILS,),
+    "corporation": (READ_CORPORATION_KILLMAILS, READ_ROLES),
+}
+"""ESI's scopes by what a user chooses."""
+
+
+class InvalidState(Invalid):
+    """The state of a callback is unknown, used, expired, or another client's."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A login that was begun."""
+
+    url: str
+    """EVE's page, where the user consents."""
+    state: str
+
+
+@dataclass(frozen=True)
+class LoggedIn:
+    """A login that was completed."""
+
+    account_id: str
+    character_id: int
+    character_name: str
+
+
+def esi_scopes(chosen: Iterable[str]) -> list[str]:
+    """List ESI's scopes for what a user chose: `character`, `corporation`, or both.
+
+    Raises:
+        Invalid: the choice is empty or has another value.
+    """
+    names = list(dict.fromkeys(chosen))
+    unknown = [name for name in names if name not in SCOPES]
+    if unknown or not names:
+        raise Invalid(
+            f"scopes: choose from {', '.join(SCOPES)}, not {', '.join(unknown) or 'none'}"
+        )
+    return [scope for name in names for scope in SCOPES[name]]
+
+
+async def begin_login(
+    keeper: Keeper, scopes: list[str], client: str, account_id: str | None = None
+) -> Begun:
+    """Record a login and return EVE's page for it.
+
+    Args:
+        keeper: database, vault and SSO.
+        scopes: ESI's scopes to ask for.
+        client: a secret that only who began the login has; the callback must come with it.
+        account_id: the account to add the character to; None for the character's own.
+
+    Raises:
+        SsoUnavailable: EVE's SSO can't be reached.
+    """
+    state, verifier = new_secret(), new_secret()
+    url = await keeper.sso.authorization_url(state, verifier, scopes)
+    now = datetime.now(UTC)
+    async with keeper.database.begin() as connection:
+        await connection.execute(delete(LOGIN_STATES).where(LOGIN_STATES.c.expires_at < now))
+        await connection.execute(
+            insert(LOGIN_STATES).values(
+                state_hash=hash_of(state),
+                client_hash=hash_of(client),
+                verifier=keeper.vault.encrypt(verifier),
+                scopes=" ".join(scopes),
+                account_id=account_id,
+                created_at=now,
+                expires_at=now + STATE_LIFETIME,
+            )
+        )
+    return Begun(url, state)
+
+
+async def complete_login(keeper: Keeper, code: str, state: str, client: str) -> LoggedIn:
+    """Exchange the code of a callback, and store the user with its tokens.
+
+    The first sync of the character becomes due at once. A character that was sold is taken from
+    its former account, with all that the former owner's logins brought.
+
+    Raises:
+        InvalidState: the state is unknown, used, expired, or of another client.
+        LoginRequired: EVE refuses the code.
+        SsoUnavailable: EVE's SSO can't be reached; the user has to begin again.
+    """
+    async with keeper.database.begin() as connection:
+        begun = (
+            await connection.execute(
+                delete(LOGIN_STATES)
+                .where(
+                    LOGIN_STATES.c.state_hash == hash_of(state),
+                    LOGIN_STATES.c.client_hash == hash_of(client),
+                    LOGIN_STATES.c.expires_at > datetime.now(UTC),
+                )
+                .returning(LOGIN_STATES.c.verifier, LOGIN_STATES.c.account_id)
+            )
+        ).one_or_none()
+    if begun is None:
+        raise InvalidState("this login is unknown, was used, or took too long: begin again")
+    tokens = await keeper.sso.exchange(code, keeper.vault.decrypt(begun.verifier))
+    async with keeper.database.begin() as connection:
+        account_id = await _store_user(connection, tokens, begun.account_id)
+        await _store_tokens(connection, keeper, tokens)
+    claims = tokens.claims
+    log.info("user.logged_in", character_id=claims.character_id)
+    return LoggedIn(account_id, claims.character_id, claims.character_name)
+
+
+async def _store_user(connection: AsyncConnection, tokens: Tokens, account_id: str | None) -> str:
+    """Insert or update the user; return its account."""
+    claims, now = tokens.claims, datetime.now(UTC)
+    of_character = USERS.c.character_id == claims.character_id
+    known = (
+        await connection.execute(select(USERS).where(of_character).with_for_update())
+    ).one_or_none()
+    if known is not None and known.owner_hash != claims.owner_hash:
+        await forget_character(connection, claims.character_id)
+        known = None
+    values: dict[str, Any] = {
+        "character_name": claims.character_name,
+        "scopes": " ".join(sorted(claims.scopes)),
+        "state": ACTIVE,
+        "state_reason": None,
+        "logged_in_at": now,
+        "expires_at": claims.expires_at,
+        "next_sync_at": now,
+    }
+    if known is None:
+        account_id = await _existing(connection, account_id) or await _create(connection, now)
+        values |= {"character_id": claims.character_id, "owner_hash": claims.owner_hash}
+        values |= {"account_id": account_id, "created_at": now}
+        await connection.execute(insert(USERS).values(values))
+        return account_id
+    values["account_id"] = await _existing(connection, account_id) or known.account_id
+    await connection.execute(update(USERS).where(of_character).values(values))
+    if known.account_id != values["account_id"]:
+        await delete_empty_account(connection, known.account_id)
+    return str(values["account_id"])
+
+
+async def _existing(connection: AsyncConnection, account_id: str | None) -> str | None:
+    """Return the account unless it was deleted meanwhile."""
+    known: str | None = await connection.scalar(
+        select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.account_id == account_id).with_for_update()
+    )
+    return known
+
+
+async def _create(connection: AsyncConnection, now: datetime) -> str:
+    account_id = uuid4().hex
+    await connection.execute(insert(ACCOUNTS).values(account_id=account_id, created_at=now))
+    return account_id
+
+
+async def _store_tokens(connection: AsyncConnection, keeper: Keeper, tokens: Tokens) -> None:
+    refresh = tokens.refresh_token
+    character_id = tokens.claims.character_id
+    await connection.execute(delete(TOKENS).where(TOKENS.c.character_id == character_id))
+    await connection.execute(
+        insert(TOKENS).values(
+            character_id=character_id,
+            access_token=keeper.vault.encrypt(tokens.access_token),
+            refresh_token=None if refresh is None else keeper.vault.encrypt(refresh),
+            updated_at=datetime.now(UTC),
+        )
+    )
+
+
+async def forget_character(connection: AsyncConnection, character_id: int) -> None:
+    """Delete a character's user, tokens, syncs and lists; its account too if it was the last."""
+    account_id = await connection.scalar(
+        select(USERS.c.account_id).where(USERS.c.character_id == character_id)
+    )
+    for table in (TOKENS, CORPORATION_SYNCS, USER_KILLMAILS, USERS):
+        await connection.execute(delete(table).where(table.c.character_id == character_id))
+    if account_id is not None:
+        await delete_empty_account(connection, account_id)
+
+
+async def delete_empty_account(connection: AsyncConnection, account_id: str) -> None:
+    """Delete an account and its sessions when it has no character."""
+    left = await connection.scalar(
+        select(USERS.c.character_id).where(USERS.c.account_id == account_id).limit(1)
+    )
+    if left is None:
+        for table in (SESSIONS, ACCOUNTS):
+            await connection.execute(delete(table).where(table.c.account_id == account_id))

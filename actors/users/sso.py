@@ -1,0 +1,248 @@
+"""The client of EVE's single sign-on: OAuth 2.0 with PKCE, by Authlib, sent with aiohttp.
+
+Source: EVE's documentation of SSO and its metadata document (read 2026-11-21).
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+import aiohttp
+import msgspec
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from actors.esi.answer import Answer, read_answer
+from actors.shared.errors import Invalid, Misconfigured, RetryLater
+from actors.shared.settings import Settings
+from actors.shared.useragent import user_agent
+from actors.users.claims import Claims, InvalidToken, UnknownKey, verify
+
+TIMEOUT: Final = aiohttp.ClientTimeout(total=10, sock_connect=5)
+UNAVAILABLE_MS: Final = 30_000
+"""Delay after a temporary failure."""
+METADATA_S: Final = 3_600.0
+"""How long metadata and keys are used before they are requested again."""
+KEYS_AGAIN_S: Final = 60.0
+"""Shortest time between two requests of the keys after an unknown one."""
+_PERMANENT: Final = frozenset({"invalid_grant", "invalid_token", "invalid_scope"})
+_WRONG_CLIENT: Final = frozenset({"invalid_client", "unauthorized_client"})
+
+
+class LoginRequired(Invalid):
+    """EVE refuses the code or refresh token for good; the user has to log in again."""
+
+
+class SsoUnavailable(RetryLater):
+    """EVE's single sign-on fails; a later request may succeed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, delay_ms=UNAVAILABLE_MS)
+
+
+class _Metadata(msgspec.Struct, frozen=True):
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    revocation_endpoint: str
+
+
+class _TokenAnswer(msgspec.Struct, frozen=True):
+    access_token: str
+    expires_in: int
+    refresh_token: str | None = None
+
+
+class _TokenError(msgspec.Struct, frozen=True):
+    error: str
+    error_description: str = ""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What EVE issued. The tokens are secrets and not part of its repr."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    claims: Claims
+
+
+class Sso:
+    """The client of one process and event loop."""
+
+    def __init__(self, settings: Settings, http: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._http = http
+        self._metadata: _Metadata | None = None
+        self._keys: KeySet | None = None
+        self._read_at_s = 0.0
+        self._keys_read_at_s = 0.0
+        self._reading = asyncio.Lock()
+
+    async def authorization_url(self, state: str, verifier: str, scopes: list[str]) -> str:
+        """Make the address where the user consents.
+
+        Raises:
+            SsoUnavailable: the metadata can't be read.
+        """
+        metadata = await self._discover()
+        return str(
+            prepare_grant_uri(
+                metadata.authorization_endpoint,
+                self._settings.eve_client_id,
+                "code",
+                redirect_uri=self._settings.eve_callback_url,
+                scope=scopes,
+                state=state,
+                code_challenge=create_s256_code_challenge(verifier),
+                code_challenge_method="S256",
+            )
+        )
+
+    async def exchange(self, code: str, verifier: str) -> Tokens:
+        """Exchange the code of a callback for tokens.
+
+        Raises:
+            LoginRequired: the code is unknown, used or expired, or the token is invalid.
+            SsoUnavailable: retry later.
+            Misconfigured: the client id or secret is wrong.
+        """
+        return await self._request_tokens(
+            grant_type="authorization_code",
+            code=code,
+            code_verifier=verifier,
+            redirect_uri=self._settings.eve_callback_url,
+        )
+
+    async def refresh(self, refresh_token: str) -> Tokens:
+        """Refresh an access token; the refresh token of the answer replaces the given one.
+
+        Raises:
+            LoginRequired: the refresh token is dead, or the new access token is invalid.
+            SsoUnavailable: retry later.
+            Misconfigured: the client id or secret is wrong.
+        """
+        return await self._request_tokens(grant_type="refresh_token", refresh_token=refresh_token)
+
+    async def revoke(self, refresh_token: str) -> None:
+        """Revoke a refresh token and its access tokens.
+
+        Raises:
+            SsoUnavailable: retry later.
+        """
+        endpoint = (await self._discover()).revocation_endpoint
+        answer = await self._post(endpoint, token=refresh_token, token_type_hint="refresh_token")
+        if answer.status != 200:
+            raise SsoUnavailable(f"EVE's SSO answers {answer.status} to a revocation")
+
+    async def _request_tokens(self, **form: str) -> Tokens:
+        answer = await self._post((await self._discover()).token_endpoint, **form)
+        if answer.status != 200:
+            raise _refusal(answer)
+        try:
+            given = msgspec.json.decode(answer.body, type=_TokenAnswer)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise SsoUnavailable("EVE's SSO answers with something that isn't a token") from None
+        try:
+            claims = await self._verify(given)
+        except InvalidToken as error:
+            raise LoginRequired(str(error)) from None
+        return Tokens(given.access_token, given.refresh_token, claims)
+
+    async def _verify(self, given: _TokenAnswer) -> Claims:
+        arguments = (self._settings.eve_client_id, self._settings.sso_url)
+        try:
+            return verify(given.access_token, await self._key_set(), *arguments)
+        except UnknownKey:
+            if time.monotonic() < self._keys_read_at_s + KEYS_AGAIN_S:
+                raise
+            self._keys = None
+        return verify(given.access_token, await self._key_set(), *arguments)
+
+    async def _discover(self) -> _Metadata:
+        async with self._reading:
+            if self._metadata is None or time.monotonic() > self._read_at_s + METADATA_S:
+                base = self._settings.sso_url.rstrip("/")
+                answer = await self._get(f"{base}/.well-known/oauth-authorization-server")
+                try:
+                    self._metadata = msgspec.json.decode(answer, type=_Metadata)
+                except msgspec.DecodeError as error:
+                    raise SsoUnavailable(f"EVE's SSO has invalid metadata: {error}") from None
+                self._read_at_s = time.monotonic()
+                self._keys = None
+            return self._metadata
+
+    async def _key_set(self) -> KeySet:
+        metadata = await self._discover()
+        async with self._reading:
+            if self._keys is None:
+                answer = await self._get(metadata.jwks_uri)
+                try:
+                    self._keys = KeySet.import_key_set(msgspec.json.decode(answer))
+                except (msgspec.DecodeError, JoseError, ValueError, TypeError, KeyError) as error:
+                    raise SsoUnavailable(f"EVE's SSO has invalid keys: {error!r}") from None
+                self._keys_read_at_s = time.monotonic()
+            return self._keys
+
+    async def _get(self, url: str) -> bytes:
+        answer = await self._send("GET", url)
+        if answer.status != 200:
+            raise SsoUnavailable(f"EVE's SSO answers {answer.status} to {url}")
+        return answer.body
+
+    async def _post(self, url: str, **form: str) -> Answer:
+        """Send a form with the client's authentication."""
+        client_id = self._settings.eve_client_id
+        secret = self._settings.eve_client_secret.get_secret_value()
+        if secret:
+            return await self._send("POST", url, form, aiohttp.BasicAuth(client_id, secret))
+        return await self._send("POST", url, form | {"client_id": client_id})
+
+    async def _send(
+        self,
+        method: str,
+        url: str,
+        form: dict[str, str] | None = None,
+        auth: aiohttp.BasicAuth | None = None,
+    ) -> Answer:
+        headers = {
+            "User-Agent": user_agent(self._settings, self._settings.sso_url),
+            "Accept": "application/json",
+        }
+        try:
+            async with self._http.request(
+                method,
+                url,
+                headers=headers,
+                data=form,
+                auth=auth,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+            ) as response:
+                return await read_answer(response)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise SsoUnavailable(f"EVE's SSO doesn't answer: {type(error).__name__}") from None
+
+
+def _refusal(answer: Answer) -> Exception:
+    try:
+        error = msgspec.json.decode(answer.body, type=_TokenError)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        error = _TokenError(f"{len(answer.body)} bytes without an error text")
+    code, description = _line(error.error), _line(error.error_description)
+    if answer.status == 401 or code in _WRONG_CLIENT:
+        return Misconfigured(
+            f"EVE's SSO refuses the application ({code}): correct KILLSTREAM_EVE_CLIENT_ID and"
+            " KILLSTREAM_EVE_CLIENT_SECRET"
+        )
+    if answer.status == 400 and code in _PERMANENT:
+        return LoginRequired(description or code)
+    return SsoUnavailable(f"EVE's SSO answers {answer.status}: {code}")
+
+
+def _line(text: str) -> str:
+    """Make one short printable line."""
+    return "".join(c if c.isprintable() else " " for c in text[:200])
