@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import dead, diagnose, serve, settings, status, tail
+from deploy.cli import dead, diagnose, keys, serve, settings, status, tail
 from deploy.cli.rejected import rejected
 from deploy.cli.standin import standin
 
@@ -30,6 +30,7 @@ app.command(rich_help_panel=LOOK)(diagnose.diagnose)
 app.add_typer(rejected, rich_help_panel=LOOK)
 app.add_typer(dead.app, name="dead", rich_help_panel=LOOK)
 app.command(rich_help_panel=LOOK)(settings.settings)
+app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 
