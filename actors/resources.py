@@ -11,8 +11,9 @@ from broadcaster import Broadcast
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.esi.budget import open_budget
 from actors.esi.client import Esi
+from actors.esi.redis_budget import open_budget
+from actors.esi.slots import max_in_flight
 from actors.names.cache import NameCache
 from actors.rabbitmq import check_rabbitmq
 from actors.shared.database import check_schema, open_database
@@ -53,7 +54,7 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         if settings.rabbitmq_url:
             await check_rabbitmq(settings)
         producer = await stack.enter_async_context(open_producer(settings))
-        connector = aiohttp.TCPConnector(limit=settings.esi_concurrency + 8)
+        connector = aiohttp.TCPConnector(limit=max_in_flight(settings) + 4)
         http = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         )

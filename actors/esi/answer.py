@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final
 
 import aiohttp
@@ -23,8 +24,20 @@ class EsiName(msgspec.Struct, frozen=True, gc=False):
     category: str
 
 
+class Denial(Enum):
+    """Why ESI denies an authenticated request."""
+
+    TOKEN = auto()
+    """The token is missing, expired, revoked, or lacks the scope."""
+    CHARACTER = auto()
+    """The token's character lacks a role or isn't in the corporation."""
+    SSO_FAILED = auto()
+    """EVE's login server failed, so ESI couldn't check the token."""
+
+
 class _Error(msgspec.Struct):
     error: str
+    sso_status: object = None
 
 
 _error_decoder: Final = msgspec.json.Decoder(_Error)
@@ -52,11 +65,34 @@ class Answer:
     @property
     def error(self) -> str:
         """Describe a refusal in one printable line: ESI's own error text, never a whole body."""
-        try:
-            text = _error_decoder.decode(self.body).error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        error = self._decode_error()
+        if error is None:
             return f"{len(self.body)} bytes without an error text"
-        return "".join(c if c.isprintable() else " " for c in text[:MAX_ERROR_CHARACTERS])
+        return "".join(c if c.isprintable() else " " for c in error.error[:MAX_ERROR_CHARACTERS])
+
+    @property
+    def denial(self) -> Denial | None:
+        """Tell why a request with a token was denied; None when it isn't about token or character.
+
+        A 403 without ESI's error text, such as a page of a proxy, is about the whole address.
+        """
+        if self.status not in (401, 403):
+            return None
+        error = self._decode_error()
+        sso_status = error.sso_status if error else None
+        if isinstance(sso_status, int) and sso_status >= 500:
+            return Denial.SSO_FAILED
+        if self.status == 401 or sso_status is not None:
+            return Denial.TOKEN
+        if error is None:
+            return None
+        return Denial.TOKEN if "token" in error.error.lower() else Denial.CHARACTER
+
+    def _decode_error(self) -> _Error | None:
+        try:
+            return _error_decoder.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
 
 
 def decode_names(body: bytes, wanted: Collection[int]) -> list[EsiName]:
@@ -84,12 +120,17 @@ def tokens_of(status: int) -> int:
     return {2: 2, 3: 1}.get(status // 100, 5)
 
 
-async def read_answer(response: aiohttp.ClientResponse) -> Answer:
-    """Read a response; stops reading the body once it exceeds `MAX_BODY_BYTES`."""
+async def read_answer(response: aiohttp.ClientResponse, secret: str | None = None) -> Answer:
+    """Read a response; stops reading the body once it exceeds `MAX_BODY_BYTES`.
+
+    The secret is masked in the body, in case ESI repeats it in an error.
+    """
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > MAX_BODY_BYTES:
             response.close()
             break
+    if secret:
+        body = body.replace(secret.encode(), b"***")
     return Answer(response.status, response.headers, bytes(body))

@@ -7,34 +7,36 @@ Other programs may share our address: when ESI reports fewer tokens left than we
 difference is counted as spent now. A budget without a response for one window (at the first start,
 or after Redis lost its data) sends one request alone and waits for its response.
 
-The budget is stored in Redis, or in the process where no Redis is configured.
+A public route's budget is one per address; an authenticated route's is one per owner, the character
+whose token is sent. The requests for killmails have classes: a lower one leaves a share of the
+tokens to those above.
+
+The budget is stored in Redis (`actors.esi.redis_budget`), or in the process where no Redis is
+configured (`actors.esi.local_budget`).
 
 Source: ESI's documentation of rate limiting (read 2026-11-21).
 """
 
-import asyncio
-import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
-from urllib.parse import urlsplit
-from uuid import uuid4
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final, NamedTuple, Protocol
 
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
-
-from actors.esi.budget_scripts import CHARGE, PAUSE, RESERVE
 from actors.shared.errors import RetryLater
-from actors.shared.outage import Outage
 from actors.shared.settings import Settings
 
 KILLMAIL: Final = "killmail"
+CHAR_KILLMAIL: Final = "char-killmail"
+CORP_KILLMAIL: Final = "corp-killmail"
+CHAR_DETAIL: Final = "char-detail"
 STATUS: Final = "status"
 BUCKETLESS: Final = "bucketless"
 """Routes without a token bucket; ESI limits their errors instead."""
 NOTHING: Final = "nothing"
 """Costs nothing; reserving it only checks for a pause of all routes."""
+
+OWNER_TOKENS: Final = {CHAR_KILLMAIL: 30, CORP_KILLMAIL: 30, CHAR_DETAIL: 600}
+"""Tokens per window of the authenticated groups, for each owner."""
 
 ALL: Final = "all"
 """Scope of a pause of all routes."""
@@ -51,9 +53,20 @@ ANSWER_MS: Final = 30_000
 """Time after which a request has certainly ended; longer than the client's timeout."""
 DRIFT_MS: Final = 100
 """Allowed drift between ESI's clock and ours in one window."""
-REDIS_TIMEOUT_S: Final = 3.0
-REDIS_UNAVAILABLE_MS: Final = 5_000
-REDIS_ERRORS: Final = (RedisError, OSError, TimeoutError)
+
+
+class BudgetClass(IntEnum):
+    """What a request is for. Each class leaves a fifth of the tokens to those above it."""
+
+    LIVE = 0
+    FIRST_SYNC = 1
+    SYNC = 2
+    IMPORT = 3
+    """Imports and repairs."""
+
+
+SHARES: Final = 5
+"""Into how many shares the tokens are divided; each class takes one less than the one above."""
 
 
 class Paused(RetryLater):
@@ -65,7 +78,10 @@ class Paused(RetryLater):
 
 
 class Spent(RetryLater):
-    """The tokens of a group are spent; some are returned after `delay_ms`."""
+    """The tokens of a bucket are spent; some are returned after `delay_ms`."""
+
+    def __init__(self, bucket: str, wait_ms: float) -> None:
+        super().__init__(f"ESI's {bucket} budget is spent", delay_ms=int(wait_ms) + 1)
 
 
 class Reservation(NamedTuple):
@@ -74,28 +90,60 @@ class Reservation(NamedTuple):
     group: str
     id: str
     tokens: int
+    owner: int | None = None
+
+    @property
+    def bucket(self) -> str:
+        """Return the name of the bucket."""
+        return bucket_of(self.group, self.owner)
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Tokens per window by group. A group that isn't listed has no limit."""
+    """Tokens per window and bucket, by group. A group that isn't listed has no limit."""
 
     tokens: Mapping[str, int]
     window_ms: int
+    answer_ms: int = ANSWER_MS
 
     def reserved(self, group: str) -> int:
         """Return the tokens to reserve for one request; 0 without a limit."""
         return min(MAX_TOKENS, self.tokens.get(group, 0))
 
+    def limit(self, group: str, class_: BudgetClass = BudgetClass.LIVE) -> int:
+        """Return how many tokens of a bucket may be spent after a request of this class.
+
+        At least one request's, so that a budget of a few tokens still serves each class.
+        """
+        share = self.tokens.get(group, 0) * (SHARES - class_) // SHARES
+        return max(share, self.reserved(group))
+
+    @property
+    def spent_ms(self) -> int:
+        """Return how long tokens stay spent."""
+        return self.window_ms + DRIFT_MS
+
+    @property
+    def held_ms(self) -> int:
+        """Return how long tokens of a request whose end is unknown stay spent."""
+        return self.spent_ms + self.answer_ms
+
 
 class Budget(Protocol):
     """The interface of both budgets."""
 
-    async def reserve(self, group: str) -> Reservation:
+    async def reserve(
+        self, group: str, owner: int | None = None, class_: BudgetClass = BudgetClass.LIVE
+    ) -> Reservation:
         """Reserve tokens for one request. Each reservation must be charged.
 
+        Args:
+            group: the rate limit group.
+            owner: the character whose bucket it is, on an authenticated route.
+            class_: which share of the tokens it may use.
+
         Raises:
-            Paused: ESI asked for a pause of this group or of everything.
+            Paused: ESI asked for a pause of this bucket, its group or of everything.
             Spent: the tokens are spent.
             RetryLater: Redis is unavailable.
         """
@@ -114,7 +162,7 @@ class Budget(Protocol):
         ...
 
     async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
-        """Pause a group, `ALL` or `TRANQUILITY`. Never shortens a pause.
+        """Pause a bucket, a group, `ALL` or `TRANQUILITY`. Never shortens a pause.
 
         Returns:
             True when a pause starts, False when one is in progress.
@@ -122,195 +170,18 @@ class Budget(Protocol):
         ...
 
 
-def open_budget(settings: Settings, redis: Redis | None) -> Budget:
-    """Open the budget that the settings select."""
-    terms = Terms({KILLMAIL: settings.esi_killmail_tokens}, settings.esi_window_s * 1000)
-    if redis is None:
-        return LocalBudget(terms)
-    return RedisBudget(terms, redis, settings.named(urlsplit(settings.esi_url).netloc))
+def terms_of(settings: Settings) -> Terms:
+    """Return ESI's terms, as the settings change them."""
+    tokens = {KILLMAIL: settings.esi_killmail_tokens, **OWNER_TOKENS}
+    return Terms(tokens, settings.esi_window_s * 1000)
 
 
-def scopes_of(group: str) -> tuple[str, ...]:
-    """List the pause scopes that apply to a group."""
-    return (group, ALL) if group == STATUS else (group, ALL, TRANQUILITY)
+def bucket_of(group: str, owner: int | None) -> str:
+    """Name a bucket; also the scope of its pauses."""
+    return group if owner is None else f"{group}/{owner}"
 
 
-@dataclass
-class _Entry:
-    tokens: int
-    returned_at_ms: float
-    in_flight: bool = False
-
-
-@dataclass
-class _Group:
-    entries: dict[str, _Entry] = field(default_factory=dict)
-    known_until_ms: float = 0.0
-
-    def expire(self, now_ms: float) -> None:
-        for id_ in [id_ for id_, entry in self.entries.items() if entry.returned_at_ms <= now_ms]:
-            del self.entries[id_]
-
-    def wait_ms(self, now_ms: float, tokens: int, limit: int) -> float:
-        """Return how long until this many tokens are available."""
-        missing = sum(entry.tokens for entry in self.entries.values()) + tokens - limit
-        in_flight = any(entry.in_flight for entry in self.entries.values())
-        if in_flight and (missing > 0 or self.known_until_ms <= now_ms):
-            return SOON_MS
-        if missing <= 0:
-            return 0
-        for entry in sorted(self.entries.values(), key=lambda entry: entry.returned_at_ms):
-            missing -= entry.tokens
-            if missing <= 0:
-                return entry.returned_at_ms - now_ms
-        raise AssertionError("a reservation never exceeds the limit")
-
-
-class LocalBudget:
-    """The budget of one process, on one event loop; kept in memory."""
-
-    def __init__(self, terms: Terms) -> None:
-        self._terms = terms
-        self._groups: dict[str, _Group] = {}
-        self._pauses: dict[str, tuple[float, str]] = {}
-
-    async def reserve(self, group: str) -> Reservation:
-        """Reserve tokens for one request."""
-        now_ms = _now_ms()
-        self._raise_paused(group, now_ms)
-        tokens = self._terms.reserved(group)
-        reservation = Reservation(group, uuid4().hex, tokens)
-        if tokens:
-            state = self._groups.setdefault(group, _Group())
-            state.expire(now_ms)
-            wait_ms = state.wait_ms(now_ms, tokens, self._terms.tokens[group])
-            if wait_ms:
-                raise _spent(group, wait_ms)
-            returned_at_ms = now_ms + ANSWER_MS + self._terms.window_ms + DRIFT_MS
-            state.entries[reservation.id] = _Entry(tokens, returned_at_ms, in_flight=True)
-        return reservation
-
-    async def charge(
-        self, reservation: Reservation, tokens: int | None, remaining: int | None = None
-    ) -> None:
-        """Charge the cost of a request."""
-        if not reservation.tokens:
-            return
-        now_ms = _now_ms()
-        window_ms = self._terms.window_ms + DRIFT_MS
-        state = self._groups[reservation.group]
-        state.expire(now_ms)
-        if tokens is None:
-            tokens, window_ms = reservation.tokens, window_ms + ANSWER_MS
-        known = state.entries.pop(reservation.id, None) is not None
-        state.entries[reservation.id] = _Entry(tokens, now_ms + window_ms)
-        if remaining is None:
-            return
-        if known:
-            state.known_until_ms = now_ms + window_ms
-        ours = sum(SUCCESS_TOKENS if e.in_flight else e.tokens for e in state.entries.values())
-        others = self._terms.tokens[reservation.group] - ours - remaining
-        if others > 0:
-            state.entries[f"{reservation.id}:others"] = _Entry(others, now_ms + window_ms)
-
-    async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
-        """Pause a scope."""
-        now_ms = _now_ms()
-        until_ms, _ = self._pauses.get(scope, (0.0, ""))
-        if now_ms + duration_ms > until_ms:
-            self._pauses[scope] = (now_ms + duration_ms, reason)
-        return until_ms <= now_ms
-
-    def _raise_paused(self, group: str, now_ms: float) -> None:
-        pauses = [(*self._pauses.get(scope, (0.0, "")), scope) for scope in scopes_of(group)]
-        until_ms, reason, scope = max(pauses)
-        if until_ms > now_ms:
-            raise Paused(reason, delay_ms=int(until_ms - now_ms) + 1, scope=scope)
-
-
-class RedisBudget:
-    """The budget of all processes that share a Redis; by its clock, one script per operation.
-
-    While Redis is unavailable nothing may be sent, as the remaining tokens are unknown.
-    """
-
-    def __init__(self, terms: Terms, redis: Redis, name: str) -> None:
-        self._terms = terms
-        self._prefix = f"{{killstream:esi:{name}}}"
-        self._outage = Outage("ESI's budget in Redis")
-        self._reserve = redis.register_script(RESERVE)
-        self._charge = redis.register_script(CHARGE)
-        self._pause = redis.register_script(PAUSE)
-
-    async def reserve(self, group: str) -> Reservation:
-        """Reserve tokens for one request."""
-        tokens = self._terms.reserved(group)
-        reservation = Reservation(group, uuid4().hex, tokens)
-        scopes = scopes_of(group)
-        keys = [*self._keys(group), *(self._pause_key(scope) for scope in scopes)]
-        hold_ms = ANSWER_MS + self._terms.window_ms + DRIFT_MS
-        limit = self._terms.tokens.get(group, 0)
-        try:
-            wait_ms, paused, reason = await self._run(
-                self._reserve, keys, [reservation.id, tokens, limit, hold_ms, SOON_MS]
-            )
-        except REDIS_ERRORS as error:
-            raise RetryLater(
-                f"no budget without Redis: {error!r}", delay_ms=REDIS_UNAVAILABLE_MS
-            ) from error
-        if paused:
-            raise Paused(reason.decode(), delay_ms=wait_ms, scope=scopes[paused - 1])
-        if wait_ms:
-            raise _spent(group, wait_ms)
-        return reservation
-
-    async def charge(
-        self, reservation: Reservation, tokens: int | None, remaining: int | None = None
-    ) -> None:
-        """Charge the cost; while Redis is unavailable the reservation counts instead."""
-        group, id_, reserved = reservation
-        if not reserved:
-            return
-        window_ms = self._terms.window_ms + DRIFT_MS
-        if tokens is None:
-            tokens, window_ms = reserved, window_ms + ANSWER_MS
-        left = -1 if remaining is None else remaining
-        limit = self._terms.tokens[group]
-        arguments = [id_, reserved, tokens, limit, window_ms, left, SUCCESS_TOKENS]
-        with suppress(*REDIS_ERRORS):
-            await self._run(self._charge, self._keys(group), arguments)
-
-    async def pause(self, scope: str, duration_ms: int, reason: str) -> bool:
-        """Pause a scope; while Redis is unavailable nothing is sent anyway."""
-        try:
-            begins = await self._run(self._pause, [self._pause_key(scope)], [duration_ms, reason])
-        except REDIS_ERRORS:
-            return True
-        return bool(begins)
-
-    async def _run(
-        self, script: Callable[..., Awaitable[Any]], keys: Iterable[str], arguments: Iterable[Any]
-    ) -> Any:
-        """Run a script within a time limit; log when Redis becomes unavailable and available."""
-        try:
-            async with asyncio.timeout(REDIS_TIMEOUT_S):
-                result = await script(keys=list(keys), args=list(arguments))
-        except REDIS_ERRORS as error:
-            self._outage.failed(error)
-            raise
-        self._outage.worked()
-        return result
-
-    def _keys(self, group: str) -> list[str]:
-        return [f"{self._prefix}:{group}:spent", f"{self._prefix}:{group}:known"]
-
-    def _pause_key(self, scope: str) -> str:
-        return f"{self._prefix}:pause:{scope}"
-
-
-def _spent(group: str, wait_ms: float) -> Spent:
-    return Spent(f"ESI's {group} budget is spent", delay_ms=int(wait_ms) + 1)
-
-
-def _now_ms() -> float:
-    return time.monotonic() * 1000
+def scopes_of(group: str, owner: int | None = None) -> tuple[str, ...]:
+    """List the pause scopes that apply to a bucket."""
+    own = (group,) if owner is None else (bucket_of(group, owner), group)
+    return (*own, ALL) if group == STATUS else (*own, ALL, TRANQUILITY)

@@ -1,9 +1,13 @@
 """The ESI client: sends requests within ESI's limits and retries failures.
 
-A request ends in one of five ways: with its response; as `Refused` (ESI says that the request is
-wrong); as `UnexpectedStatus` (a status that the route doesn't document, such as 403 or 301); as
+A request ends in one of six ways: with its response; as `Refused` (ESI says that the request is
+wrong); as `TokenRejected` or `Forbidden` (ESI refuses this token, or its character);
+as `UnexpectedStatus` (a status that the route doesn't document, such as 403 or 301); as
 `Unavailable` (ESI failed several times; a response that isn't the requested object is a failure,
 too); as `RetryLater` (a pause, which holds for all processes).
+
+What fails for one owner of a token alone pauses nothing for others. An access token is sent to ESI
+and appears in no log, error, URL or metric.
 
 Source: ESI's OpenAPI document, compatibility date 2026-08-18, and its documentation of rate limits
 and errors (read 2026-11-21).
@@ -12,19 +16,19 @@ and errors (read 2026-11-21).
 import asyncio
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Final, NoReturn, TypeVar
 
 import aiohttp
 import msgspec
 import structlog
-from prometheus_client import Counter, Gauge
 from yarl import URL
 
 from actors.esi.answer import (
     DEFAULT_PAUSE_MS,
     Answer,
+    Denial,
     EsiName,
     decode_names,
     read_answer,
@@ -40,10 +44,23 @@ from actors.esi.budget import (
     STATUS,
     TRANQUILITY,
     Budget,
+    BudgetClass,
     Paused,
     Reservation,
+    bucket_of,
     scopes_of,
 )
+from actors.esi.errors import (
+    Forbidden,
+    Garbled,
+    Refused,
+    TokenRejected,
+    Unavailable,
+    UnexpectedStatus,
+)
+from actors.esi.metrics import PAUSES, REQUESTS, TOKENS_LEFT
+from actors.esi.request import Request
+from actors.esi.slots import open_slots, slot_of
 from actors.shared.errors import Invalid, KillstreamError, RetryLater
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
@@ -59,8 +76,6 @@ RETRY_WITHIN_S: Final = 5.0
 """How long a failing request is retried here; after that the caller must retry later."""
 BACKOFF_S: Final = (0.25, 0.75, 2.0)
 """Waits before the second, third and fourth try, with a jitter of 50 %."""
-BUCKETLESS_CONCURRENCY: Final = 4
-"""Requests in flight on routes with an error limit: few, so that few fail at once."""
 ERRORS: Final = 100
 """ESI's error limit per minute and address."""
 MIN_ERRORS_LEFT: Final = 50
@@ -78,60 +93,9 @@ STATUS_S: Final = 30.0
 SOON_S: Final = 5.0
 """How long a request waits for others in flight before it is postponed."""
 
-REQUESTS: Final = Counter(
-    "killstream_esi_requests",
-    "Responses of ESI. 420 or 429 occur: another program uses up the limits of this address.",
-    ["group", "status"],
-)
-PAUSES: Final = Counter(
-    "killstream_esi_pauses",
-    "Pauses of requests to ESI. Rises: ESI is overloaded, down, or limits us; read the log.",
-    ["scope"],
-)
-TOKENS_LEFT: Final = Gauge(
-    "killstream_esi_tokens_left",
-    "Tokens left in a group's budget, by ESI. Near 0: bodies wait, which is no error. Falls faster "
-    "than we spend: others share this address.",
-    ["group"],
-    multiprocess_mode="mostrecent",
-)
-
-
-class Unavailable(KillstreamError):
-    """ESI failed; a later request may succeed."""
-
-
-class Garbled(Unavailable):
-    """ESI's response isn't the requested object."""
-
-
-class UnexpectedStatus(KillstreamError):
-    """ESI responded with an undocumented status; other requests may succeed."""
-
-
-class Refused(Invalid):
-    """ESI says that the request is wrong: unknown id or hash.
-
-    Under load ESI also refuses valid requests.
-    """
-
 
 class _Status(msgspec.Struct, frozen=True):
     vip: bool = False
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request to ESI."""
-
-    group: str
-    """The rate limit group of the route, or `BUCKETLESS`."""
-    path: str
-    """The path, relative to ESI's base URL."""
-    body: bytes | None = None
-    """JSON; makes it a POST."""
-    etag: str | None = None
-    """The ETag of the caller's copy; a 304 response costs fewer tokens."""
 
 
 _status_decoder: Final = msgspec.json.Decoder(_Status)
@@ -150,12 +114,8 @@ class Esi:
             "Accept": "application/json",
             "Accept-Encoding": "gzip",
         }
-        self._slots = {
-            KILLMAIL: asyncio.Semaphore(settings.esi_concurrency),
-            BUCKETLESS: asyncio.Semaphore(BUCKETLESS_CONCURRENCY),
-            STATUS: asyncio.Semaphore(1),
-        }
-        self._breakers = {group: Breaker() for group in self._slots}
+        self._slots = open_slots(settings)
+        self._breakers = defaultdict[str, Breaker](Breaker)
         self._is_down = False
         self._checked_at_s = -STATUS_S
         self._checking = asyncio.Lock()
@@ -163,7 +123,12 @@ class Esi:
         self._errors_left = ERRORS
         self._errors_reset_s = 0.0
 
-    async def killmail(self, killmail_id: int, killmail_hash: str) -> bytes:
+    async def killmail(
+        self,
+        killmail_id: int,
+        killmail_hash: str,
+        class_: BudgetClass = BudgetClass.LIVE,
+    ) -> bytes:
         """Fetch one killmail's body, byte for byte as ESI sent it.
 
         Raises:
@@ -178,7 +143,8 @@ class Esi:
                 raise Invalid(f"the body is of killmail {found}")
             return answer.body
 
-        return await self.ask(Request(KILLMAIL, f"/killmails/{killmail_id}/{killmail_hash}"), read)
+        path = f"/killmails/{killmail_id}/{killmail_hash}"
+        return await self.ask(Request(KILLMAIL, path, budget_class=class_), read)
 
     async def names(self, ids: Collection[int]) -> list[EsiName]:
         """Resolve up to 1,000 distinct ids, all or none.
@@ -202,6 +168,7 @@ class Esi:
 
         Raises:
             Refused, UnexpectedStatus, Garbled, Unavailable, RetryLater: see the module's docstring.
+            TokenRejected, Forbidden: only with a token.
         """
         give_up_at_s = time.monotonic() + RETRY_WITHIN_S
         for backoff_s in BACKOFF_S:
@@ -239,7 +206,7 @@ class Esi:
 
     async def _attempt(self, request: Request, read: Callable[[Answer], T]) -> T:
         try:
-            async with self._slots[request.group]:
+            async with slot_of(self._slots, request):
                 answer = await self._exchange(request)
             await self._check_status(request, answer)
             result = _read(request, answer, read)
@@ -252,13 +219,13 @@ class Esi:
                 raise RetryLater(str(error), delay_ms=delay_ms) from None
             raise
         self._breakers[request.group].succeed()
-        self._log_resumed(request.group)
+        self._log_resumed(request)
         await self._check_errors_left(request.group, answer)
         return result
 
     async def _exchange(self, request: Request) -> Answer:
         """Send one request within the budget and charge its cost."""
-        reservation = await self._reserve(request.group)
+        reservation = await self._reserve(request)
         try:
             answer = await self._send(request)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
@@ -274,11 +241,13 @@ class Esi:
         await self._budget.charge(reservation, tokens_of(answer.status), remaining)
         return answer
 
-    async def _reserve(self, group: str) -> Reservation:
+    async def _reserve(self, request: Request) -> Reservation:
         give_up_at_s = time.monotonic() + SOON_S
         while True:
             try:
-                return await self._budget.reserve(group)
+                return await self._budget.reserve(
+                    request.group, request.owner, request.budget_class
+                )
             except Paused as pause:
                 self._is_down = self._is_down or pause.scope == TRANQUILITY
                 raise
@@ -293,6 +262,8 @@ class Esi:
             headers["Content-Type"] = "application/json"
         if request.etag is not None:
             headers["If-None-Match"] = request.etag
+        if request.token is not None:
+            headers["Authorization"] = f"Bearer {request.token}"
         async with self._http.request(
             "GET" if request.body is None else "POST",
             URL(self._base + request.path, encoded=True),
@@ -301,14 +272,16 @@ class Esi:
             timeout=TIMEOUT,
             allow_redirects=False,
         ) as response:
-            return await read_answer(response)
+            return await read_answer(response, request.token)
 
     async def _check_status(self, request: Request, answer: Answer) -> None:
         """Raise unless the status is a success; pause when ESI asks for it."""
         status = answer.status
         if status < 300 or (status == 304 and request.etag is not None):
             return
-        message = f"ESI answers {status} to {request.path}: {answer.error}"
+        if request.token is not None and status in (401, 403):
+            _raise_denied(request, answer)
+        message = _message(request, answer)
         if status in (400, 404, 422):
             await self._check_errors_left(request.group, answer)
             raise Refused(message)
@@ -319,8 +292,9 @@ class Esi:
             reset_ms = answer.ms("X-ESI-Error-Limit-Reset")
             await self.pause(ALL, reset_ms, "ESI's error limit for this address is reached")
         if status == 429:
-            reason = f"too many {request.group} requests for ESI"
-            await self.pause(request.group, answer.ms("Retry-After"), reason)
+            bucket = bucket_of(request.group, request.owner)
+            reason = f"too many {bucket} requests for ESI"
+            await self.pause(bucket, answer.ms("Retry-After"), reason)
         raise UnexpectedStatus(message)
 
     async def _check_errors_left(self, group: str, answer: Answer) -> None:
@@ -345,7 +319,7 @@ class Esi:
             RetryLater: Tranquility is down, or `/status` fails, too.
         """
         breaker = self._breakers[request.group]
-        backs_off = breaker.fail((request.path, request.body), limit)
+        backs_off = breaker.fail(request.subject, limit)
         if backs_off or breaker.failures >= FAILURES_IN_A_ROW:
             await self._check_tranquility()
         if not backs_off:
@@ -361,7 +335,7 @@ class Esi:
             RetryLater: the game server is down.
         """
         async with self._checking:
-            await self._reserve(NOTHING)  # raises during a pause
+            await self._reserve(Request(NOTHING, ""))  # raises during a pause
             if time.monotonic() < self._checked_at_s + STATUS_S:
                 return
             self._is_down = not await self._is_tranquility_up()
@@ -380,15 +354,31 @@ class Esi:
     async def _pause(self, scope: str, duration_ms: int, reason: str) -> None:
         begins = await self._budget.pause(scope, duration_ms, reason)
         if begins:
-            PAUSES.labels(scope=scope).inc()
+            PAUSES.labels(scope=scope.partition("/")[0]).inc()
         if begins and scope not in self._logged_pauses:
             self._logged_pauses.add(scope)
             log.warning("esi.paused", scope=scope, for_s=duration_ms / 1000, reason=reason)
 
-    def _log_resumed(self, group: str) -> None:
-        for scope in self._logged_pauses.intersection(scopes_of(group)):
+    def _log_resumed(self, request: Request) -> None:
+        scopes = scopes_of(request.group, request.owner)
+        for scope in self._logged_pauses.intersection(scopes):
             self._logged_pauses.remove(scope)
             log.info("esi.resumed", scope=scope)
+
+
+def _message(request: Request, answer: Answer) -> str:
+    return f"ESI answers {answer.status} to {request.path}: {answer.error}"
+
+
+def _raise_denied(request: Request, answer: Answer) -> None:
+    """Raise when ESI refuses the token or its character; return on any other refusal."""
+    match answer.denial:
+        case Denial.TOKEN:
+            raise TokenRejected(_message(request, answer))
+        case Denial.CHARACTER:
+            raise Forbidden(_message(request, answer), answer.error)
+        case Denial.SSO_FAILED:
+            raise Unavailable(_message(request, answer))
 
 
 def _read(request: Request, answer: Answer, read: Callable[[Answer], T]) -> T:

@@ -18,7 +18,7 @@ from sqlalchemy import select
 
 from actors.broker import ESI_QUEUE, MAX_PRIORITY, actor, enqueue
 from actors.esi.budget import Spent
-from actors.esi.client import Refused, Unavailable, UnexpectedStatus
+from actors.esi.errors import Refused, Unavailable, UnexpectedStatus
 from actors.killmails.persist import persist
 from actors.killmails.postpone import MAX_MESSAGE_DELAY, postpone, record_refusals
 from actors.killmails.reject import reject

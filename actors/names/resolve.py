@@ -13,7 +13,7 @@ import structlog
 
 from actors.broker import ESI_QUEUE, actor, enqueue
 from actors.esi.answer import EsiName
-from actors.esi.client import Unavailable, UnexpectedStatus
+from actors.esi.errors import Unavailable, UnexpectedStatus
 from actors.names.cache import Known
 from actors.names.ids import kind_of
 from actors.names.search import search

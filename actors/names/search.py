@@ -12,7 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.esi.answer import EsiName
 from actors.esi.budget import BUCKETLESS
-from actors.esi.client import Esi, Refused, Unavailable
+from actors.esi.client import Esi
+from actors.esi.errors import Refused, Unavailable
+from actors.esi.halving import ask_in_halves
 from actors.names.ids import NEIGHBOURS, Kind, kind_of
 from actors.names.table import one_known
 
@@ -60,11 +62,10 @@ async def _narrow_down(
     esi: Esi, database: AsyncEngine, ids: Sequence[int], store: Store, max_refusals: int | None
 ) -> tuple[list[int], list[int]]:
     """Return the ids that are refused alone, and those that were resolved and stored."""
-    left, alone, answered = [ids], list[int](), list[int]()
+    alone, answered = list[int](), list[int]()
     refusals = 0
-    while left:
-        some = left.pop()
-        if (found := await _ask(esi, some)) is not None:
+    async for some, found in ask_in_halves(ids, esi.names):
+        if found is not None:
             answered += some
             await store(found, ())
             continue
@@ -73,20 +74,9 @@ async def _narrow_down(
             await _unconfirmed(esi, database, some, answered)
         elif max_refusals is not None and refusals > max_refusals:
             raise Unavailable(f"over {max_refusals} refusals in one search for names")
-        half = len(some) // 2
-        if half:
-            left += [some[half:], some[:half]]
-        else:
+        if len(some) == 1:
             alone += some
     return alone, answered
-
-
-async def _ask(esi: Esi, ids: Sequence[int]) -> list[EsiName] | None:
-    """Request names; None when ESI refuses."""
-    try:
-        return await esi.names(ids)
-    except Refused:
-        return None
 
 
 async def _unconfirmed(
@@ -109,8 +99,11 @@ async def _unconfirmed(
         found = resolved[-1] if resolved else await one_known(database, kind, refused)
         if found is not None:
             known[kind] = found
-    if known and await _ask(esi, list(known.values())) is None:
-        await esi.pause(BUCKETLESS, REFUSED_PAUSE_MS, "ESI refuses known ids")
+    if known:
+        try:
+            await esi.names(list(known.values()))
+        except Refused:
+            await esi.pause(BUCKETLESS, REFUSED_PAUSE_MS, "ESI refuses known ids")
     return {
         id_
         for id_ in refused

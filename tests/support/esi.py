@@ -1,23 +1,27 @@
 """The ESI client against a stand-in, and what actors sent while it was used."""
 
 import inspect
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import dramatiq
+from aiohttp import web
 from dramatiq.brokers.stub import StubBroker
 
 from actors.broker import broker
-from actors.esi.budget import Budget, open_budget
+from actors.esi.budget import Budget
 from actors.esi.client import Esi
+from actors.esi.redis_budget import open_budget
 from actors.resources import Resources, open_resources
 from actors.shared.settings import Settings
 from deploy.eventlog import open_event_log
 from deploy.migrate import migrate
 from deploy.standin.faults import Faults
 from deploy.standin.server import Standin, StandinOptions, start_standin
+
+Say = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @asynccontextmanager
@@ -43,6 +47,20 @@ async def esi_client(
     chosen = Settings(esi_url=upstream.url, **settings)
     async with aiohttp.ClientSession() as http:
         yield Esi(chosen, http, budget or open_budget(chosen, None))
+
+
+@asynccontextmanager
+async def esi_that_says(say: Say) -> AsyncIterator[Esi]:
+    """Open a client of a server that answers everything in one way."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", say)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = Settings(esi_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    async with aiohttp.ClientSession() as http:
+        yield Esi(settings, http, open_budget(settings, None))
+    await runner.cleanup()
 
 
 @asynccontextmanager

@@ -2,9 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from uuid import uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -18,40 +15,14 @@ from actors.esi.budget import (
     STATUS,
     TRANQUILITY,
     Budget,
-    LocalBudget,
     Paused,
-    RedisBudget,
     Terms,
 )
+from actors.esi.redis_budget import RedisBudget
 from actors.shared.errors import RetryLater
-from tests.support.servers import server_urls
+from tests.support.budgets import MakeBudget, redis_budgets
 
 WINDOW_MS = 300
-MakeBudget = Callable[..., Budget]
-
-
-@asynccontextmanager
-async def redis_budgets() -> AsyncIterator[MakeBudget]:
-    """Each budget has a connection of its own; they share what they count."""
-    opened: list[Redis] = []
-    name = uuid4().hex
-
-    def make(terms: Terms) -> Budget:
-        opened.append(Redis.from_url(server_urls()["redis_url"]))
-        return RedisBudget(terms, opened[-1], name)
-
-    yield make
-    for redis in opened:
-        await redis.aclose()
-
-
-@pytest.fixture(params=["local", pytest.param("redis", marks=pytest.mark.service)])
-async def make_budget(request: pytest.FixtureRequest) -> AsyncIterator[MakeBudget]:
-    if request.param == "local":
-        yield LocalBudget
-    else:
-        async with redis_budgets() as make:
-            yield make
 
 
 def terms(tokens: int) -> Terms:
@@ -139,10 +110,9 @@ async def test_answers_that_overtake_each_other_cost_nothing_extra(make_budget: 
 
 
 async def test_reservation_of_a_dead_process_runs_out(
-    make_budget: MakeBudget, monkeypatch: pytest.MonkeyPatch
+    make_budget: MakeBudget,
 ) -> None:
-    monkeypatch.setattr(budgets, "ANSWER_MS", 0)
-    budget = make_budget(terms(5))
+    budget = make_budget(Terms({KILLMAIL: 5}, WINDOW_MS, answer_ms=0))
     await budget.reserve(KILLMAIL)  # and dies
     with pytest.raises(RetryLater):
         await budget.reserve(KILLMAIL)

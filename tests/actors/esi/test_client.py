@@ -1,8 +1,6 @@
 """The ESI client against the stand-in, and against servers that say what it never says."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 import aiohttp
@@ -14,36 +12,24 @@ from redis.asyncio import Redis
 
 from actors.esi import client as esi_module
 from actors.esi.answer import DEFAULT_PAUSE_MS, Answer, tokens_of
-from actors.esi.budget import BUCKETLESS, KILLMAIL, LocalBudget, Paused, RedisBudget, Terms
-from actors.esi.client import Esi, Garbled, Refused, Request, Unavailable, UnexpectedStatus
+from actors.esi.budget import BUCKETLESS, KILLMAIL, Paused, Terms
+from actors.esi.client import Esi
+from actors.esi.errors import Garbled, Refused, Unavailable, UnexpectedStatus
+from actors.esi.local_budget import LocalBudget
+from actors.esi.redis_budget import RedisBudget
+from actors.esi.request import Request
 from actors.shared.errors import RetryLater
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.settings import Settings
 from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.server import Standin
-from tests.support.esi import esi_client, set_faults, standin
+from tests.support.esi import esi_client, esi_that_says, set_faults, standin
 from tests.support.servers import server_urls
-
-Say = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
-
-
-@asynccontextmanager
-async def esi_that_says(say: Say) -> AsyncIterator[Esi]:
-    """Open a client of a server that answers everything in one way."""
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", say)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    settings = Settings(esi_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    async with aiohttp.ClientSession() as http:
-        yield Esi(settings, http, LocalBudget(Terms({KILLMAIL: 3600}, 900_000)))
-    await runner.cleanup()
 
 
 def requests(upstream: Standin, endpoint: str) -> int:

@@ -9,8 +9,10 @@ import pytest
 from aiohttp import web
 from jsonschema import Draft202012Validator
 
-from actors.esi.budget import LocalBudget, Terms
-from actors.esi.client import COMPATIBILITY_DATE, Esi, Refused
+from actors.esi.budget import Terms
+from actors.esi.client import COMPATIBILITY_DATE, Esi
+from actors.esi.errors import Refused
+from actors.esi.local_budget import LocalBudget
 from actors.shared.settings import Settings
 from tests.deploy.standin.shapes import DOCUMENT
 

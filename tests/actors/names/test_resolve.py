@@ -10,6 +10,8 @@ import pytest
 from sqlalchemy import insert, select, update
 
 from actors.esi import client as esi_module
+from actors.esi.budget import BUCKETLESS
+from actors.esi.slots import CONCURRENCY
 from actors.names import cache as cache_module
 from actors.names import resolve as resolve_module
 from actors.names import search as search_module
@@ -179,7 +181,7 @@ async def test_the_search_for_unknown_ids_spares_the_error_budget(
     set_faults(upstream, unknown_ids=tuple(CHARACTERS))
     assert await known_names(CHARACTERS, LONG_MS) == {}
     left = 100 - asked(upstream, 404)
-    assert left >= esi_module.MIN_ERRORS_LEFT - esi_module.BUCKETLESS_CONCURRENCY
+    assert left >= esi_module.MIN_ERRORS_LEFT - CONCURRENCY[BUCKETLESS]
     assert left <= esi_module.MIN_ERRORS_LEFT
     with pytest.raises(RetryLater):
         await run(resolve_names, list(CHARACTERS))
