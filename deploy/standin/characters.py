@@ -6,16 +6,17 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from hashlib import sha1
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
-from actors.shared.killmail import Attacker, Killmail, Victim, parse_killmail
 from deploy.standin.killmails import Killmails
 from deploy.standin.names import Names, make_name
 
-MAX_KILLMAILS: Final = 5_000
-"""How many killmails of the dataset are read for characters: some datasets have no end."""
+READ_WHOLE: Final = 20_000
+"""The longest dataset that is read whole for its characters."""
+READ_OF_LONGER: Final = 5_000
+"""How many killmails of a longer one are read: some have no end."""
 
 _PLAYERS_FROM: Final = 2_000_000
 """Corporations below are NPCs', which have no directors among the players."""
@@ -58,19 +59,17 @@ class Characters:
 
     @cached_property
     def _by_id(self) -> dict[int, Character]:
-        newest: dict[int, _Player] = {}
+        newest: dict[int, _Side] = {}
         counts: Counter[int] = Counter()
-        for killmail in self._oldest_first():
-            here = {player.character_id: player for player in _players(killmail)}
+        for sides in self._oldest_first():
+            here = {side.character_id: side for side in sides}
             newest.update(here)
             counts.update(here.keys())
         directors = _directors(newest.values())
-        by_count = sorted(
-            newest.values(), key=lambda one: (-counts[one.character_id], one.character_id)
-        )
+        by_count = sorted(newest, key=lambda character_id: (-counts[character_id], character_id))
         return {
-            player.character_id: self._character(player, player.character_id in directors)
-            for player in by_count
+            character_id: self._character(newest[character_id], character_id in directors)
+            for character_id in by_count
         }
 
     @cached_property
@@ -80,20 +79,23 @@ class Characters:
             members[character.corporation_id].append(character)
         return dict(members)
 
-    def _oldest_first(self) -> list[Killmail]:
-        played = islice(self._killmails, MAX_KILLMAILS)
-        return sorted(
-            (parse_killmail(one.body) for one in played), key=lambda one: one.killmail_time
-        )
+    def _oldest_first(self) -> Iterator[list["_Side"]]:
+        whole = len(self._killmails) <= READ_WHOLE
+        played = islice(self._killmails, None if whole else READ_OF_LONGER)
+        decode = msgspec.json.Decoder(_Sides).decode
+        for one in sorted(played, key=lambda one: (one.killed_at_s, one.killmail_id)):
+            sides = decode(one.body)
+            everyone = (sides.victim, *sides.attackers)
+            yield [side for side in everyone if side.character_id and side.corporation_id]
 
-    def _character(self, player: "_Player", is_director: bool) -> Character:
-        known = self._names.find(player.character_id)
+    def _character(self, side: "_Side", is_director: bool) -> Character:
+        known = self._names.find(side.character_id)
         return Character(
-            player.character_id,
-            known.name if known else make_name(player.character_id, "character"),
-            player.corporation_id,
-            player.alliance_id,
-            owner_hash(player.character_id),
+            side.character_id,
+            known.name if known else make_name(side.character_id, "character"),
+            side.corporation_id,
+            side.alliance_id,
+            owner_hash(side.character_id),
             is_director,
         )
 
@@ -104,22 +106,21 @@ def owner_hash(character_id: int, owner: int = 1) -> str:
     return b64encode(digest.digest()).decode()
 
 
-class _Player(NamedTuple):
-    character_id: int
-    corporation_id: int
-    alliance_id: int | None
+class _Side(msgspec.Struct, frozen=True, gc=False):
+    character_id: int = 0
+    corporation_id: int = 0
+    alliance_id: int | None = None
 
 
-def _players(killmail: Killmail) -> Iterator[_Player]:
-    everyone: list[Victim | Attacker] = [killmail.victim, *killmail.attackers]
-    for side in everyone:
-        if side.character_id and side.corporation_id:
-            yield _Player(side.character_id, side.corporation_id, side.alliance_id)
+class _Sides(msgspec.Struct, frozen=True, gc=False):
+    victim: _Side
+    attackers: list[_Side]
 
 
-def _directors(players: Iterable[_Player]) -> set[int]:
+def _directors(sides: Iterable[_Side]) -> set[int]:
     lowest: dict[int, int] = {}
-    for character_id, corporation_id, _ in players:
-        if corporation_id >= _PLAYERS_FROM:
-            lowest[corporation_id] = min(lowest.get(corporation_id, character_id), character_id)
+    for side in sides:
+        if side.corporation_id >= _PLAYERS_FROM:
+            so_far = lowest.get(side.corporation_id, side.character_id)
+            lowest[side.corporation_id] = min(so_far, side.character_id)
     return set(lowest.values())

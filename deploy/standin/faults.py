@@ -257,7 +257,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         tuple[WrongToken, ...],
         Meta(
             description="What is wrong with access tokens, all at once: any of application, "
-            "audience, issuer, expired, subject, key, none, hmac."
+            "audience, issuer, expired, subject, key, none, hmac. ESI takes none of these."
         ),
     ] = ()
     sso_alg: Annotated[SsoAlgorithm, Meta(description="What signs: RS256 or ES256.")] = "RS256"

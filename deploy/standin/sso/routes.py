@@ -127,7 +127,9 @@ class Sso:
             raise LookupError(bearer.character_id)
         now_s, faults = playback.now_s(), playback.faults
         token = make_access_token(character, bearer, faults=faults, url=url, now_s=now_s)
-        playback.grants.give_access_token(token, bearer, now_s + faults.sso_token_s, now_s)
+        if not faults.sso_token_wrong:
+            until_s = now_s + faults.sso_token_s
+            playback.grants.give_access_token(token, bearer, until_s, now_s)
         answer = {
             "access_token": token,
             "expires_in": faults.sso_token_s - 1,

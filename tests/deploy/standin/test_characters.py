@@ -2,7 +2,7 @@ from itertools import islice
 
 import msgspec
 
-from deploy.standin.characters import MAX_KILLMAILS, Character, Characters
+from deploy.standin.characters import READ_OF_LONGER, Character, Characters
 from deploy.standin.names import Names
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
 
@@ -70,4 +70,4 @@ def test_dataset_without_end_is_read_to_a_bound() -> None:
 
     killmails = Counting(ENDLESS, 1, None, None)
     assert Characters(killmails, Names({})).all(1)
-    assert killmails.read <= MAX_KILLMAILS + 1
+    assert killmails.read <= READ_OF_LONGER + 1

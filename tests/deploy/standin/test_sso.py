@@ -482,6 +482,16 @@ async def test_sold_character_has_another_owner(start: Start) -> None:
     assert before["owner"] != after["owner"]
 
 
+async def test_fault_for_a_while_passes(start: Start, clock: Clock) -> None:
+    client = await start()
+    given = (await log_in(client))["refresh_token"]
+    path = "/standin/faults?for_s=30"
+    assert (await client.ask("PUT", path, json={"sso_status": 503})).status == 200
+    assert (await refresh(client, given)).status == 503
+    clock.now_s += 30
+    assert (await refresh(client, given)).status == 200
+
+
 async def test_renamed_character_has_its_new_name(start: Start) -> None:
     client = await start()
     await client.switch(renamed={str(await character_id(client)): "New Name"})
@@ -515,6 +525,8 @@ async def test_forged_token_has_no_signature_of_the_sso(start: Start, wrong: str
     assert (header["alg"], header["kid"]) == (alg, "JWT-Signature-Key")
     with pytest.raises(JoseError):
         await verified(client, given)
+    held = await client.json("/standin/sso/grants")
+    assert [counts["access_tokens"] for counts in held.values()] == [0]
 
 
 async def test_requests_are_counted_by_endpoint(start: Start) -> None:
