@@ -12,6 +12,8 @@ misbehave in each way they are known to. One killmail's way through it:
 `characters.py` are those who can log in at `sso/`.
 `faults.py` are the switches, `malformed.py` and `evekill.py` what files and packages hold when
 their maker errs, `limits.py` the rate limits, `esi_gateway.py` what all of ESI's routes pass,
-`participants.py` who is on which killmail, `stats.py` what was asked of it.
+`members.py` what needs a token, `entities.py` and `universe.py` what is public beside killmails,
+`participants.py` who is on which killmail and `census.py` who belongs where, `stats.py` what was
+asked of it.
 Nothing here is imported by the packages that do the work: they see it over HTTP only.
 """

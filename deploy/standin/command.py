@@ -127,6 +127,35 @@ def standin(
             rich_help_panel=_SERVE,
         ),
     ] = None,
+    esi_window: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Seconds until ESI's tokens come back; 15 minutes in truth.",
+            rich_help_panel=_SERVE,
+        ),
+    ] = 900,
+    recent_days: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="How far back recent killmails go: from now, or from the newest that is out when "
+            "all are older.",
+            rich_help_panel=_SERVE,
+        ),
+    ] = 90,
+    recent_page_size: Annotated[
+        int,
+        typer.Option(min=1, help="Recent killmails on one page.", rich_help_panel=_SERVE),
+    ] = 1_000,
+    recent_cache: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Seconds that ESI keeps a list of recent killmails.",
+            rich_help_panel=_SERVE,
+        ),
+    ] = 300,
     window: Annotated[
         list[str] | None,
         typer.Option(
@@ -166,6 +195,10 @@ def standin(
             released_before_s=released_before_s,
             first_sequence=first_sequence,
             r2z2_ban_s=ban,
+            esi_window_s=esi_window,
+            recent_days=recent_days,
+            recent_page_size=recent_page_size,
+            recent_cache_s=recent_cache,
             faults=faults_of(faults),
             windows=tuple(_window(given) for given in window or ()),
             applications=tuple(map(_application, sso_application or ())) or (DEVELOPMENT,),

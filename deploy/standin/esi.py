@@ -21,6 +21,25 @@ _NO_SUCH_KILLMAIL: Final = "Invalid killmail_id and/or killmail_hash"
 _NO_SUCH_ID: Final = "Ensure all IDs are valid before resolving."
 _HTML: Final = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
 
+_ROUTES: Final = (
+    ("GET", "/killmails/{killmail_id}/{killmail_hash}"),
+    ("POST", "/universe/names"),
+    ("GET", "/status"),
+    ("GET", "/meta/status"),
+    ("GET", "/characters/{character_id}/killmails/recent"),
+    ("GET", "/corporations/{corporation_id}/killmails/recent"),
+    ("GET", "/characters/{character_id}/roles"),
+    ("GET", "/characters/{character_id}"),
+    ("POST", "/characters/affiliation"),
+    ("GET", "/corporations/{corporation_id}"),
+    ("GET", "/alliances"),
+    ("GET", "/alliances/{alliance_id}"),
+    ("GET", "/alliances/{alliance_id}/corporations"),
+    ("GET", "/universe/types/{type_id}"),
+    ("GET", "/universe/groups/{group_id}"),
+)
+"""What `/meta/status` tells of."""
+
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Ids = Annotated[list[_Int64], msgspec.Meta(min_length=1, max_length=1000)]
 
@@ -139,9 +158,7 @@ class Esi:
     def _meta_answer(self, _: web.Request) -> web.Response:
         state = "Down" if self._playback.faults.tranquility_down else "OK"
         routes = [
-            {"method": "GET", "path": "/killmails/{killmail_id}/{killmail_hash}", "status": state},
-            {"method": "POST", "path": "/universe/names", "status": state},
-            {"method": "GET", "path": "/status", "status": state},
-            {"method": "GET", "path": "/meta/status", "status": "OK"},
+            {"method": method, "path": path, "status": "OK" if path == "/meta/status" else state}
+            for method, path in _ROUTES
         ]
         return web.Response(body=msgspec.json.encode({"routes": routes}), headers=JSON)

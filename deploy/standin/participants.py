@@ -48,6 +48,8 @@ class Participants:
         self._losses: dict[Kind, defaultdict[int, list[Entry]]] = _lists()
         self._alliances: dict[int, tuple[Entry, int | None]] = {}
         """Corporation -> the newest killmail that shows it, and its alliance then."""
+        self._corporations: dict[int, tuple[Entry, int]] = {}
+        """Character -> the newest killmail that shows it, and its corporation then."""
         self._next_position = 0
         self._read: set[int] = set()
         self._reading = asyncio.Lock()
@@ -85,6 +87,11 @@ class Participants:
         seen = self._alliances.get(corporation_id)
         return seen[1] if seen else None
 
+    def corporation_of(self, character_id: int) -> int | None:
+        """Tell the corporation of a character, as its newest killmail has it."""
+        seen = self._corporations.get(character_id)
+        return seen[1] if seen else None
+
     def corporations_of(self, alliance_id: int) -> list[int]:
         """List the corporations whose newest killmail shows them in an alliance."""
         members = (id_ for id_, (_, seen) in self._alliances.items() if seen == alliance_id)
@@ -110,12 +117,18 @@ class Participants:
             for entity_id in ids:
                 lists[kind][entity_id].append(entry)
         for who in side:
-            corporation_id = who.corporation_id
-            if corporation_id is None:
-                continue
-            seen = self._alliances.get(corporation_id)
-            if seen is None or seen[0] <= entry:
-                self._alliances[corporation_id] = (entry, who.alliance_id)
+            if who.corporation_id is not None:
+                self._affiliate(entry, who, who.corporation_id)
+
+    def _affiliate(self, entry: Entry, who: _Who, corporation_id: int) -> None:
+        seen = self._alliances.get(corporation_id)
+        if seen is None or seen[0] <= entry:
+            self._alliances[corporation_id] = (entry, who.alliance_id)
+        if who.character_id is None:
+            return
+        known = self._corporations.get(who.character_id)
+        if known is None or known[0] <= entry:
+            self._corporations[who.character_id] = (entry, corporation_id)
 
 
 def _lists() -> dict[Kind, defaultdict[int, list[Entry]]]:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
+from deploy.standin.census import Census
 from deploy.standin.control import Control
 from deploy.standin.dataset import Dataset
+from deploy.standin.entities import Entities
 from deploy.standin.esi import Esi
 from deploy.standin.esi_gateway import EsiGateway
 from deploy.standin.killmails import Killmails, read_killmails
+from deploy.standin.members import Members
 from deploy.standin.names import Names, read_bands
 from deploy.standin.participants import Participants
 from deploy.standin.playback import Playback, StandinOptions
@@ -21,6 +24,7 @@ from deploy.standin.redisq import Redisq
 from deploy.standin.sso.inspection import Inspection
 from deploy.standin.sso.routes import Sso
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
+from deploy.standin.universe import Universe
 from deploy.standin.zkillboard import Zkillboard
 
 __all__ = ["Standin", "StandinOptions", "load_dataset", "run_standin", "start_standin"]
@@ -81,9 +85,20 @@ async def start_standin(options: StandinOptions) -> Standin:
     zkillboard = Zkillboard(playback, participants, r2z2)
     control = Control(playback, r2z2, gateway, zkillboard)
     app = web.Application(client_max_size=1024 * 1024)
-    sso, inspection = Sso(playback), Inspection(playback)
-    esi = Esi(playback, gateway)
-    for upstream in (r2z2, Redisq(playback), esi, sso, zkillboard, control, inspection):
+    census = Census(playback, participants)
+    upstreams = (
+        r2z2,
+        Redisq(playback),
+        Esi(playback, gateway),
+        Members(playback, gateway, participants, census),
+        Entities(playback, gateway, participants, census),
+        Universe(playback, gateway),
+        Sso(playback),
+        zkillboard,
+        control,
+        Inspection(playback),
+    )
+    for upstream in upstreams:
         app.add_routes(upstream.routes())
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
     await runner.setup()
@@ -126,7 +141,7 @@ def describe(options: StandinOptions) -> str:
     rate_per_s = options.effective_rate_per_s
     pace = "all at once" if rate_per_s is None else f"{rate_per_s:g} per second"
     limits = "limits on" if options.limits and options.faults.limits else "limits off"
-    return f"{what}, {pace}, {limits}; all upstreams on this address"
+    return f"{what}, {pace}, {limits}; R2Z2, RedisQ, ESI and zKillboard on this address"
 
 
 def _load_killmails(options: StandinOptions) -> Killmails:

@@ -35,6 +35,7 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
 
 
 NESTED = _list(_object(ITEM, **ITEM_FIELDS))
+RECENT = _list(_object("killmail_id killmail_hash", killmail_id=INTEGER, killmail_hash=TEXT))
 OURS: dict[str, dict[str, Any]] = {
     "KillmailsKillmailIdKillmailHashGet": _object(
         "killmail_id killmail_time victim attackers solar_system_id",
@@ -67,6 +68,39 @@ OURS: dict[str, dict[str, Any]] = {
     "Status": _object("players server_version start_time", players=INTEGER, start_time=TEXT),
     "MetaStatus": _object(
         "routes", routes=_list(_object("method path status", method=TEXT, path=TEXT, status=TEXT))
+    ),
+    "CharactersCharacterIdKillmailsRecentGet": RECENT,
+    "CorporationsCorporationIdKillmailsRecentGet": RECENT,
+    "CharactersCharacterIdRolesGet": _object("", roles=_list(TEXT), roles_at_hq=_list(TEXT)),
+    "CharactersDetail": _object(
+        "birthday bloodline_id corporation_id gender name race_id achievement_score",
+        corporation_id=INTEGER,
+        alliance_id=INTEGER,
+        name=TEXT,
+        security_status=NUMBER,
+    ),
+    "CharactersAffiliationPost": _list(
+        _object("character_id corporation_id", character_id=INTEGER, alliance_id=INTEGER)
+    ),
+    "CorporationsDetail": _object(
+        "state type name ticker description home_station_id member_count tax_rates shares "
+        "war_eligible friendly_fire",
+        alliance_id=INTEGER,
+        ceo_id=INTEGER,
+        member_count=INTEGER,
+        tax_rates=_object("isk loyalty_point", isk=NUMBER, loyalty_point=NUMBER),
+    ),
+    "AllianceDetail": _object(
+        "creator_corporation_id creator_id date_founded name ticker",
+        executor_corporation_id=INTEGER,
+    ),
+    "AlliancesGet": _list(INTEGER),
+    "AlliancesAllianceIdCorporationsGet": _list(INTEGER),
+    "UniverseTypesTypeIdGet": _object(
+        "type_id name description published group_id", type_id=INTEGER, group_id=INTEGER
+    ),
+    "UniverseGroupsGroupIdGet": _object(
+        "group_id name published category_id types", category_id=INTEGER, types=_list(INTEGER)
     ),
     "Error": _object("error", error=TEXT, status=INTEGER),
 }
