@@ -1,1 +1,1 @@
-"""Shows the result. It asks; it never processes."""
+"""The gateway: serves what is stored, and writes nothing."""

@@ -1,4 +1,4 @@
-"""The gateway: every door of Killstream in one ASGI application."""
+"""The gateway: GraphQL, REST, health and metrics in one ASGI application."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,10 +24,10 @@ _log = structlog.get_logger()
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Make the application; it opens what it needs in its lifespan, on the server's loop.
+    """Create the application, whose lifespan opens database, channel and tail.
 
-    Starting raises `ServerUnavailable` or `Misconfigured` when the database can't be read; Redis
-    may come later.
+    The lifespan raises `ServerUnavailable` or `Misconfigured` when the database can't be read.
+    Redis may be unavailable at start.
     """
 
     @asynccontextmanager
@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 async def _answer(_request: Request, error: Exception) -> JSONResponse:
-    """Say what is wrong, as `{"error": …}`."""
+    """Format an error as `{"error": …}` with its status."""
     match error:
         case NotFound():
             return JSONResponse({"error": str(error)}, 404)

@@ -1,4 +1,4 @@
-"""The database as the gateway reads it: every read ends within a limit."""
+"""The gateway's read access to the database; each read has a time limit."""
 
 import asyncio
 import sqlite3
@@ -19,11 +19,11 @@ from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings, masked
 
 READ_S: Final = 5.0
-"""How long one read may take, the wait for a connection included."""
+"""Time limit of one read, including the wait for a connection."""
 CLOSE_S: Final = 2.0
-"""How long closing waits for the server."""
+"""Time limit for closing the connections."""
 IDLE_S: Final = 20.0
-"""Age at which an idle connection is closed: one that went silent must not wait for a read."""
+"""Idle time after which a connection is closed, so that no read gets one that went silent."""
 
 _SQLITE_UNAVAILABLE: Final = {
     sqlite3.SQLITE_BUSY,
@@ -48,44 +48,44 @@ Read = Callable[[Connection], Awaitable[T]]
 
 
 class DatabaseUnavailable(KillstreamError):
-    """The database can't answer now: the same read may succeed later."""
+    """The database is unavailable; the same read may succeed later."""
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Tell a database that can't answer now from a read that is wrong and will stay wrong."""
+    """Return whether the database is unavailable; False for an error of the read itself."""
     if isinstance(error, sqlite3.Error):
         primary = getattr(error, "sqlite_errorcode", 0) & 0xFF
         return primary in _SQLITE_UNAVAILABLE
-    # asyncpg's complaints about a wrong option are InterfaceErrors, too.
+    # asyncpg's errors for an invalid option are both InterfaceError and ValueError.
     return isinstance(error, _POSTGRESQL_UNAVAILABLE) and not isinstance(error, ValueError)
 
 
 @asynccontextmanager
-async def open_reads(
+async def open_read_database(
     settings: Settings, *, read_s: float = READ_S
 ) -> AsyncIterator["ReadDatabase"]:
     """Open the database for reading; it belongs to the running event loop.
 
     Args:
-        settings: Which database.
-        read_s: The limit of each read.
+        settings: The database and the size of the pool.
+        read_s: Time limit of each read.
 
     Raises:
-        ServerUnavailable: the database doesn't answer; says which.
-        Misconfigured: it refuses us; says why.
+        ServerUnavailable: the database doesn't answer.
+        Misconfigured: it refuses the connection; the message has its reason.
     """
     connector = _connector(settings, read_s)
     database = Database(settings.database_dsn, **_options(settings, read_s, connector))
     try:
         await database.connect()
     except Exception as error:
-        said = f"no database at {masked(settings.database_dsn)}: {one_line(error)}"
-        raise (ServerUnavailable if is_unavailable(error) else Misconfigured)(said) from None
-    reads = ReadDatabase(database, read_s)
+        message = f"no database at {masked(settings.database_dsn)}: {one_line(error)}"
+        raise (ServerUnavailable if is_unavailable(error) else Misconfigured)(message) from None
+    database_reads = ReadDatabase(database, read_s)
     try:
-        yield reads
+        yield database_reads
     finally:
-        await reads.end()
+        await database_reads.drain()
         await _disconnect(database)
         if connector:
             connector.terminate()
@@ -110,18 +110,18 @@ def _options(settings: Settings, read_s: float, connector: Connector | None) -> 
 
 
 async def _disconnect(database: Database) -> None:
-    """Close; a server that doesn't answer is not waited for."""
+    """Close all connections within `CLOSE_S`."""
     with suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_S):
-            await database.disconnect()  # cancelled, the pool drops its connections
+            await database.disconnect()  # when cancelled, the pool terminates its connections
 
 
 class ReadDatabase:
-    """`databases.Database` for reading, each read with a limit.
+    """Reads of `databases.Database` with a time limit.
 
-    A read that takes longer raises `DatabaseUnavailable`, and its connection is dropped without a
-    word to the server, because a server that is silent answers no farewell either. A caller that
-    is cancelled leaves its read to end by itself.
+    A read that takes longer raises `DatabaseUnavailable`, and its connection is terminated without
+    the protocol's closing message, because a silent server wouldn't answer it. When the caller is
+    cancelled, its read continues in the background, within the limit.
     """
 
     def __init__(self, database: Database, read_s: float = READ_S) -> None:
@@ -129,8 +129,8 @@ class ReadDatabase:
         self._read_s = read_s
         self._running: set[asyncio.Task[Any]] = set()
 
-    async def end(self) -> None:
-        """Wait a moment for the reads that callers have left."""
+    async def drain(self) -> None:
+        """Wait up to `CLOSE_S` for the reads whose callers were cancelled."""
         if self._running:
             await asyncio.wait(self._running, timeout=CLOSE_S)
 
@@ -138,22 +138,22 @@ class ReadDatabase:
         """Read all rows.
 
         Raises:
-            DatabaseUnavailable: the database can't answer now.
+            DatabaseUnavailable: no answer within the limit.
         """
-        return await self._within_limit(lambda connection: connection.fetch_all(query))
+        return await self._limited(lambda connection: connection.fetch_all(query))
 
     async def fetch_one(self, query: Select[Any]) -> Any:
         """Read the first row, or None; raises like `fetch_all`."""
-        return await self._within_limit(lambda connection: connection.fetch_one(query))
+        return await self._limited(lambda connection: connection.fetch_one(query))
 
     async def fetch_val(self, query: Select[Any]) -> Any:
         """Read the first column of the first row, or None; raises like `fetch_all`."""
-        return await self._within_limit(lambda connection: connection.fetch_val(query))
+        return await self._limited(lambda connection: connection.fetch_val(query))
 
-    async def _within_limit(self, read: Read[T]) -> T:
+    async def _limited(self, read: Read[T]) -> T:
         acquired: list[Any] = []
         reading = asyncio.create_task(self._read(read, acquired))
-        limit = asyncio.get_running_loop().call_later(self._read_s, _give_up, reading, acquired)
+        limit = asyncio.get_running_loop().call_later(self._read_s, _abort, reading, acquired)
 
         self._running.add(reading)
 
@@ -161,10 +161,10 @@ class ReadDatabase:
             limit.cancel()
             self._running.discard(ended)
             if not ended.cancelled():
-                ended.exception()  # looked at, in case that nobody waits any more
+                ended.exception()  # retrieved, as the caller may have been cancelled
 
         reading.add_done_callback(on_end)
-        # A little longer than the limit: what was given up on usually ends at once.
+        # A little longer than the limit: an aborted read usually ends at once.
         await asyncio.wait([reading], timeout=self._read_s + 0.2)
         if not reading.done() or reading.cancelled():
             raise DatabaseUnavailable(f"no answer within {self._read_s:g} s")
@@ -181,10 +181,10 @@ class ReadDatabase:
             raise
 
 
-def _give_up(reading: "asyncio.Task[Any]", acquired: list[Any]) -> None:
-    """Drop a read's connection, or its wait for one."""
+def _abort(reading: "asyncio.Task[Any]", acquired: list[Any]) -> None:
+    """Terminate a read's connection, or cancel its wait for one."""
     if acquired and isinstance(acquired[0], PoolConnectionProxy):
-        with suppress(asyncpg.InterfaceError):  # it was released just now
+        with suppress(asyncpg.InterfaceError):  # already released
             acquired[0].terminate()
     else:
         reading.cancel()

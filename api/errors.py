@@ -1,4 +1,4 @@
-"""What a client gets when something goes wrong: a message, a code, nothing of our insides."""
+"""Errors as clients get them: a message and a code, without internal details."""
 
 from typing import Any
 
@@ -8,21 +8,21 @@ from graphql import GraphQLError, GraphQLSyntaxError
 from api.database import DatabaseUnavailable
 from api.tail import TooSlow
 
-INTERNAL_MESSAGE = "something went wrong here; it is logged"
+INTERNAL_MESSAGE = "internal error; the gateway logged it"
 UNAVAILABLE_MESSAGE = "the database is unavailable; try again later"
 
 _log = structlog.get_logger()
 
 
 class BadInput(GraphQLError):
-    """The client asked for something that can't be; says what."""
+    """An argument is invalid; the message names it."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, extensions={"code": "BAD_USER_INPUT"})
 
 
 class BeyondEnd(GraphQLError):
-    """The client asked for what follows a sequence that the feed doesn't have yet."""
+    """The argument `after` is greater than the feed's last sequence."""
 
     def __init__(self, after: int, last_sequence: int) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ class BeyondEnd(GraphQLError):
 
 
 def format_error(error: GraphQLError, _debug: bool = False) -> dict[str, Any]:
-    """Shape an error for a client, with `extensions.code`; what is our fault is logged."""
+    """Format an error for a client, with `extensions.code`; internal errors are logged."""
     code, message = _code(error), error.message
     if code == "INTERNAL":
         _log.error("graphql.resolver_failed", path=error.path, exc_info=error.original_error)
@@ -45,7 +45,7 @@ def format_error(error: GraphQLError, _debug: bool = False) -> dict[str, Any]:
 
 
 def format_failure(error: Exception) -> dict[str, Any]:
-    """Shape what ended a subscription; an error that is none of GraphQL's is our fault."""
+    """Format the error that ended an operation; one that isn't a `GraphQLError` is internal."""
     if isinstance(error, GraphQLError):
         return format_error(error)
     code = "UNAVAILABLE" if isinstance(error, DatabaseUnavailable) else "INTERNAL"

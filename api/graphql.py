@@ -1,4 +1,4 @@
-"""The GraphQL door: the schema, bound to its resolvers, served at one address."""
+"""The GraphQL endpoint: the schema with its resolvers, as an ASGI application."""
 
 import logging
 from pathlib import Path
@@ -11,7 +11,7 @@ from ariadne.explorer import ExplorerGraphiQL
 
 from api.errors import format_error
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
-from api.limits import Bounded, parse_bounded
+from api.limits import OperationLimits, parse_limited
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
@@ -22,12 +22,12 @@ SCHEMA: Final = make_executable_schema(
     *(QUERY, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
 )
 
-_SILENT: Final = logging.getLogger("killstream.ariadne")
-"""Ariadne's own log of errors; `format_error` logs what is our fault, and only that."""
-_SILENT.disabled = True
+_DISABLED: Final = logging.getLogger("killstream.ariadne")
+"""Ariadne's log of errors: it repeats what `format_error` logs and adds clients' mistakes."""
+_DISABLED.disabled = True
 
 FIRST_QUERY: Final = """\
-# Each new killmail, the moment it is known here.
+# Each new killmail, as soon as it is stored.
 subscription OnNewKillmail {
   killmailAdded {
     killmailId
@@ -39,17 +39,17 @@ subscription OnNewKillmail {
 
 
 def graphql_app() -> GraphQL:
-    """Make the ASGI application: POST, GET (GraphiQL in a browser) and websocket."""
+    """Create the ASGI application: POST, GET (GraphiQL in a browser) and websocket."""
     return GraphQL(
         SCHEMA,
         context_value=_state_of,
-        query_parser=parse_bounded,
-        validation_rules=[Bounded],
+        query_parser=parse_limited,
+        validation_rules=[OperationLimits],
         error_formatter=format_error,
         explorer=ExplorerGraphiQL(title="Killstream", default_query=FIRST_QUERY),
         http_handler=GraphQLHTTPHandler(),
         websocket_handler=WebsocketHandler(),
-        logger=_SILENT,
+        logger=_DISABLED,
     )
 
 

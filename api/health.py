@@ -1,7 +1,8 @@
-"""What the gateway knows of the health of every part.
+"""The gateway's health report.
 
-Each part is asked again and again on the side, and anew when somebody wants to know. An answer
-never waits longer than `ANSWER_S`, whatever is frozen: then it is made of what was known before.
+Each part is probed every `INTERVAL_S` in the background, and at a request when the last result is
+older than `FRESH_S`. A report takes `ANSWER_S` at most: it has the last known result of a part that
+doesn't answer in time.
 """
 
 import asyncio
@@ -33,19 +34,19 @@ from actors.shared.settings import Settings
 from api.tail import Tail
 
 INTERVAL_S: Final = 10.0
-"""How often each part is asked when nobody wants to know."""
+"""Interval of the probes in the background."""
 FRESH_S: Final = 1.0
-"""How old an answer may be when somebody wants to know."""
+"""Age up to which a report uses the last result of a probe."""
 ANSWER_S: Final = 2.5
-"""How long an answer may take, whatever is frozen."""
-NEEDED_LIMIT_S: Final = 2.0
-"""How long the database may take: what isn't there by then isn't ready."""
-OTHERS_LIMIT_S: Final = 5.0
-"""How long the other servers may take."""
+"""Time limit of a report."""
+PROBE_S: Final = 2.0
+"""Time limit for the probes of database and Redis."""
+SLOW_PROBE_S: Final = 5.0
+"""Time limit for the probes of RabbitMQ and Kafka."""
 CLOSE_S: Final = 1.0
-"""How long closing waits for answers."""
+"""How long closing waits for running probes."""
 BEHIND_S: Final = 30.0
-"""How long this process may be behind the feed table."""
+"""How long the tail may be behind the feed table before this is reported."""
 
 T = TypeVar("T")
 _log: Final = structlog.get_logger()
@@ -53,98 +54,98 @@ _log: Final = structlog.get_logger()
 
 @asynccontextmanager
 async def open_health(settings: Settings, events: Events, tail: Tail) -> AsyncIterator["Health"]:
-    """Ask every part again and again, for the length of the block."""
+    """Probe every part in the background until the block ends."""
     health = Health(settings, events, tail)
-    asking = asyncio.create_task(health.ask_for_ever(), name="health")
+    refreshing = asyncio.create_task(health.refresh_forever(), name="health")
     try:
         yield health
     finally:
-        asking.cancel()
-        await asyncio.wait([asking])
+        refreshing.cancel()
+        await asyncio.wait([refreshing])
         await health.close()
 
 
 class Prober(Generic[T]):
-    """Asks one part, once at a time, and remembers the latest answer."""
+    """Probes one part, one probe at a time, and stores the latest result."""
 
     def __init__(self, probe: Callable[[], Awaitable[T]]) -> None:
-        self.latest: T | Unreachable = Unreachable("not asked yet")
+        self.latest: T | Unreachable = Unreachable("not probed yet")
         self._probe = probe
-        self._answered_s = float("-inf")
-        self._asking: asyncio.Task[None] | None = None
+        self._probed_at_s = float("-inf")
+        self._running: asyncio.Task[None] | None = None
 
-    def ask(self, fresh_s: float) -> "asyncio.Task[None] | None":
-        """Ask, unless the latest answer is fresh enough; give what is to be waited for."""
+    def refresh(self, fresh_s: float) -> "asyncio.Task[None] | None":
+        """Start a probe, unless the latest result is at most `fresh_s` old; return its task."""
         now_s = asyncio.get_running_loop().time()
-        if self._asking is None or self._asking.done():
-            if now_s - self._answered_s <= fresh_s:
+        if self._running is None or self._running.done():
+            if now_s - self._probed_at_s <= fresh_s:
                 return None
-            self._asking = asyncio.create_task(self._ask())
-        return self._asking
+            self._running = asyncio.create_task(self._probe_once())
+        return self._running
 
     @property
-    def asking(self) -> "asyncio.Task[None] | None":
-        """The question that is open now."""
-        return self._asking if self._asking and not self._asking.done() else None
+    def running(self) -> "asyncio.Task[None] | None":
+        """The running probe."""
+        return self._running if self._running and not self._running.done() else None
 
-    async def _ask(self) -> None:
+    async def _probe_once(self) -> None:
         self.latest = await self._probe()
-        self._answered_s = asyncio.get_running_loop().time()
+        self._probed_at_s = asyncio.get_running_loop().time()
 
 
 class Health:
-    """What is known, and since when something is wrong."""
+    """The latest results, and since when each problem exists."""
 
     def __init__(self, settings: Settings, events: Events, tail: Tail) -> None:
         self._tail = tail
         self._database: Prober[DatabaseFacts | Unreachable] = Prober(
-            lambda: probe_database(settings, limit_s=NEEDED_LIMIT_S)
+            lambda: probe_database(settings, limit_s=PROBE_S)
         )
         self._rabbitmq: Prober[RabbitmqFacts | Unreachable | Embedded] = Prober(
-            lambda: probe_rabbitmq(settings, limit_s=OTHERS_LIMIT_S)
+            lambda: probe_rabbitmq(settings, limit_s=SLOW_PROBE_S)
         )
         self._kafka: Prober[KafkaFacts | Unreachable | Embedded] = Prober(
-            lambda: probe_kafka(settings, limit_s=OTHERS_LIMIT_S)
+            lambda: probe_kafka(settings, limit_s=SLOW_PROBE_S)
         )
         self._redis: Prober[RedisFacts | Unreachable | Embedded] = Prober(
-            lambda: probe_redis(settings, limit_s=NEEDED_LIMIT_S)
+            lambda: probe_redis(settings, limit_s=PROBE_S)
         )
         self._connectivity: Prober[Connectivity | Unreachable] = Prober(
-            lambda: within(NEEDED_LIMIT_S, events.connectivity())
+            lambda: within(PROBE_S, events.connectivity())
         )
         self._probers: tuple[Prober[Any], ...] = (
             *(self._database, self._rabbitmq, self._kafka, self._redis, self._connectivity),
         )
         self._since: dict[Problem, datetime] = {}
         self._expected = (0, 0.0)
-        """A sequence of the feed table, and when it was seen there."""
+        """The sequence that the tail must reach, and when it was read (monotonic seconds)."""
 
-    async def ask_for_ever(self) -> None:
-        """Ask every part each `INTERVAL_S`, and log what changes."""
+    async def refresh_forever(self) -> None:
+        """Probe every part each `INTERVAL_S`, and log new and solved problems."""
         while True:
-            if asking := [task for p in self._probers if (task := p.ask(fresh_s=0.0))]:
-                await asyncio.wait(asking)
-            self._compare(self._facts())
+            if tasks := [task for p in self._probers if (task := p.refresh(fresh_s=0.0))]:
+                await asyncio.wait(tasks)
+            self._update_problems(self._facts())
             await asyncio.sleep(INTERVAL_S)
 
     async def close(self) -> None:
-        """Wait a moment for what was asked; a frozen server's answer isn't waited for."""
-        asking = [task for prober in self._probers if (task := prober.asking)]
-        if asking:
-            _, late = await asyncio.wait(asking, timeout=CLOSE_S)
+        """Wait up to `CLOSE_S` for running probes, then cancel them."""
+        tasks = [task for prober in self._probers if (task := prober.running)]
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=CLOSE_S)
             for task in late:
                 task.cancel()
 
     async def is_ready(self) -> bool:
-        """Tell whether the database answers and has a schema: what this process itself needs."""
-        await _wait([self._database.ask(FRESH_S)])
+        """Return whether the database answers and has the schema: all that the gateway requires."""
+        await _wait([self._database.refresh(FRESH_S)])
         return isinstance(self._database.latest, DatabaseFacts)
 
-    async def answer(self) -> tuple[bool, dict[str, Any]]:
-        """Sum up: whether this process is ready, and the state of every part."""
-        await _wait([prober.ask(FRESH_S) for prober in self._probers])
+    async def report(self) -> tuple[bool, dict[str, Any]]:
+        """Return whether this process is ready, and the report with the state of every part."""
+        await _wait([prober.refresh(FRESH_S) for prober in self._probers])
         facts = self._facts()
-        since = self._compare(facts)
+        since = self._update_problems(facts)
         ready = isinstance(facts.database, DatabaseFacts)
         return ready, {
             "status": status_of(ready, list(since)),
@@ -152,7 +153,7 @@ class Health:
             "ready": ready,
             "down": list(dict.fromkeys(problem.part for problem in since)),
             "problems": [
-                {"part": problem.part, "reason": problem.reason, "since": _written(time)}
+                {"part": problem.part, "reason": problem.reason, "since": _iso(time)}
                 for problem, time in since.items()
             ],
             "parts": {
@@ -178,8 +179,8 @@ class Health:
             feed["ageSeconds"] = facts.database.last_stored_age_s
         return feed
 
-    def _compare(self, facts: Facts) -> dict[Problem, datetime]:
-        """Give what is wrong, with the time when it was first seen; log what is new or gone."""
+    def _update_problems(self, facts: Facts) -> dict[Problem, datetime]:
+        """Return the problems with the time of their first detection; log new and solved ones."""
         now = {*problems_of(facts), *self._own_problems(facts)}
         for problem in self._since.keys() - now:
             _log.info("health.problem_solved", part=problem.part, was=problem.reason)
@@ -192,14 +193,14 @@ class Health:
         return dict(sorted(self._since.items(), key=lambda item: (item[1], item[0].part)))
 
     def _own_problems(self, facts: Facts) -> Iterator[Problem]:
-        """Look at what only this process knows."""
+        """Yield the problems of this process."""
         if not self._tail.alive:
-            yield Problem("gateway", "the tail has ended: start this process again")
+            yield Problem("gateway", "the tail has ended: restart this process")
         subscribed = isinstance(self._connectivity.latest, Connectivity) and (
             self._connectivity.latest.subscribe
         )
         if isinstance(facts.redis, RedisFacts) and not subscribed:
-            yield Problem("gateway", "isn't subscribed to the channel: entries come later")
+            yield Problem("gateway", "isn't subscribed to the Redis channel: entries arrive late")
         if isinstance(facts.database, DatabaseFacts) and self._is_behind(facts.database):
             yield Problem("gateway", "is behind the feed table")
 
@@ -212,10 +213,10 @@ class Health:
         return now_s - seen_s > BEHIND_S
 
 
-async def _wait(asking: "list[asyncio.Task[None] | None]") -> None:
-    if tasks := [task for task in asking if task]:
+async def _wait(tasks: "list[asyncio.Task[None] | None]") -> None:
+    if tasks := [task for task in tasks if task]:
         await asyncio.wait(tasks, timeout=ANSWER_S)
 
 
-def _written(time: datetime) -> str:
+def _iso(time: datetime) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ")

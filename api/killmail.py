@@ -1,7 +1,7 @@
-"""Where the fields of a killmail come from: GraphQL's types over `View` and ESI's structs.
+"""Resolvers of the killmail types, over `View` and the structs of ESI's body.
 
-The schema's names are ESI's in camel case, so most fields find themselves; here is how, and what
-the others do.
+The schema's field names are ESI's in camel case; `EsiFields` binds them by name. The other fields
+have a resolver here.
 """
 
 from collections.abc import Mapping
@@ -15,8 +15,8 @@ from actors.shared.killmail import Attacker, Victim
 from api.view import View
 
 
-class Party(NamedTuple):
-    """A victim or an attacker, and the names of its killmail."""
+class Participant(NamedTuple):
+    """A victim or an attacker, with the names of its killmail."""
 
     of: Victim | Attacker
     names: Mapping[int, str]
@@ -25,7 +25,7 @@ class Party(NamedTuple):
 KILLMAIL: Final = ObjectType("Killmail")
 KILLMAIL.set_field("killmailHash", lambda view, _: view.entry.hash)
 KILLMAIL.set_field("solarSystemName", lambda view, _: view.names.get(view.killmail.solar_system_id))
-KILLMAIL.set_field("victim", lambda view, _: Party(view.killmail.victim, view.names))
+KILLMAIL.set_field("victim", lambda view, _: Participant(view.killmail.victim, view.names))
 KILLMAIL.set_field("attackerCount", lambda view, _: len(view.killmail.attackers))
 KILLMAIL.set_field("zkb", lambda view, _: view.zkb)
 KILLMAIL.set_field("sequence", lambda view, _: view.sequence)
@@ -40,16 +40,16 @@ FEED_ENTRY.set_field("killmail", lambda view, _: view)
 
 
 @KILLMAIL.field("attackers")
-def resolve_attackers(view: View, _info: Any) -> list[Party]:
+def resolve_attackers(view: View, _info: Any) -> list[Participant]:
     """Pair each attacker with the killmail's names."""
-    return [Party(attacker, view.names) for attacker in view.killmail.attackers]
+    return [Participant(attacker, view.names) for attacker in view.killmail.attackers]
 
 
 class EsiFields(SchemaBindable):
-    """Binds every field that has no resolver yet to ESI's field of that name."""
+    """Binds each field without a resolver to ESI's field of that name."""
 
     def bind_to_schema(self, schema: GraphQLSchema) -> None:
-        """Bind; after all others."""
+        """Bind the fields; must run after all other bindables."""
         for type_name, path in {
             "Killmail": "killmail.",
             "Victim": "of.",

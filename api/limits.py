@@ -1,4 +1,4 @@
-"""How much one GraphQL document may ask for."""
+"""Limits on the length, depth and weight of a GraphQL document."""
 
 from typing import Any, Final
 
@@ -19,28 +19,28 @@ MAX_TOKENS: Final = 4_000
 MAX_DEPTH: Final = 12
 MAX_WEIGHT: Final = 1_000
 WEIGHTS: Final = {"killmails": 50, "feed": 50, "killmail": 20}
-"""A field weighs 1; these read the database."""
+"""Weights of the fields that read the database; any other field weighs 1."""
 
 
-def parse_bounded(_context: Any, data: dict[str, Any]) -> DocumentNode:
-    """Parse a document of bounded length."""
+def parse_limited(_context: Any, data: dict[str, Any]) -> DocumentNode:
+    """Parse a document of at most `MAX_TOKENS`."""
     return parse(data["query"], max_tokens=MAX_TOKENS)
 
 
-class Bounded(ValidationRule):
-    """Refuses operations that are too deep or too heavy; introspection is exempt."""
+class OperationLimits(ValidationRule):
+    """Rejects operations that are too deep or too heavy; introspection is exempt."""
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
         self._fragments: dict[str, tuple[int, int]] = {}
 
     def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
-        """Measure one operation, with its fragments."""
+        """Check one operation, including its fragments."""
         depth, weight = self._measure(node.selection_set)
-        self._refuse(node, "deep", depth, MAX_DEPTH)
-        self._refuse(node, "heavy", weight, MAX_WEIGHT)
+        self._check(node, "deep", depth, MAX_DEPTH)
+        self._check(node, "heavy", weight, MAX_WEIGHT)
 
-    def _refuse(self, node: OperationDefinitionNode, what: str, size: int, limit: int) -> None:
+    def _check(self, node: OperationDefinitionNode, what: str, size: int, limit: int) -> None:
         if size > limit:
             message = f"The operation is too {what}: {size}, and {limit} is the limit."
             self.report_error(GraphQLError(message, node, extensions={"code": "TOO_COMPLEX"}))
@@ -61,7 +61,7 @@ class Bounded(ValidationRule):
         return depth, weight
 
     def _measure_fragment(self, name: str) -> tuple[int, int]:
-        """Measure each fragment once, however often it is spread; a cycle ends here."""
+        """Measure a fragment once, however often it is spread; ends at a cycle."""
         if name not in self._fragments:
             self._fragments[name] = 0, 0
             fragment = self.context.get_fragment(name)

@@ -1,4 +1,4 @@
-"""One subscription: executed once an event for all that ask the same, and sent to each."""
+"""Execute subscriptions: once per event for all clients with the same document and variables."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -18,18 +18,18 @@ from graphql import (
 from graphql.execution import create_source_event_stream
 
 from api.errors import format_error
-from api.limits import Bounded
+from api.limits import OperationLimits
 from api.view import View
 
 MAX_SHARED: Final = 16
-"""Distinct operations whose results an event keeps; further ones are executed for each client."""
+"""Cached results per event; further operations are executed once per client."""
 
 
 async def subscribe(
     schema: GraphQLSchema, document: DocumentNode, data: dict[str, Any], context: Any
 ) -> AsyncGenerator[bytes, None] | list[GraphQLError]:
-    """Start a subscription: give its results as JSON, one an event, or why it can't start."""
-    if errors := validate(schema, document, [*specified_rules, Bounded]):
+    """Start a subscription; return its results as JSON, one per event, or the errors."""
+    if errors := validate(schema, document, [*specified_rules, OperationLimits]):
         return errors
     variables, name = data.get("variables"), data.get("operationName")
     executor = Executor.build(schema, document, None, context, variables, name)
@@ -46,9 +46,9 @@ async def subscribe(
 async def _results(
     executor: Executor[Any], views: AsyncGenerator[View, None], key: tuple[object, ...]
 ) -> AsyncGenerator[bytes, None]:
-    """Execute for each view, unless somebody with the same document and variables already has.
+    """Execute the subscription for each view, or take the result that is cached under `key`.
 
-    Results depend on nothing else: not on who asks.
+    A result depends on document, operation and variables only, so clients can share it.
     """
     async with aclosing(views):
         async for view in views:
@@ -64,11 +64,11 @@ async def _execute(executor: Executor[Any]) -> bytes:
     result = execute_subscription_event(executor)
     if executor.is_awaitable(result):
         result = await result
-    return write_result(cast(ExecutionResult, result))
+    return encode_result(cast(ExecutionResult, result))
 
 
-def write_result(result: ExecutionResult) -> bytes:
-    """Write a result as JSON."""
+def encode_result(result: ExecutionResult) -> bytes:
+    """Encode a result as JSON."""
     payload: dict[str, Any] = {"data": result.data}
     if result.errors:
         payload["errors"] = [format_error(error) for error in result.errors]

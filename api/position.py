@@ -1,4 +1,4 @@
-"""Where in the feed a client may go on."""
+"""Check the sequence from which a client resumes."""
 
 from api import reads
 from api.errors import BadInput, BeyondEnd
@@ -6,15 +6,15 @@ from api.state import State
 
 
 async def check_after(state: State, after: int | None) -> None:
-    """Refuse a sequence that the feed doesn't have; 0 stands for its beginning, None for its end.
+    """Check that the feed has a sequence; 0 stands for its beginning, None for its end.
 
-    The feed table decides, not what this process has seen: a client may come from another one,
-    which was a little ahead.
+    Compares with the feed table and not with this process's tail: the client may resume after a
+    connection to another gateway, which was ahead of this one.
 
     Raises:
-        BadInput: it is negative.
-        BeyondEnd: it is beyond the end; says where the end is.
-        DatabaseUnavailable: the database can't tell where the end is.
+        BadInput: the sequence is negative.
+        BeyondEnd: it is greater than the feed's last sequence.
+        DatabaseUnavailable: the last sequence can't be read.
     """
     if after is None:
         return

@@ -1,4 +1,4 @@
-"""Every read of the database. Nothing here writes; each raises `DatabaseUnavailable` like it."""
+"""All reads of the gateway; each may raise `DatabaseUnavailable`."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,22 +20,22 @@ from api.view import View
 
 _log: Final = structlog.get_logger()
 
-IDS_A_QUERY: Final = 5_000
-"""Both databases take some 32,000 parameters in one query."""
+IDS_PER_QUERY: Final = 5_000
+"""PostgreSQL and SQLite allow some 32,000 parameters in one query."""
 
 
-_UNPLACED: Final = {
+_NO_FEED_COLUMNS: Final = {
     "sequence": 0,
     "kind": "",
     "stored_at": datetime.fromtimestamp(0, UTC),
     "feed_id": "",
     "origin": "live",
 }
-"""What a killmail has in place of its feed's columns when it doesn't come from the feed."""
+"""Values of the feed's columns for a killmail that isn't read from the feed."""
 
 
 class FeedPosition(NamedTuple):
-    """A sequence of the feed, without its killmail."""
+    """A sequence of the feed, and whether its entry was published."""
 
     sequence: int
     published: bool
@@ -43,24 +43,24 @@ class FeedPosition(NamedTuple):
 
 @dataclass(frozen=True)
 class Position:
-    """Where a page of killmails ended."""
+    """The last killmail of a page, in the order of `newest`."""
 
     killmail_time: datetime
     killmail_id: int
 
 
 async def last_sequence(database: ReadDatabase) -> int:
-    """Read the feed's highest sequence; 0 when it is empty."""
+    """Read the feed's last sequence; 0 when it is empty."""
     return await database.fetch_val(select(func.max(FEED.c.sequence))) or 0
 
 
 async def feed_id(database: ReadDatabase) -> str:
-    """Read what tells this feed from others; empty in a database that has never been migrated."""
+    """Read the feed's id; empty in a database that wasn't migrated yet."""
     return await database.fetch_val(select(FEED_COUNTER.c.feed_id)) or ""
 
 
 async def positions(database: ReadDatabase, after: int, limit: int) -> list[FeedPosition]:
-    """Read which places follow a sequence, in order, and whether they were published."""
+    """Read the sequences after a sequence, in order, and whether each was published."""
     query = (
         select(FEED.c.sequence, UNPUBLISHED.c.sequence.label("unpublished"))
         .outerjoin(UNPUBLISHED, UNPUBLISHED.c.sequence == FEED.c.sequence)
@@ -77,59 +77,62 @@ async def feed_page(
     after: int,
     limit: int,
     *,
-    upto: int | None = None,
-    named: bool = True,
+    up_to: int | None = None,
+    with_names: bool = True,
 ) -> list[View]:
-    """Read the entries behind a sequence, in order, with the names known now.
+    """Read the entries after a sequence, in order, with the names that are known now.
 
-    One whose stored body can't be read is logged and left out, as a hole is: it mustn't stop those
-    behind it.
+    An entry whose stored body can't be decoded is logged and omitted.
     """
     query = entries_after(after, limit)
-    if upto is not None:
-        query = query.where(FEED.c.sequence <= upto)
+    if up_to is not None:
+        query = query.where(FEED.c.sequence <= up_to)
     rows = await database.fetch_all(query)
-    views = [view for row in rows if (view := _readable(row._mapping))]
-    return await _with_names(database, views) if named else views
+    views = [view for row in rows if (view := _view_or_none(row._mapping))]
+    return await _with_names(database, views) if with_names else views
 
 
-async def killmail(database: ReadDatabase, killmail_id: int, *, named: bool = True) -> View | None:
-    """Read one killmail."""
-    views = await _killmails(database, KILLMAILS.c.killmail_id == killmail_id, 1, named)
+async def killmail(
+    database: ReadDatabase, killmail_id: int, *, with_names: bool = True
+) -> View | None:
+    """Read one killmail; None when it isn't stored."""
+    views = await _killmails(database, KILLMAILS.c.killmail_id == killmail_id, 1, with_names)
     return views[0] if views else None
 
 
 async def newest(
-    database: ReadDatabase, after: Position | None, limit: int, *, named: bool = True
+    database: ReadDatabase, after: Position | None, limit: int, *, with_names: bool = True
 ) -> list[View]:
-    """Read killmails, newest first, behind a position. Its cost doesn't grow with the depth."""
+    """Read killmails after a position, newest first; the position doesn't change the cost."""
     order = tuple_(KILLMAILS.c.killmail_time, KILLMAILS.c.killmail_id)
     where = (
         order < tuple_(literal(after.killmail_time, Utc), literal(after.killmail_id))
         if after
         else literal(True)
     )
-    return await _killmails(database, where, limit, named)
+    return await _killmails(database, where, limit, with_names)
 
 
 async def body(database: ReadDatabase, killmail_id: int) -> bytes | None:
-    """Read ESI's body, byte by byte as it came."""
+    """Read ESI's body, byte for byte as received; None when it isn't stored."""
     query = select(KILLMAILS.c.body).where(KILLMAILS.c.killmail_id == killmail_id)
     row = await database.fetch_one(query)
     return unpack(row["body"]) if row else None
 
 
 async def names(database: ReadDatabase, ids: Collection[int]) -> dict[int, str]:
-    """Read the known names among some ids."""
+    """Read the known names of some ids."""
     wanted = sorted(ids)
     known: dict[int, str] = {}
-    for start in range(0, len(wanted), IDS_A_QUERY):
-        rows = await database.fetch_all(names_of(wanted[start : start + IDS_A_QUERY]))
+    for start in range(0, len(wanted), IDS_PER_QUERY):
+        rows = await database.fetch_all(names_of(wanted[start : start + IDS_PER_QUERY]))
         known.update((row["id"], row["name"]) for row in rows)
     return known
 
 
-async def _killmails(database: ReadDatabase, where: Any, limit: int, named: bool) -> list[View]:
+async def _killmails(
+    database: ReadDatabase, where: Any, limit: int, with_names: bool
+) -> list[View]:
     query: Select[Any] = (
         select(
             KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.zkb, KILLMAILS.c.body
@@ -139,13 +142,13 @@ async def _killmails(database: ReadDatabase, where: Any, limit: int, named: bool
         .limit(limit)
     )
     rows = await database.fetch_all(query)
-    entries = [entry_of({**_UNPLACED, **row._mapping}, {}) for row in rows]
-    return await _views(database, entries, named)
+    entries = [entry_of({**_NO_FEED_COLUMNS, **row._mapping}, {}) for row in rows]
+    return await _views(database, entries, with_names)
 
 
-async def _views(database: ReadDatabase, entries: Sequence[Entry], named: bool) -> list[View]:
+async def _views(database: ReadDatabase, entries: Sequence[Entry], with_names: bool) -> list[View]:
     views = [View(entry) for entry in entries]
-    return await _with_names(database, views) if named else views
+    return await _with_names(database, views) if with_names else views
 
 
 async def _with_names(database: ReadDatabase, views: list[View]) -> list[View]:
@@ -155,10 +158,10 @@ async def _with_names(database: ReadDatabase, views: list[View]) -> list[View]:
     return views
 
 
-def _readable(row: Mapping[str, Any]) -> View | None:
+def _view_or_none(row: Mapping[str, Any]) -> View | None:
     try:
         view = View(entry_of(row, {}))
-        _ = view.killmail  # parsed here, where a fault stops nobody
+        _ = view.killmail  # parsed here, where an error concerns this entry only
     except (Invalid, zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
         _log.error("feed.body_unreadable", sequence=row["sequence"], error=str(error))
         return None

@@ -1,4 +1,4 @@
-"""The plain HTTP doors: ESI's body, health, metrics."""
+"""The REST endpoints: ESI's body, health, metrics."""
 
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -18,7 +18,7 @@ ROUTER: Final = APIRouter()
 
 @ROUTER.get("/", include_in_schema=False)
 async def root() -> RedirectResponse:
-    """Send a browser to GraphiQL."""
+    """Redirect a browser to GraphiQL."""
     return RedirectResponse("/graphql")
 
 
@@ -28,10 +28,10 @@ async def killmail_body(
     killmail_id: Annotated[int, Path(ge=0, le=2**63 - 1)],
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """ESI's body of a killmail, byte by byte as it came."""
+    """Return ESI's body of a killmail, byte for byte as received."""
     body = await reads.body(_state(request).database, killmail_id)
     if body is None:
-        raise NotFound(f"killmail {killmail_id} is unknown here")
+        raise NotFound(f"killmail {killmail_id} isn't stored here")
     etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "public, max-age=3600"}
     if if_none_match and etag in if_none_match:
@@ -41,27 +41,27 @@ async def killmail_body(
 
 @ROUTER.get("/health/live")
 async def health_live() -> dict[str, bool]:
-    """Whether this process answers; for a supervisor that starts it again when it doesn't."""
+    """Return 200 while this process responds; a supervisor may restart it when it doesn't."""
     return {"live": True}
 
 
 @ROUTER.get("/health/ready")
 async def health_ready(request: Request) -> JSONResponse:
-    """Whether this process can do its work: 200, or 503 while its database is unavailable."""
+    """Return whether this process is ready: 200, or 503 while its database is unavailable."""
     ready = await _state(request).health.is_ready()
     return JSONResponse({"ready": ready}, 200 if ready else 503)
 
 
 @ROUTER.get("/health")
 async def health(request: Request) -> JSONResponse:
-    """What is wrong, and since when: 200 for "up" and "degraded", 503 while not ready."""
-    ready, answer = await _state(request).health.answer()
-    return JSONResponse(answer, 200 if ready else 503)
+    """Return the problems of all parts: 200 for "up" and "degraded", 503 while not ready."""
+    ready, report = await _state(request).health.report()
+    return JSONResponse(report, 200 if ready else 503)
 
 
 @ROUTER.get("/health/redis")
 async def health_redis(request: Request) -> dict[str, Any]:
-    """The push channel's two ends."""
+    """Return the state of the Redis channel's connections for publish and subscribe."""
     state = _state(request)
     url = state.settings.redis_url
     connectivity = await state.events.connectivity()
@@ -77,7 +77,7 @@ async def health_redis(request: Request) -> dict[str, Any]:
 
 @ROUTER.get("/metrics")
 async def metrics() -> Response:
-    """What this process counts, for Prometheus."""
+    """Return this process's metrics for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

@@ -1,4 +1,4 @@
-"""Long and DateTime."""
+"""The scalars Long and DateTime."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -10,20 +10,20 @@ DATE_TIME: Final = ScalarType("DateTime")
 
 
 @LONG.serializer
-def write_long(value: Any) -> int:
-    """Write a JSON number."""
+def serialize_long(value: Any) -> int:
+    """Serialize as a JSON number."""
     return _long(value)
 
 
 @LONG.value_parser
-def read_long(value: Any) -> int:
-    """Read a JSON number, or a literal."""
+def parse_long(value: Any) -> int:
+    """Parse a JSON number or a literal."""
     return _long(value)
 
 
 @DATE_TIME.serializer
-def write_date_time(value: datetime) -> str:
-    """Write UTC, to the second."""
+def serialize_date_time(value: datetime) -> str:
+    """Serialize in UTC, to the second."""
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

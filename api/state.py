@@ -1,4 +1,4 @@
-"""What the gateway holds open."""
+"""The resources of a gateway process."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,17 +6,17 @@ from dataclasses import dataclass
 
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
-from api.database import ReadDatabase, open_reads
+from api.database import ReadDatabase, open_read_database
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
 
-PUBLISHING_S = 0.5
-"""What telling takes at most beside the names' deadline."""
+PUBLISH_S = 0.5
+"""How long publishing takes at most, in addition to the deadline for names."""
 
 
 @dataclass(frozen=True)
 class State:
-    """Opened once a process; it is GraphQL's context (`info.context`), too."""
+    """Opened once per process; also GraphQL's context (`info.context`)."""
 
     settings: Settings
     database: ReadDatabase
@@ -27,16 +27,17 @@ class State:
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """Open everything, and close it in reverse order.
+    """Open all resources; close them in reverse order when the block ends.
 
     Raises:
-        ServerUnavailable, Misconfigured: the database can't be read.
+        ServerUnavailable: the database doesn't answer.
+        Misconfigured: the database refuses the connection.
     """
-    patience_s = settings.names_deadline_ms / 1000 + PUBLISHING_S
+    unpublished_timeout_s = settings.names_deadline_ms / 1000 + PUBLISH_S
     async with (
-        open_reads(settings) as database,
+        open_read_database(settings) as database,
         open_events(settings) as events,
-        open_tail(database, events, patience_s) as tail,
+        open_tail(database, events, unpublished_timeout_s) as tail,
         open_health(settings, events, tail) as health,
     ):
         yield State(settings, database, events, tail, health)

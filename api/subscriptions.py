@@ -1,4 +1,4 @@
-"""Subscription: the feed, live."""
+"""Resolvers of the type Subscription: the feed, live."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -19,7 +19,7 @@ SUBSCRIPTION: Final = SubscriptionType()
 async def feed_added(
     _: None, info: GraphQLResolveInfo[State], after: int | None = None
 ) -> AsyncGenerator[View, None]:
-    """Give every entry."""
+    """Yield every entry after a sequence, or from now on."""
     await check_after(info.context, after)
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.tail.follow(after)) as views:
@@ -31,7 +31,7 @@ async def feed_added(
 async def killmail_added(
     _: None, info: GraphQLResolveInfo[State], after: int | None = None
 ) -> AsyncGenerator[View, None]:
-    """Give the entries of killmails that are new here."""
+    """Yield the entries of new killmails after a sequence, or from now on."""
     await check_after(info.context, after)
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.tail.follow(after)) as views:
@@ -43,5 +43,5 @@ async def killmail_added(
 @SUBSCRIPTION.field("feedAdded")
 @SUBSCRIPTION.field("killmailAdded")
 def resolve_view(view: View, _info: GraphQLResolveInfo[State], **_arguments: object) -> View:
-    """Show the entry that came."""
+    """Return the entry itself; its type's resolvers read its fields."""
     return view

@@ -1,13 +1,12 @@
-"""The tail: the feed as it grows, exactly in order, for any number of readers.
+"""The tail: the newest entries of the feed, in order, for any number of readers.
 
-Entries come over the channel, at once but at least once, sometimes out of order, sometimes not at
-all. The feed's numbers have no gaps and follow the order of commits. So the tail needs no promise
-of the channel: it holds an entry back until all below it are there, and reads what doesn't come
-from the feed table.
+The Redis channel delivers entries soon after their commit, but may duplicate, reorder or lose them.
+The feed's sequences have no gaps and follow the order of commits. Therefore the tail appends an
+entry only when all entries before it are appended, and reads missing ones from the feed table.
 
-One ring of recent entries serves every reader. A reader is a position and nothing else: it pulls
-from the ring while it keeps up and from the table when it has fallen out of it, so a slow one
-costs no memory, loses nothing and slows nobody down.
+All readers share one ring buffer of recent entries. A reader's only state is its position. It reads
+from the ring, or from the feed table when its position is older than the ring. A slow reader takes
+no memory, loses no entry and doesn't delay other readers.
 """
 
 import asyncio
@@ -30,49 +29,49 @@ from api.view import View
 
 RING_ENTRIES: Final = 2_000
 RING_BYTES: Final = 16 * 1024 * 1024
-"""The ring is full at either of them; bodies count."""
-EARLY_ENTRIES: Final = 5_000
-"""Entries out of order that are held; beyond, the table has them."""
-PAGE: Final = 200
-"""Entries that a reader behind the ring takes from the table at once."""
-PAGES: Final = 10
-"""Pages kept for the next reader: who falls behind does so together with others."""
-TURN: Final = 32
-"""Entries that a reader may take in a row before the others have a turn."""
-QUIET_S: Final = 1.0
-"""How often the table is asked whether the channel left something out."""
+"""Limits of the ring, in entries and in bytes of their bodies."""
+MAX_OUT_OF_ORDER: Final = 5_000
+"""Entries out of order that are held in memory; if there are more, all are read from the table."""
+PAGE_ENTRIES: Final = 200
+"""Entries that a reader behind the ring reads from the table in one query."""
+CACHED_PAGES: Final = 10
+"""Pages cached for other readers, as readers usually fall behind together."""
+YIELD_EVERY: Final = 32
+"""Entries after which a reader yields to the event loop."""
+TABLE_POLL_S: Final = 1.0
+"""Interval at which the table is checked for missing entries while the channel is silent."""
 MAX_PAUSE_S: Final = 30.0
-"""The longest pause before a read that failed by our own fault is tried again."""
-GAP_S: Final = 0.03
-"""How long an entry out of order waits for those below it before the table is asked."""
+"""Longest pause between retries after an unexpected error."""
+OUT_OF_ORDER_WAIT_S: Final = 0.03
+"""How long an entry out of order waits for those before it until the table is read."""
 MAX_BEHIND: Final = 100_000
-"""Entries that a reader which once had all may fall behind."""
+"""Entries that a reader may fall behind after it was live."""
 
 _log: Final = structlog.get_logger()
 
 
 class TooSlow(KillstreamError):
-    """A reader can't keep up; carries the sequence behind which it may go on."""
+    """A reader is too far behind; `sequence` is the one after which it can resume."""
 
     def __init__(self, sequence: int) -> None:
-        super().__init__(f"too slow: go on with after: {sequence}")
+        super().__init__(f"too slow: resume with after: {sequence}")
         self.sequence = sequence
 
 
 @asynccontextmanager
 async def open_tail(
-    database: ReadDatabase, events: Broadcast, unpublished_patience_s: float
+    database: ReadDatabase, events: Broadcast, unpublished_timeout_s: float
 ) -> AsyncIterator["Tail"]:
-    """Follow the feed from its end on, for the length of the block.
+    """Follow the feed from its current end until the block ends.
 
     Args:
-        database: Where the feed table is.
-        events: Where the channel is.
-        unpublished_patience_s: How long a stored entry may wait to be published with its names;
-            then it is passed on with the names that are known.
+        database: The database with the feed table.
+        events: The Redis channel, or its replacement in this process.
+        unpublished_timeout_s: How long a committed entry may stay unpublished; then it is
+            delivered from the table with the names known by then.
     """
     last, feed_id = await reads.last_sequence(database), await reads.feed_id(database)
-    tail = Tail(database, unpublished_patience_s, last, feed_id)
+    tail = Tail(database, unpublished_timeout_s, last, feed_id)
     tail.start(events)
     try:
         yield tail
@@ -81,75 +80,75 @@ async def open_tail(
 
 
 class Tail:
-    """The recent end of the feed: `last` is the highest sequence with nothing missing below."""
+    """The newest entries; all entries up to the sequence `last` are appended."""
 
     def __init__(
-        self, database: ReadDatabase, unpublished_patience_s: float, last: int, feed_id: str
+        self, database: ReadDatabase, unpublished_timeout_s: float, last: int, feed_id: str
     ) -> None:
         self.last = last
         self._feed_id = feed_id
-        self._met_foreign = False
+        self._foreign_logged = False
         self._database = database
-        self._unpublished_patience_s = unpublished_patience_s
+        self._unpublished_timeout_s = unpublished_timeout_s
         self._ring: dict[int, View | None] = {}
-        """By sequence, without gaps, up to `last`; None where the table has a hole."""
+        """Views by sequence, without gaps, up to `last`; None for an unreadable entry."""
         self._ring_bytes = 0
-        self._early: dict[int, View] = {}
-        """Came before something below them; none is `last + 1`."""
+        self._out_of_order: dict[int, View] = {}
+        """Received entries that wait for one before them; never contains `last + 1`."""
         self._pages: dict[int, list[View]] = {}
-        """The latest pages read, by the sequence behind which they start; all full."""
+        """The latest full pages, by the sequence after which they start."""
         self._paging = asyncio.Lock()
         self._outage = Outage("database")
         self._messages = 0
         self._unpublished_sequence = 0
         self._unpublished_since_s = 0.0
-        self._look = asyncio.Event()
-        """Set when the table should be asked."""
-        self._grown = asyncio.Event()
-        """Set, and replaced, when `last` has grown."""
+        self._read_due = asyncio.Event()
+        """Set when the table must be read."""
+        self._advanced = asyncio.Event()
+        """Set, and replaced by a new event, when `last` has increased."""
 
     def start(self, events: Broadcast) -> None:
-        """Begin to read channel and table, on the side."""
+        """Start the background tasks that read channel and table."""
         self._tasks = [
             asyncio.create_task(self._listen(events), name="tail: channel"),
-            asyncio.create_task(self._heal(), name="tail: table"),
+            asyncio.create_task(self._fill_gaps(), name="tail: table"),
         ]
 
     async def stop(self) -> None:
-        """End both; who follows waits on."""
+        """Cancel the background tasks; open `follow` generators keep waiting."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def alive(self) -> bool:
-        """Whether it still reads."""
+        """Whether both background tasks are running."""
         return not any(task.done() for task in self._tasks)
 
     def follow(self, after: int | None = None) -> AsyncGenerator[View, None]:
-        """Give every entry behind `after` (or from now on), in order, without gap or double.
+        """Yield every entry after a sequence (or from now on), in order, without gap or duplicate.
 
-        Waits for the next one at the end; never ends by itself. Behind a sequence that this
-        process hasn't reached yet it waits until it has.
+        Waits for new entries at the end; never ends by itself. If `after` is greater than `last`,
+        waits until the tail has reached it.
 
         Raises:
-            TooSlow: it had reached the end once and fell more than `MAX_BEHIND` behind since.
+            TooSlow: the reader was live and then fell more than `MAX_BEHIND` entries behind.
         """
         return self._follow(self.last if after is None else after)
 
     async def _follow(self, position: int) -> AsyncGenerator[View, None]:
-        had_all = False
+        was_live = False
         while True:
-            had_all = had_all or position >= self.last
+            was_live = was_live or position >= self.last
             if position >= self.last:
-                await self._grown.wait()
-            elif had_all and self.last - position > MAX_BEHIND:
+                await self._advanced.wait()
+            elif was_live and self.last - position > MAX_BEHIND:
                 raise TooSlow(position)
             elif position + 1 in self._ring:
                 position += 1
                 if view := self._ring[position]:
                     yield view
-                if position % TURN == 0:
+                if position % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             else:
                 page, position = await self._page(position)
@@ -157,10 +156,10 @@ class Tail:
                     yield view
 
     async def _page(self, position: int) -> tuple[list[View], int]:
-        """Read what follows a position, however long the database is unavailable; and up to where.
+        """Return the entries after a position, and the sequence up to which they were read.
 
-        Pages begin at multiples of `PAGE`, so that readers that are behind share them. One reads
-        at a time, once; who has to try again lets the others have a turn before.
+        Retries while the database is unavailable. Pages start at multiples of `PAGE_ENTRIES`, so
+        that readers share them. One reader queries at a time; it releases the lock between tries.
         """
         while True:
             try:
@@ -168,62 +167,62 @@ class Tail:
                     return await self._shared_page(position)
             except DatabaseUnavailable as error:
                 self._outage.failed(error)
-                await asyncio.sleep(QUIET_S)
+                await asyncio.sleep(TABLE_POLL_S)
 
     async def _shared_page(self, position: int) -> tuple[list[View], int]:
-        start = position - position % PAGE
-        upto = min(start + PAGE, self.last)
+        start = position - position % PAGE_ENTRIES
+        up_to = min(start + PAGE_ENTRIES, self.last)
         page = self._pages.get(start)
         if page is None:
-            page = await reads.feed_page(self._database, start, PAGE, upto=upto)
+            page = await reads.feed_page(self._database, start, PAGE_ENTRIES, up_to=up_to)
             self._outage.worked()
-            if upto == start + PAGE:
+            if up_to == start + PAGE_ENTRIES:
                 self._pages[start] = page
-        if len(self._pages) > PAGES:
+        if len(self._pages) > CACHED_PAGES:
             del self._pages[next(iter(self._pages))]
-        return [view for view in page if view.entry.sequence > position], upto
+        return [view for view in page if view.entry.sequence > position], up_to
 
     async def _listen(self, events: Broadcast) -> None:
-        """Take what the channel brings, for ever."""
+        """Receive the channel's messages until cancelled."""
         async with events.subscribe(CHANNEL) as subscriber:
             while True:
                 message = (await subscriber.get()).message
                 if message:
-                    self._take(message)
-                else:  # the connection was lost: so may be messages
-                    self._look.set()
+                    self._receive(message)
+                else:  # the connection was lost: messages may be missing
+                    self._read_due.set()
 
-    async def _heal(self) -> NoReturn:
-        """Take from the table what the channel left out, for ever."""
-        pauses_s = _growing_pauses_s()
+    async def _fill_gaps(self) -> NoReturn:
+        """Append entries that the channel didn't deliver from the table, until cancelled."""
+        pauses_s = _retry_pauses_s()
         while True:
-            if not await self._worth_a_look():
+            if not await self._wait_until_read_due():
                 continue
             try:
-                await self._fill()
+                await self._append_from_table()
             except DatabaseUnavailable as error:
                 self._outage.failed(error)
-                await asyncio.sleep(QUIET_S)
-            except Exception:  # our own fault: what comes over the channel goes on meanwhile
+                await asyncio.sleep(TABLE_POLL_S)
+            except Exception:  # unexpected; the channel's entries are delivered nevertheless
                 pause_s = next(pauses_s)
                 _log.exception("tail.feed_unreadable", retry_in_s=pause_s)
                 await asyncio.sleep(pause_s)
             else:
                 self._outage.worked()
-                pauses_s = _growing_pauses_s()
-            if self._early:
-                self._look.set()
+                pauses_s = _retry_pauses_s()
+            if self._out_of_order:
+                self._read_due.set()
 
-    def _take(self, message: str) -> None:
-        entries = [entry for line in message.split("\n") if (entry := self._own_entry(line))]
+    def _receive(self, message: str) -> None:
+        entries = [entry for line in message.split("\n") if (entry := self._parse_entry(line))]
         self._messages += bool(entries)
         for entry in entries:
             if entry.sequence > self.last:
-                self._early.setdefault(entry.sequence, View(entry))
+                self._out_of_order.setdefault(entry.sequence, View(entry))
         self._advance()
 
-    def _own_entry(self, line: str) -> Entry | None:
-        """Read an entry; None for what is none, or belongs to another feed."""
+    def _parse_entry(self, line: str) -> Entry | None:
+        """Decode an entry; None if it is invalid, truncated or another feed's."""
         try:
             entry = decode_entry(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
@@ -231,30 +230,30 @@ class Tail:
             EVENTS_DROPPED.inc()
             return None
         if entry.feed_id == self._feed_id:
-            return None if entry.truncated else entry  # the table has the whole
+            return None if entry.truncated else entry  # the table has the body
         EVENTS_FOREIGN.inc()
-        if not self._met_foreign:
-            self._met_foreign = True
+        if not self._foreign_logged:
+            self._foreign_logged = True
             advice = "give each deployment a KILLSTREAM_NAMESPACE"
             _log.warning("tail.entries_foreign", advice=advice)
         return None
 
     def _advance(self) -> None:
-        """Move what has nothing missing below it to the ring, and wake the readers."""
+        """Append the entries that are next in order, and wake the readers."""
         before = self.last
-        while view := self._early.pop(self.last + 1, None):
+        while view := self._out_of_order.pop(self.last + 1, None):
             self._append(view)
-        if len(self._early) > EARLY_ENTRIES or _size(self._early) > RING_BYTES:
-            EVENTS_DROPPED.inc(len(self._early))
-            self._early.clear()  # the table has them
-            self._look.set()
-        if self._early:
-            self._look.set()
+        if len(self._out_of_order) > MAX_OUT_OF_ORDER or _size(self._out_of_order) > RING_BYTES:
+            EVENTS_DROPPED.inc(len(self._out_of_order))
+            self._out_of_order.clear()  # the table has them
+            self._read_due.set()
+        if self._out_of_order:
+            self._read_due.set()
         if self.last > before:
             self._wake()
 
     def _append(self, view: View | None) -> None:
-        """Put the next one, or None for a hole, on the ring."""
+        """Append the next entry, or None for an unreadable one, to the ring."""
         self.last += 1
         self._ring[self.last] = view
         self._ring_bytes += view.size if view else 0
@@ -263,31 +262,31 @@ class Tail:
             self._ring_bytes -= oldest.size if oldest else 0
 
     def _wake(self) -> None:
-        self._grown.set()
-        self._grown = asyncio.Event()
+        self._advanced.set()
+        self._advanced = asyncio.Event()
 
-    async def _worth_a_look(self) -> bool:
-        """Wait until the table may know more than the channel brought."""
+    async def _wait_until_read_due(self) -> bool:
+        """Wait until the table may have missing entries; return whether to read it now."""
         messages = self._messages
         try:
-            async with asyncio.timeout(QUIET_S):
-                await self._look.wait()
+            async with asyncio.timeout(TABLE_POLL_S):
+                await self._read_due.wait()
         except TimeoutError:
             return messages == self._messages
-        self._look.clear()
-        await asyncio.sleep(GAP_S)
+        self._read_due.clear()
+        await asyncio.sleep(OUT_OF_ORDER_WAIT_S)
         return True
 
-    async def _fill(self) -> None:
-        """Append from the table, up to what came early, else up to its end."""
+    async def _append_from_table(self) -> None:
+        """Append entries from the table, up to the first one out of order, else up to its end."""
         highest = await reads.last_sequence(self._database)
         if highest - self.last > RING_ENTRIES:
-            self._jump(highest - RING_ENTRIES)
-        while (upto := await self._ready()) > self.last:
-            page = await reads.feed_page(self._database, self.last, PAGE, upto=upto)
+            self._skip_to(highest - RING_ENTRIES)
+        while (up_to := await self._last_readable()) > self.last:
+            page = await reads.feed_page(self._database, self.last, PAGE_ENTRIES, up_to=up_to)
             found = {view.entry.sequence: view for view in page}
-            for sequence in range(self.last + 1, upto + 1):
-                view = self._early.pop(sequence, None) or found.get(sequence)
+            for sequence in range(self.last + 1, up_to + 1):
+                view = self._out_of_order.pop(sequence, None) or found.get(sequence)
                 if view is None:
                     _log.error("tail.sequence_missing", sequence=sequence)
                 self._append(view)
@@ -295,37 +294,41 @@ class Tail:
             self._wake()
             self._advance()
 
-    async def _ready(self) -> int:
-        """Find up to which sequence the table's entries may be taken.
+    async def _last_readable(self) -> int:
+        """Return the sequence up to which entries may be appended from the table.
 
-        Published ones may: their message was lost, or is late. The others are on their way and
-        get their names just now, so they have a while; that also covers a process that died.
+        A published entry may: its message is lost or late. An unpublished one may after
+        `unpublished_timeout_s`: it is being published with its names, unless the process has died.
         """
-        limit = min(PAGE, min(self._early) - self.last - 1) if self._early else PAGE
-        behind = await reads.positions(self._database, self.last, limit)
-        published = list(takewhile(lambda row: row.published, behind))
-        if published or not behind:
+        limit = (
+            min(PAGE_ENTRIES, min(self._out_of_order) - self.last - 1)
+            if self._out_of_order
+            else PAGE_ENTRIES
+        )
+        missing = await reads.positions(self._database, self.last, limit)
+        published = list(takewhile(lambda row: row.published, missing))
+        if published or not missing:
             return published[-1].sequence if published else self.last
         now_s = asyncio.get_running_loop().time()
-        first = behind[0].sequence
+        first = missing[0].sequence
         if self._unpublished_sequence != first:
             self._unpublished_sequence, self._unpublished_since_s = first, now_s
-        patient = now_s - self._unpublished_since_s < self._unpublished_patience_s
-        return self.last if patient else first
+        waiting = now_s - self._unpublished_since_s < self._unpublished_timeout_s
+        return self.last if waiting else first
 
-    def _jump(self, sequence: int) -> None:
-        """Go on behind a sequence with an empty ring; readers take the rest from the table."""
+    def _skip_to(self, sequence: int) -> None:
+        """Set `last` and clear the ring; readers read the skipped entries from the table."""
         self._ring.clear()
         self._ring_bytes = 0
         self.last = sequence
-        self._early = {n: view for n, view in self._early.items() if n > sequence}
+        self._out_of_order = {n: view for n, view in self._out_of_order.items() if n > sequence}
         self._wake()
         self._advance()
 
 
-def _growing_pauses_s() -> Iterator[float]:
-    """Give 1 s, doubled up to half a minute."""
-    pause_s = QUIET_S
+def _retry_pauses_s() -> Iterator[float]:
+    """Yield pauses that double from `TABLE_POLL_S` to `MAX_PAUSE_S`."""
+    pause_s = TABLE_POLL_S
     while True:
         yield pause_s
         pause_s = min(2 * pause_s, MAX_PAUSE_S)

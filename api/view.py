@@ -1,4 +1,4 @@
-"""What doors show: one killmail with the names it needs, parsed at the first look."""
+"""A killmail as clients get it, with names; the body is parsed at the first access."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,37 +12,37 @@ from actors.shared.killmail import Killmail, parse_killmail
 
 
 class View:
-    """One killmail, from the feed or from a list; shared by all who look at it."""
+    """One killmail, from the feed or from a list; shared by all subscriptions."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.names: Mapping[int, str] = entry.names
-        """May hold more than it needs."""
+        """Names by id; may have ids of other killmails, too."""
         self.payloads: dict[tuple[object, ...], bytes] = {}
-        """Results of subscriptions, by document, operation and variables."""
+        """Encoded results of subscriptions by document, operation and variables."""
 
     @property
     def sequence(self) -> int | None:
-        """Its place in the feed; None in lists."""
+        """The sequence in the feed; None in lists."""
         return self.entry.sequence or None
 
     @property
     def stored_at(self) -> datetime:
-        """When this place in the feed was committed."""
+        """When the entry was committed."""
         return datetime.fromtimestamp(self.entry.stored_at, UTC)
 
     @property
     def size(self) -> int:
-        """Bytes of the body, the bulk of what it takes in memory."""
+        """Bytes of the body, which takes most of the memory."""
         return len(memoryview(self.entry.killmail))
 
     @cached_property
     def killmail(self) -> Killmail:
-        """ESI's killmail."""
+        """The parsed body."""
         return parse_killmail(self.entry.killmail)
 
     @cached_property
     def zkb(self) -> dict[str, Any] | None:
-        """ZKillboard's block."""
+        """The decoded zkb block; None when there is none."""
         raw = self.entry.zkb
         return msgspec.json.decode(raw) if len(memoryview(raw)) else None

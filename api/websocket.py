@@ -1,4 +1,4 @@
-"""The graphql-transport-ws protocol: Ariadne's handler, with bounded sends and clear ends.
+"""The graphql-transport-ws protocol: Ariadne's handler, with time limits and an end for each case.
 
 Source: graphql-ws' PROTOCOL.md (subprotocol `graphql-transport-ws`).
 """
@@ -23,29 +23,29 @@ from api.tail import TooSlow
 
 PROTOCOL: Final = "graphql-transport-ws"
 INIT_S: Final = 10
-"""How long a client may take to send `connection_init`."""
+"""Time within which a client must send `connection_init`."""
 SEND_S: Final = 30.0
-"""How long one message may take to leave; a client that doesn't read holds it up."""
+"""Time limit for sending one message; sending waits while the client doesn't read."""
 MAX_OPERATIONS: Final = 50
-"""Operations that one connection may have open."""
+"""Open operations per connection."""
 
 BAD_MESSAGE: Final = 4400
 UNAUTHORIZED: Final = 4401
 NOT_ACCEPTABLE: Final = 4406
 NOT_INITIALISED: Final = 4408
-EXISTS: Final = 4409
+ALREADY_EXISTS: Final = 4409
 TOO_SLOW: Final = 4413
-TOO_MANY: Final = 4429
+TOO_MANY_OPERATIONS: Final = 4429
 
-_GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
+_DISCONNECTED: Final = (WebSocketDisconnect, WebSocketDisconnected)
 
 
-class Blocked(Exception):
-    """A client doesn't read what it is sent."""
+class SendTimeout(Exception):
+    """A message couldn't be sent within `SEND_S`, as the client doesn't read."""
 
 
 class Message(TypedDict):
-    """What a client sends."""
+    """A message of a client."""
 
     type: str
     id: NotRequired[str]
@@ -53,18 +53,18 @@ class Message(TypedDict):
 
 
 class Client(ClientContext):
-    """One connection; `patience` runs out when it is to be given up."""
+    """One connection; rescheduling `deadline` to now ends it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.patience = asyncio.timeout(None)
+        self.deadline = asyncio.timeout(None)
 
 
 class WebsocketHandler(GraphQLTransportWSHandler):
-    """Speaks with one client at a time: its messages in, the results of its operations out."""
+    """Receives a client's messages and sends the results of its operations."""
 
     async def handle_websocket(self, websocket: WebSocket) -> None:
-        """Speak with a client until one side closes."""
+        """Serve a client until one side closes the connection."""
         if PROTOCOL not in websocket.scope["subprotocols"]:
             await websocket.accept()
             await websocket.close(NOT_ACCEPTABLE, f"the subprotocol must be {PROTOCOL}")
@@ -73,9 +73,9 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         client = Client()
         waiting = asyncio.create_task(self.handle_connection_init_timeout(websocket, client))
         try:
-            async with client.patience:
-                await self._converse(websocket, client)
-        except (TimeoutError, *_GONE):
+            async with client.deadline:
+                await self._receive_messages(websocket, client)
+        except (TimeoutError, *_DISCONNECTED):
             pass
         except (msgspec.MsgspecError, RecursionError, GraphQLError) as error:
             await _close(websocket, BAD_MESSAGE, f"bad message: {error}")
@@ -87,12 +87,12 @@ class WebsocketHandler(GraphQLTransportWSHandler):
     async def handle_connection_init_timeout(
         self, websocket: WebSocket, client_context: ClientContext
     ) -> None:
-        """Close who doesn't begin."""
+        """Close the connection when no `connection_init` has arrived within `INIT_S`."""
         await asyncio.sleep(INIT_S)
         if not client_context.connection_init_received:
             await _close(websocket, NOT_INITIALISED, f"no connection_init within {INIT_S} s")
 
-    async def _converse(self, websocket: WebSocket, client: Client) -> None:
+    async def _receive_messages(self, websocket: WebSocket, client: Client) -> None:
         while (frame := await websocket.receive())["type"] == "websocket.receive":
             message = msgspec.json.decode(frame.get("text") or b"", type=Message)
             await self.handle_websocket_message(websocket, dict(message), client)
@@ -100,18 +100,22 @@ class WebsocketHandler(GraphQLTransportWSHandler):
     async def handle_websocket_subscribe(
         self, websocket: WebSocket, data: Any, operation_id: str, client_context: ClientContext
     ) -> None:
-        """Start an operation, or say why it can't start."""
+        """Start an operation, or send the error that prevents it."""
         operations = client_context.operations
         if not client_context.connection_acknowledged:
             return await _close(websocket, UNAUTHORIZED, "send connection_init first")
         if operation_id in operations:
-            return await _close(websocket, EXISTS, f"Subscriber for {operation_id} already exists")
+            return await _close(
+                websocket, ALREADY_EXISTS, f"Subscriber for {operation_id} already exists"
+            )
         if len(operations) >= MAX_OPERATIONS:
-            return await _close(websocket, TOO_MANY, f"at most {MAX_OPERATIONS} operations at once")
+            return await _close(
+                websocket, TOO_MANY_OPERATIONS, f"at most {MAX_OPERATIONS} operations at once"
+            )
         validate_data(data)
         try:
             results = await self._start(websocket, data)
-        except Exception as error:  # it ends this operation and not the connection's others
+        except Exception as error:  # ends this operation only
             results = [format_failure(error)]
         if isinstance(results, list):
             await _send(websocket, "error", operation_id, msgspec.json.encode(results))
@@ -125,10 +129,10 @@ class WebsocketHandler(GraphQLTransportWSHandler):
     async def _start(
         self, websocket: WebSocket, data: dict[str, Any]
     ) -> AsyncGenerator[bytes, None] | list[dict[str, Any]]:
-        """Give the operation's results as JSON, or its errors."""
+        """Return the operation's results as JSON, or its errors."""
         context = await self.get_context_for_request(websocket, data)
         document = parse_query(context, self.query_parser, data)
-        kind = _kind_of(document, data.get("operationName"))
+        kind = _operation_type(document, data.get("operationName"))
         assert self.schema
         assert self.http_handler
         if kind == OperationType.SUBSCRIPTION:
@@ -137,7 +141,7 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         _success, result = await self.http_handler.execute_graphql_query(
             websocket, data, context_value=context, query_document=document
         )
-        return _only(result) if "data" in result else result["errors"]
+        return _single_result(result) if "data" in result else result["errors"]
 
     async def observe_async_results(
         self,
@@ -146,44 +150,44 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         operation_id: str,
         client_context: ClientContext,
     ) -> None:
-        """Send an operation's results as they come, then `complete`, or `error` when it breaks."""
+        """Send an operation's results as they arrive, then `complete`, or `error` if it fails."""
         try:
             kind, last_payload = await _send_results(websocket, results_producer, operation_id)
-            # The client may use the id again as soon as it has the last message.
+            # The client may reuse the id as soon as it has the last message.
             client_context.operations.pop(operation_id, None)
             client_context.operation_tasks.pop(operation_id, None)
             await _send(websocket, kind, operation_id, last_payload)
         except TooSlow as error:
             SUBSCRIBERS_CLOSED.labels(reason="behind").inc()
             await _close(websocket, TOO_SLOW, str(error))
-        except Blocked:
+        except SendTimeout:
             SUBSCRIBERS_CLOSED.labels(reason="blocked").inc()
             await _close(websocket, TOO_SLOW, f"too slow: nothing was read for {SEND_S:.0f} s")
-            cast(Client, client_context).patience.reschedule(0)
-        except _GONE:
+            cast(Client, client_context).deadline.reschedule(0)
+        except _DISCONNECTED:
             pass
 
 
 async def _send_results(
     websocket: WebSocket, results: AsyncGenerator[bytes, None], operation_id: str
 ) -> tuple[str, bytes | None]:
-    """Send results until they end; give the kind and the payload of the message to end with."""
+    """Send results until they end; return type and payload of the last message to send."""
     try:
         async for payload in results:
             await _send(websocket, "next", operation_id, payload)
             DELIVERIES.inc()
-    except (TooSlow, Blocked, *_GONE):
+    except (TooSlow, SendTimeout, *_DISCONNECTED):
         raise
     except Exception as error:
         return "error", msgspec.json.encode([format_failure(error)])
     return "complete", None
 
 
-def _kind_of(document: DocumentNode, operation_name: str | None) -> OperationType:
-    """Tell what kind of operation is asked for.
+def _operation_type(document: DocumentNode, operation_name: str | None) -> OperationType:
+    """Return the type of the operation to execute.
 
     Raises:
-        GraphQLError: the document doesn't say, or has no operation of that name.
+        GraphQLError: the document has no operation of that name, or several and no name is given.
     """
     operation = get_operation_ast(document, operation_name)
     if operation is None:
@@ -193,7 +197,7 @@ def _kind_of(document: DocumentNode, operation_name: str | None) -> OperationTyp
     return operation.operation
 
 
-async def _only(result: Any) -> AsyncGenerator[bytes, None]:
+async def _single_result(result: Any) -> AsyncGenerator[bytes, None]:
     yield msgspec.json.encode(result)
 
 
@@ -203,7 +207,7 @@ async def _send(
     """Send a message.
 
     Raises:
-        Blocked: the client doesn't read.
+        SendTimeout: the client didn't read within `SEND_S`.
     """
     message = b'{"type":"%b","id":%b' % (kind.encode(), msgspec.json.encode(operation_id))
     message += b',"payload":%b}' % payload if payload is not None else b"}"
@@ -211,11 +215,11 @@ async def _send(
         async with asyncio.timeout(SEND_S):
             await websocket.send_text(message.decode())
     except TimeoutError:
-        raise Blocked from None
+        raise SendTimeout from None
 
 
 async def _close(websocket: WebSocket, code: int, reason: str) -> None:
-    """Close with a reason, as long as the client reads it."""
-    with suppress(TimeoutError, *_GONE):
+    """Close with a code and a reason; waits 1 s at most for a client that doesn't read."""
+    with suppress(TimeoutError, *_DISCONNECTED):
         async with asyncio.timeout(1):
             await websocket.close(code, reason.encode()[:120].decode(errors="ignore"))

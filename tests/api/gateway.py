@@ -57,7 +57,7 @@ def a_killmail(killmail_id: int, **changes: Any) -> bytes:
 
 @dataclass
 class Writer:
-    """Stores killmails, then tells of them, as two steps that a test may pull apart."""
+    """Stores killmails and publishes them, in two steps that a test can separate."""
 
     database: AsyncEngine
     events: Broadcast
@@ -65,7 +65,7 @@ class Writer:
     names: Mapping[int, str] = field(default_factory=lambda: NAMES_KNOWN)
 
     async def store(self, *bodies: bytes, kind: str = "added", zkb: Any = None) -> list[Entry]:
-        """Commit killmails and their places in the feed."""
+        """Commit killmails and their entries of the feed."""
         entries = []
         async with self.database.begin() as connection:
             for body in bodies:
@@ -99,7 +99,7 @@ class Writer:
             )
 
     async def add(self, *killmail_ids: int, kind: str = "added") -> list[Entry]:
-        """Store and tell."""
+        """Store and publish."""
         entries = await self.store(*map(a_killmail, killmail_ids), kind=kind)
         await self.publish(*entries)
         return entries
@@ -159,7 +159,7 @@ class Server(uvicorn.Server):
 
 @asynccontextmanager
 async def serve(settings: Settings) -> AsyncIterator[str]:
-    """Run a gateway; gives its address."""
+    """Run a gateway; yield its address."""
     config = uvicorn.Config(
         create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=3
     )
@@ -177,7 +177,7 @@ async def serve(settings: Settings) -> AsyncIterator[str]:
 
 
 async def query(client: aiohttp.ClientSession, document: str, **variables: Any) -> dict[str, Any]:
-    """Ask by POST."""
+    """Execute a query by POST."""
     body = {"query": document, "variables": variables}
     async with client.post("/graphql", json=body) as answer:
         result: dict[str, Any] = await answer.json()
@@ -185,7 +185,7 @@ async def query(client: aiohttp.ClientSession, document: str, **variables: Any) 
 
 
 class Connection:
-    """One graphql-transport-ws connection, by hand."""
+    """One graphql-transport-ws connection without a client library."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
@@ -193,7 +193,7 @@ class Connection:
     async def subscribe(self, document: str, operation_id: str = "1", **variables: Any) -> None:
         payload = {"query": document, "variables": variables}
         await self.socket.send_json({"type": "subscribe", "id": operation_id, "payload": payload})
-        # Answers come in order: with the pong the subscription stands.
+        # Answers are sent in order: after the pong the subscription is active.
         await self.socket.send_json({"type": "ping"})
         while (await self.socket.receive_json())["type"] != "pong":
             pass

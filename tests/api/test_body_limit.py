@@ -15,7 +15,7 @@ TYPENAME = {"data": {"__typename": "Query"}}
 JSON = {"Content-Type": "application/json"}
 
 
-async def test_body_of_the_limit_is_read(client: aiohttp.ClientSession) -> None:
+async def test_body_of_exactly_the_limit_is_accepted(client: aiohttp.ClientSession) -> None:
     body = QUERY.ljust(MAX_BODY_BYTES)
     async with client.post("/graphql", data=body, headers=JSON) as answer:
         assert (answer.status, await answer.json()) == (200, TYPENAME)
@@ -58,7 +58,7 @@ async def test_answer_comes_before_the_body(client: aiohttp.ClientSession) -> No
     writer.close()
 
 
-async def test_many_small_requests_on_one_connection_are_no_long_body(
+async def test_many_small_requests_on_one_connection_stay_within_the_limit(
     client: aiohttp.ClientSession,
 ) -> None:
     for _ in range(3):

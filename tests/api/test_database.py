@@ -14,7 +14,7 @@ from actors.shared.errors import ServerUnavailable
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED
 from api import reads
-from api.database import DatabaseUnavailable, ReadDatabase, open_reads
+from api.database import DatabaseUnavailable, ReadDatabase, open_read_database
 from tests.support.proxy import Proxy, open_proxy
 from tests.support.servers import fresh_database, server_urls
 
@@ -31,12 +31,12 @@ async def reading(database: AsyncEngine) -> AsyncIterator[ReadDatabase]:
         if url.startswith("postgresql")
         else Settings(data_dir=Path(str(database.url.database)).parent)
     )
-    async with open_reads(settings) as opened:
+    async with open_read_database(settings) as opened:
         yield opened
 
 
 @pytest.mark.parametrize("after", [-(2**63) - 1, 2**63])
-async def test_number_that_no_column_holds_is_no_absent_database(
+async def test_value_out_of_range_is_not_taken_for_an_unavailable_database(
     reading: ReadDatabase, after: int
 ) -> None:
     with pytest.raises(Exception, match=r"int64|too large") as caught:
@@ -44,7 +44,7 @@ async def test_number_that_no_column_holds_is_no_absent_database(
     assert not isinstance(caught.value, DatabaseUnavailable)
 
 
-async def test_missing_table_is_no_absent_database(
+async def test_missing_table_is_not_taken_for_an_unavailable_database(
     reading: ReadDatabase, database: AsyncEngine
 ) -> None:
     async with database.begin() as connection:
@@ -60,7 +60,7 @@ async def test_sqlite_file_under_an_exclusive_lock_is_unavailable(sqlite: AsyncE
         await connection.exec_driver_sql("ROLLBACK")
         await connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
         await connection.exec_driver_sql("BEGIN EXCLUSIVE")
-        async with open_reads(settings, read_s=READ_S) as reading:
+        async with open_read_database(settings, read_s=READ_S) as reading:
             with pytest.raises(DatabaseUnavailable):
                 await reads.last_sequence(reading)
 
@@ -70,12 +70,12 @@ async def proxied() -> AsyncIterator[tuple[Proxy, ReadDatabase]]:
     """The tests' PostgreSQL behind a proxy, opened for reading."""
     async with fresh_database() as url, open_proxy(url) as proxy:
         settings = Settings(database_url=proxy.url(url), database_pool_size=3)
-        async with open_reads(settings, read_s=READ_S) as reading:
+        async with open_read_database(settings, read_s=READ_S) as reading:
             yield proxy, reading
 
 
 @pytest.mark.service
-async def test_silent_connection_is_given_up_and_the_next_read_has_another(
+async def test_silent_connection_is_terminated_and_the_next_read_has_another(
     proxied: tuple[Proxy, ReadDatabase],
 ) -> None:
     proxy, reading = proxied
@@ -116,27 +116,27 @@ async def test_cancelled_caller_neither_waits_nor_loses_a_connection(
 
 
 @pytest.mark.service
-async def test_closing_waits_for_no_silent_server() -> None:
+async def test_closing_does_not_wait_for_a_silent_server() -> None:
     async with fresh_database() as url, open_proxy(url) as proxy:
         settings = Settings(database_url=proxy.url(url))
-        async with asyncio.timeout(5), open_reads(settings, read_s=READ_S) as reading:
+        async with asyncio.timeout(5), open_read_database(settings, read_s=READ_S) as reading:
             assert await reading.fetch_val(ONE) == 1
             proxy.go_silent()
 
 
 @pytest.mark.service
-async def test_opening_waits_for_no_silent_server() -> None:
+async def test_opening_does_not_wait_for_a_silent_server() -> None:
     async with open_proxy(server_urls()["database_url"]) as proxy:
         proxy.go_silent()
         settings = Settings(database_url=proxy.url(server_urls()["database_url"]))
         async with asyncio.timeout(READ_S + 1):
             with pytest.raises(ServerUnavailable, match="no database at"):
-                async with open_reads(settings, read_s=READ_S):
+                async with open_read_database(settings, read_s=READ_S):
                     pass
 
 
 @pytest.mark.service
-async def test_server_that_ends_our_session_is_unavailable(
+async def test_server_that_ends_the_session_is_unavailable(
     proxied: tuple[Proxy, ReadDatabase],
 ) -> None:
     _proxy, reading = proxied

@@ -13,13 +13,13 @@ from tests.api.gateway import Writer, a_killmail, connect, query
 INIT = {"type": "connection_init"}
 
 
-async def test_post_is_answered_at_its_very_address(client: aiohttp.ClientSession) -> None:
+async def test_post_is_answered_without_a_redirect(client: aiohttp.ClientSession) -> None:
     body = {"query": "{ __typename }"}
     async with client.post("/graphql", json=body, allow_redirects=False) as answer:
         assert (answer.status, await answer.json()) == (200, {"data": {"__typename": "Query"}})
 
 
-async def test_introspection_gives_the_schema(client: aiohttp.ClientSession) -> None:
+async def test_introspection_returns_the_schema(client: aiohttp.ClientSession) -> None:
     result = await query(client, get_introspection_query())
     assert print_schema(build_client_schema(result["data"])) == print_schema(SCHEMA)
 
@@ -60,7 +60,7 @@ FRAGMENT_BOMB = (
         ("{ " + "x " * 5_000 + "}", "GRAPHQL_PARSE_FAILED", "tokens"),
     ],
 )
-async def test_errors_say_what_and_have_a_code(
+async def test_errors_have_a_message_and_a_code(
     client: aiohttp.ClientSession, document: str, code: str, says: str
 ) -> None:
     errors = (await query(client, document))["errors"]
@@ -68,7 +68,7 @@ async def test_errors_say_what_and_have_a_code(
     assert any(says in e["message"] for e in errors)
 
 
-async def test_our_own_faults_show_nothing_of_our_insides(
+async def test_internal_errors_show_no_internal_details(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with writer.database.begin() as connection:
@@ -89,7 +89,9 @@ async def test_queries_run_over_the_websocket_too(
         assert await connection.socket.receive_json() == {"type": "complete", "id": "q"}
 
 
-async def test_subscription_that_cannot_start_says_why(client: aiohttp.ClientSession) -> None:
+async def test_subscription_that_cannot_start_gets_an_error_with_the_reason(
+    client: aiohttp.ClientSession,
+) -> None:
     async with connect(client) as connection:
         for document in (
             "subscription { nothing }",
@@ -135,7 +137,7 @@ SUBSCRIBE = {
         ([INIT, INIT], 4429),
     ],
 )
-async def test_breach_of_the_protocol_closes_with_its_code(
+async def test_protocol_violation_closes_with_its_code(
     client: aiohttp.ClientSession, messages: list[Any], code: int
 ) -> None:
     async with client.ws_connect("/graphql", protocols=[websocket.PROTOCOL]) as socket:
@@ -161,7 +163,7 @@ async def test_client_that_never_initialises_is_closed(
         assert socket.close_code == 4408
 
 
-async def test_operations_of_a_connection_are_bounded(
+async def test_operations_of_a_connection_have_a_limit(
     client: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket, "MAX_OPERATIONS", 2)
@@ -169,10 +171,10 @@ async def test_operations_of_a_connection_are_bounded(
         for n in range(3):
             await connection.socket.send_json(SUBSCRIBE | {"id": str(n)})
         await connection.socket.receive()
-        assert connection.socket.close_code == websocket.TOO_MANY
+        assert connection.socket.close_code == websocket.TOO_MANY_OPERATIONS
 
 
-async def test_client_that_does_not_read_is_given_up(
+async def test_client_that_does_not_read_is_closed(
     client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(websocket, "SEND_S", 0.2)
@@ -208,7 +210,7 @@ async def text(client: aiohttp.ClientSession, path: str) -> str:
         ("query A { __typename } query B { __typename }", None),
     ],
 )
-async def test_operation_that_is_not_there_is_an_error_of_that_operation_only(
+async def test_unknown_operation_name_ends_its_operation_only(
     client: aiohttp.ClientSession, writer: Writer, document: str, name: str | None
 ) -> None:
     async with connect(client) as connection:

@@ -33,7 +33,7 @@ async def get(client: aiohttp.ClientSession, path: str) -> tuple[int, dict[str, 
 
 
 async def until(client: aiohttp.ClientSession, status: str, *down: str) -> dict[str, Any]:
-    """Wait until health says so."""
+    """Wait until `/health` has the given values."""
     async with asyncio.timeout(20):
         while True:
             code, body = await get(client, "/health")
@@ -44,7 +44,7 @@ async def until(client: aiohttp.ClientSession, status: str, *down: str) -> dict[
             await asyncio.sleep(0.1)
 
 
-async def test_all_is_well(client: aiohttp.ClientSession, writer: Writer) -> None:
+async def test_everything_is_up(client: aiohttp.ClientSession, writer: Writer) -> None:
     await writer.add(1)
     while (body := await until(client, "up"))["feed"]["lastSequence"] == 0:
         await asyncio.sleep(0.1)
@@ -63,7 +63,7 @@ async def test_all_is_well(client: aiohttp.ClientSession, writer: Writer) -> Non
 
 
 @pytest.mark.parametrize("table", ["alembic_version", "feed"])
-async def test_without_its_schema_it_is_live_and_not_ready(
+async def test_without_a_schema_the_gateway_is_live_and_not_ready(
     client: aiohttp.ClientSession, writer: Writer, table: str
 ) -> None:
     async with writer.database.begin() as connection:
@@ -74,7 +74,7 @@ async def test_without_its_schema_it_is_live_and_not_ready(
     assert await get(client, "/health/ready") == (503, {"ready": False})
 
 
-async def test_feed_that_stands_still_degrades_and_stays_ready(
+async def test_stalled_feed_is_degraded_and_ready(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     received_at = datetime.now(UTC) - timedelta(minutes=10)
@@ -99,7 +99,7 @@ async def test_feed_that_stands_still_degrades_and_stays_ready(
     await until(client, "up")
 
 
-async def test_gateway_that_is_behind_its_table_says_so(
+async def test_gateway_behind_the_feed_table_is_degraded(
     client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health_module, "BEHIND_S", 0.0)
@@ -112,7 +112,7 @@ async def test_gateway_that_is_behind_its_table_says_so(
     assert body["feed"]["sentUpTo"] == 0
 
 
-async def test_redis_that_is_away_degrades(tmp_path: Path, writer: Writer) -> None:
+async def test_unavailable_redis_is_degraded(tmp_path: Path, writer: Writer) -> None:
     settings = Settings(data_dir=tmp_path, redis_url="redis://user:secret@127.0.0.1:1/0")
     async with serve(settings) as address, aiohttp.ClientSession(address) as client:
         body = await until(client, "degraded", "redis")
@@ -141,10 +141,10 @@ async def proxied_gateway(
 
 @pytest.mark.service
 @pytest.mark.parametrize("name", ["rabbitmq", "kafka", "redis"])
-async def test_server_that_goes_silent_degrades_until_it_is_back(
+async def test_silent_server_is_degraded_until_it_answers_again(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health_module, "OTHERS_LIMIT_S", 1.0)
+    monkeypatch.setattr(health_module, "SLOW_PROBE_S", 1.0)
     async with proxied_gateway(name) as (client, proxies):
         await until(client, "up")
         proxies[name].go_silent()
@@ -156,7 +156,7 @@ async def test_server_that_goes_silent_degrades_until_it_is_back(
 
 
 @pytest.mark.service
-async def test_database_that_goes_silent_is_down_until_it_is_back() -> None:
+async def test_silent_database_is_down_until_it_answers_again() -> None:
     async with proxied_gateway("database") as (client, proxies):
         await until(client, "up")
         proxies["database"].go_silent()
@@ -168,7 +168,7 @@ async def test_database_that_goes_silent_is_down_until_it_is_back() -> None:
 
 
 @pytest.mark.service
-async def test_frozen_postgresql_stops_no_answer() -> None:
+async def test_health_answers_in_time_while_postgresql_is_frozen() -> None:
     async with proxied_gateway() as (client, _):
         await until(client, "up")
         with frozen(server_pids()["postgres"]):
@@ -181,7 +181,7 @@ async def test_frozen_postgresql_stops_no_answer() -> None:
 
 
 @pytest.mark.service
-async def test_topic_that_is_deleted_degrades_until_it_is_there_again() -> None:
+async def test_deleted_topic_is_degraded_until_it_exists_again() -> None:
     async with empty_servers() as settings, AsyncExitStack() as stack:
         await create_topics(settings)
         address = await stack.enter_async_context(serve(settings))
@@ -209,7 +209,7 @@ async def test_known_killmail_is_served_while_degraded(tmp_path: Path, writer: W
 
 
 @pytest.mark.service
-async def test_gateway_ends_in_time_whatever_is_silent() -> None:
+async def test_gateway_ends_in_time_while_all_servers_are_silent() -> None:
     names = ("database", "rabbitmq", "kafka", "redis")
     async with AsyncExitStack() as stack:
         client, proxies = await stack.enter_async_context(proxied_gateway(*names))

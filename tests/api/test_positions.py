@@ -57,24 +57,28 @@ async def test_after_beyond_the_end_is_an_error_that_names_the_end(
     assert "3" in error["message"]
 
 
-async def test_refused_id_is_free_again(connection: Connection, writer: Writer) -> None:
+async def test_id_of_a_rejected_subscription_can_be_reused(
+    connection: Connection, writer: Writer
+) -> None:
     await refusal(connection, "killmailAdded", 99)
     await connection.subscribe(DOCUMENTS["killmailAdded"], after=3)
     await writer.add(4)
     assert await connection.next() == {"killmailAdded": {"sequence": 4}}
 
 
-async def test_end_itself_is_a_position(client: aiohttp.ClientSession, writer: Writer) -> None:
+async def test_last_sequence_is_a_valid_position(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
     await writer.add(1)
     assert await query(client, DOCUMENTS["feed"], after=1) == {
         "data": {"feed": {"lastSequence": 1}}
     }
 
 
-async def test_end_is_the_tables_where_this_process_is_behind(
+async def test_after_is_compared_with_the_feed_table_and_not_with_the_tail(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
-    """A client that comes from another gateway may know more than this one."""
+    """A client may have resumed from another gateway, which was ahead of this one."""
     async with connect(client) as connection:
         await connection.subscribe("subscription { feedAdded { sequence } }", "2")
         seen_elsewhere = await writer.store(a_killmail(1), a_killmail(2))
@@ -89,7 +93,7 @@ async def test_end_is_the_tables_where_this_process_is_behind(
         ) == [("1", 3), ("2", 1), ("2", 2), ("2", 3)]
 
 
-async def test_one_clients_after_stops_nobodys_replay(
+async def test_invalid_after_of_one_client_does_not_affect_other_replays(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     await writer.add(*range(1, 6))

@@ -133,7 +133,7 @@ async def test_unknown_killmail_is_null(client: aiohttp.ClientSession) -> None:
     assert await query(client, WHOLE, id=5) == {"data": {"killmail": None}}
 
 
-async def test_pages_give_every_killmail_once_newest_first(
+async def test_pages_contain_every_killmail_once_newest_first(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     same_time = {"killmail_time": "2026-02-01T00:00:00Z"}
@@ -159,7 +159,9 @@ async def test_empty_page_has_no_cursor(client: aiohttp.ClientSession) -> None:
 @pytest.mark.parametrize(
     "cursor", ["nonsense", "", "OjE", "MTox!", a_cursor("9" * 19 + ":1"), a_cursor("1:" + "9" * 19)]
 )
-async def test_bad_cursor_is_refused_clearly(client: aiohttp.ClientSession, cursor: str) -> None:
+async def test_invalid_cursor_is_rejected_with_a_message(
+    client: aiohttp.ClientSession, cursor: str
+) -> None:
     (error,) = (await query(client, PAGE, after=cursor))["errors"]
     assert error["extensions"] == {"code": "BAD_USER_INPUT"}
     assert "not a cursor" in error["message"]
@@ -172,7 +174,7 @@ async def test_page_size_has_limits(client: aiohttp.ClientSession, first: int) -
     assert "1 to 200" in error["message"]
 
 
-async def test_feed_gives_what_was_missed(client: aiohttp.ClientSession, writer: Writer) -> None:
+async def test_feed_returns_missed_entries(client: aiohttp.ClientSession, writer: Writer) -> None:
     await writer.add(10, 20, 30)
     await writer.add(20, kind="updated")
     page = (await query(client, FEED, after=1, first=2))["data"]["feed"]

@@ -30,7 +30,7 @@ def settings(redis_server: RedisServer, tmp_path: Path) -> Settings:
     )
 
 
-async def test_subscriber_sees_every_killmail_once_across_a_restart_of_redis(
+async def test_subscriber_receives_every_killmail_once_across_a_restart_of_redis(
     client: aiohttp.ClientSession, writer: Writer, redis_server: RedisServer
 ) -> None:
     async with connect(client) as connection:

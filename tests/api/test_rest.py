@@ -12,7 +12,7 @@ from api.app import create_app
 from tests.api.gateway import Writer, a_killmail, serve
 
 
-async def test_body_is_esis_byte_by_byte(client: aiohttp.ClientSession, writer: Writer) -> None:
+async def test_body_is_esis_byte_for_byte(client: aiohttp.ClientSession, writer: Writer) -> None:
     body = b' { "spaces":  1.50,' + a_killmail(7)[1:]
     await writer.store(body)
     async with client.get("/killmails/7") as answer:
@@ -26,7 +26,7 @@ async def test_body_is_esis_byte_by_byte(client: aiohttp.ClientSession, writer: 
 @pytest.mark.parametrize(
     ("path", "status", "says"),
     [
-        ("/killmails/8", 404, "killmail 8 is unknown here"),
+        ("/killmails/8", 404, "killmail 8 isn't stored here"),
         ("/killmails/x", 422, "killmail_id"),
         ("/killmails/-1", 422, "killmail_id"),
         (f"/killmails/{2**64}", 422, "killmail_id"),
@@ -54,7 +54,7 @@ async def test_redis_health_without_redis(client: aiohttp.ClientSession) -> None
     }
 
 
-async def test_redis_that_is_away_is_named_and_its_password_is_not(
+async def test_unavailable_redis_is_shown_without_its_password(
     tmp_path: Path, writer: Writer
 ) -> None:
     settings = Settings(data_dir=tmp_path, redis_url="redis://user:secret@127.0.0.1:1/0")
@@ -71,14 +71,14 @@ async def test_metrics(client: aiohttp.ClientSession) -> None:
         assert "killstream_subscribers " in await answer.text()
 
 
-async def test_root_leads_a_browser_to_graphiql(client: aiohttp.ClientSession) -> None:
+async def test_root_redirects_to_graphiql(client: aiohttp.ClientSession) -> None:
     async with client.get("/") as answer:
         assert str(answer.url).endswith("/graphql")
         assert answer.content_type == "text/html"
         assert "OnNewKillmail" in await answer.text()
 
 
-async def test_without_its_database_the_gateway_says_so_and_does_not_start(tmp_path: Path) -> None:
+async def test_unavailable_database_prevents_the_start_with_a_message(tmp_path: Path) -> None:
     url = "postgresql+asyncpg://user:secret@127.0.0.1:1/none"
     app = create_app(Settings(data_dir=tmp_path, database_url=url))
     with pytest.raises(ServerUnavailable, match=r"no database at .*user:\*\*\*@127.0.0.1:1/none"):

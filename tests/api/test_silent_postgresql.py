@@ -10,7 +10,7 @@ from actors.shared.database import open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
 from api import tail as tail_module
-from api.database import open_reads
+from api.database import open_read_database
 from api.tail import Tail, open_tail
 from tests.api.gateway import Writer, a_killmail, make_tables
 from tests.support.proxy import Proxy, open_proxy
@@ -22,7 +22,7 @@ READ_S = 0.5
 
 @pytest.fixture
 async def writer(tmp_path: Path) -> AsyncIterator[Writer]:
-    """A writer to PostgreSQL, on a line of its own; nothing is listening to its channel."""
+    """A writer to PostgreSQL with its own connection; its channel has no subscriber."""
     async with fresh_database() as url:
         settings = Settings(data_dir=tmp_path, database_url=url)
         async with open_database(settings) as database, open_events(settings) as events:
@@ -41,12 +41,12 @@ async def proxy(writer: Writer) -> AsyncIterator[Proxy]:
 async def tail(
     writer: Writer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Tail]:
-    monkeypatch.setattr(tail_module, "QUIET_S", 0.1)
+    monkeypatch.setattr(tail_module, "TABLE_POLL_S", 0.1)
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
     url = proxy.url(writer.database.url.render_as_string(hide_password=False))
     async with (
-        open_reads(Settings(database_url=url), read_s=READ_S) as database,
-        open_tail(database, writer.events, unpublished_patience_s=0.1) as opened,
+        open_read_database(Settings(database_url=url), read_s=READ_S) as database,
+        open_tail(database, writer.events, unpublished_timeout_s=0.1) as opened,
     ):
         yield opened
 
@@ -57,7 +57,7 @@ async def sequences(tail: Tail, after: int, count: int) -> list[int]:
         return [(await anext(views)).entry.sequence for _ in range(count)]
 
 
-async def test_tail_and_replays_go_on_over_a_new_connection(
+async def test_tail_and_replays_continue_on_a_new_connection(
     tail: Tail, writer: Writer, proxy: Proxy
 ) -> None:
     await writer.mark(*await writer.store(*map(a_killmail, range(1, 21))))
@@ -68,7 +68,7 @@ async def test_tail_and_replays_go_on_over_a_new_connection(
     assert (live, replayed) == ([21], list(range(4, 22)))
 
 
-async def test_tail_goes_on_when_a_silent_server_is_back(
+async def test_tail_continues_when_a_silent_server_answers_again(
     tail: Tail, writer: Writer, proxy: Proxy
 ) -> None:
     proxy.go_silent()

@@ -23,7 +23,7 @@ async def sequences(connection: Connection, count: int) -> list[int]:
     return [next(iter(result.values()))["sequence"] for result in results]
 
 
-async def test_subscription_as_promised(client: aiohttp.ClientSession, writer: Writer) -> None:
+async def test_subscription_of_the_readme(client: aiohttp.ClientSession, writer: Writer) -> None:
     async with connect(client) as connection:
         await connection.subscribe(ON_NEW_KILLMAIL)
         await writer.add(77)
@@ -36,7 +36,7 @@ async def test_subscription_as_promised(client: aiohttp.ClientSession, writer: W
         }
 
 
-async def test_after_replays_then_goes_on_live(
+async def test_after_replays_then_continues_live(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     await writer.add(*range(1, 501))
@@ -48,7 +48,7 @@ async def test_after_replays_then_goes_on_live(
         assert await sequences(connection, 2) == [501, 502]
 
 
-async def test_corrections_come_only_on_the_feed(
+async def test_corrections_are_sent_only_by_feed_added(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
@@ -77,7 +77,7 @@ async def test_lost_message_is_read_from_the_table(
         assert await sequences(connection, 3) == [1, 2, 3]
 
 
-async def test_last_message_lost_is_found_when_quiet(
+async def test_lost_last_message_is_read_from_the_table_while_the_channel_is_silent(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
@@ -86,7 +86,7 @@ async def test_last_message_lost_is_found_when_quiet(
         assert await sequences(connection, 1) == [1]
 
 
-async def test_messages_out_of_order_and_doubled_come_in_order_and_once(
+async def test_reordered_and_duplicate_messages_are_delivered_in_order_and_once(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
@@ -98,7 +98,7 @@ async def test_messages_out_of_order_and_doubled_come_in_order_and_once(
         assert await sequences(connection, 31) == list(range(1, 32))
 
 
-async def test_unpublished_entry_is_waited_for_and_comes_with_its_names(
+async def test_unpublished_entry_is_delivered_with_its_names_after_publishing(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
@@ -111,7 +111,7 @@ async def test_unpublished_entry_is_waited_for_and_comes_with_its_names(
         assert (await connection.next())["killmailAdded"]["killmailId"] == 2
 
 
-async def test_teller_that_died_delays_and_loses_nothing(
+async def test_publisher_that_died_delays_entries_and_loses_none(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
@@ -121,7 +121,7 @@ async def test_teller_that_died_delays_and_loses_nothing(
         assert await sequences(connection, 2) == [1, 2]
 
 
-async def test_source_that_breaks_ends_its_subscription_with_an_error_and_frees_the_id(
+async def test_failing_source_ends_its_subscription_with_an_error_and_frees_the_id(
     client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def follow(_tail: Tail, _after: int | None = None) -> AsyncGenerator[View, None]:
@@ -146,7 +146,7 @@ async def test_source_that_breaks_ends_its_subscription_with_an_error_and_frees_
         assert sorted(ids) == ["1", "other"]
 
 
-async def test_id_can_be_used_again_as_soon_as_its_last_message_is_there(
+async def test_id_can_be_reused_after_its_last_message(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     await writer.store(a_killmail(1))

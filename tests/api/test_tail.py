@@ -16,7 +16,7 @@ from actors.shared.settings import Settings
 from actors.shared.tables import KILLMAILS
 from api import reads
 from api import tail as tail_module
-from api.database import DatabaseUnavailable, ReadDatabase, open_reads
+from api.database import DatabaseUnavailable, ReadDatabase, open_read_database
 from api.tail import Tail, TooSlow, open_tail
 from api.view import View
 from tests.api.gateway import Writer, a_killmail
@@ -24,14 +24,14 @@ from tests.api.gateway import Writer, a_killmail
 
 @pytest.fixture
 async def database(settings: Settings, writer: Writer) -> AsyncIterator[ReadDatabase]:
-    async with open_reads(settings) as opened:
+    async with open_read_database(settings) as opened:
         yield opened
 
 
 @pytest.fixture
 async def tail(database: ReadDatabase, writer: Writer) -> AsyncIterator[Tail]:
     async with (
-        open_tail(database, writer.events, unpublished_patience_s=0.1) as opened,
+        open_tail(database, writer.events, unpublished_timeout_s=0.1) as opened,
         writer.events.subscribe(CHANNEL),  # then the tail's subscription stands, too
     ):
         yield opened
@@ -42,7 +42,7 @@ async def take(views: AsyncGenerator[View, None], count: int) -> list[int]:
         return [(await anext(views)).entry.sequence for _ in range(count)]
 
 
-async def test_reader_that_fell_out_of_the_ring_reads_on_from_the_table(
+async def test_reader_behind_the_ring_reads_from_the_table(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 10)
@@ -55,7 +55,7 @@ async def test_reader_that_fell_out_of_the_ring_reads_on_from_the_table(
     assert await take(slow, 99) == list(range(2, 101))
 
 
-async def test_ring_is_bounded_by_bytes(
+async def test_ring_is_limited_by_bytes(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_BYTES", 3 * len(a_killmail(100)))
@@ -65,7 +65,7 @@ async def test_ring_is_bounded_by_bytes(
     assert len(tail._ring) == 3
 
 
-async def test_far_behind_the_table_the_tail_jumps_and_readers_miss_nothing(
+async def test_tail_far_behind_the_table_skips_entries_and_readers_miss_none(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 10)
@@ -74,7 +74,7 @@ async def test_far_behind_the_table_the_tail_jumps_and_readers_miss_nothing(
     assert await take(reader, 500) == list(range(1, 501))
 
 
-async def test_reader_that_had_all_and_fell_too_far_behind_is_told_where_to_go_on(
+async def test_live_reader_that_falls_too_far_behind_gets_the_sequence_to_resume_from(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "MAX_BEHIND", 20)
@@ -91,7 +91,7 @@ async def test_reader_that_had_all_and_fell_too_far_behind_is_told_where_to_go_o
     assert await take(replay, 50) == list(range(1, 51)), "who catches up isn't too slow"
 
 
-async def test_hole_in_the_table_stops_nobody(tail: Tail, writer: Writer) -> None:
+async def test_missing_sequence_in_the_table_is_skipped(tail: Tail, writer: Writer) -> None:
     reader = tail.follow()
     await writer.mark(*await writer.store(a_killmail(1), a_killmail(2)))
     async with writer.database.begin() as connection:
@@ -100,7 +100,7 @@ async def test_hole_in_the_table_stops_nobody(tail: Tail, writer: Writer) -> Non
     assert await take(reader, 2) == [2, 3]
 
 
-async def test_strangers_message_is_passed_over(tail: Tail, writer: Writer) -> None:
+async def test_invalid_message_is_skipped(tail: Tail, writer: Writer) -> None:
     reader = tail.follow()
     deep = '{"killmail": ' + "[" * 100_000
     await writer.events.publish(CHANNEL, f'nonsense\n{{"sequence": "x"}}\n\ud800\n{deep}\n')
@@ -108,24 +108,24 @@ async def test_strangers_message_is_passed_over(tail: Tail, writer: Writer) -> N
     assert await take(reader, 1) == [1]
 
 
-async def test_flood_out_of_order_is_bounded_and_healed(
+async def test_many_entries_out_of_order_are_limited_and_read_from_the_table(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_module, "EARLY_ENTRIES", 10)
+    monkeypatch.setattr(tail_module, "MAX_OUT_OF_ORDER", 10)
     reader = tail.follow()
     first, *others = await writer.store(*map(a_killmail, range(1, 101)))
     await writer.publish(*others)
     await writer.publish(first)
     assert await take(reader, 100) == list(range(1, 101))
-    assert len(tail._early) <= 10
+    assert len(tail._out_of_order) <= 10
 
 
-async def test_many_readers_at_different_places_see_the_same_order(
+async def test_readers_at_different_positions_receive_the_same_order(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 30)
-    monkeypatch.setattr(tail_module, "PAGE", 16)
-    monkeypatch.setattr(tail_module, "PAGES", 2)
+    monkeypatch.setattr(tail_module, "PAGE_ENTRIES", 16)
+    monkeypatch.setattr(tail_module, "CACHED_PAGES", 2)
     readers = [asyncio.create_task(take(tail.follow(after), 200 - after)) for after in range(20)]
     for start in range(1, 201, 7):
         await writer.add(*range(start, min(start + 7, 201)))
@@ -133,15 +133,15 @@ async def test_many_readers_at_different_places_see_the_same_order(
         assert taken == list(range(after + 1, 201))
 
 
-class Broken(Exception):
-    """Something that nobody foresaw."""
+class UnexpectedError(Exception):
+    """An error that the tail doesn't handle by type."""
 
 
-async def test_stored_body_that_cannot_be_read_stops_nobody(
+async def test_unreadable_stored_body_is_skipped(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
-    monkeypatch.setattr(tail_module, "QUIET_S", 0.05)
+    monkeypatch.setattr(tail_module, "TABLE_POLL_S", 0.05)
     live = tail.follow()
     entries = await writer.store(*map(a_killmail, range(1, 21)))
     async with writer.database.begin() as connection:
@@ -155,7 +155,7 @@ async def test_stored_body_that_cannot_be_read_stops_nobody(
     assert await take(tail.follow(0), 18) == wanted
 
 
-async def test_replay_that_breaks_holds_no_lock(
+async def test_failed_replay_releases_the_lock(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
@@ -164,21 +164,21 @@ async def test_replay_that_breaks_holds_no_lock(
     assert await take(live, 20) == list(range(1, 21))
 
     async def feed_page(*_arguments: Any, **_options: Any) -> Any:
-        raise Broken
+        raise UnexpectedError
 
     with monkeypatch.context() as patched:
         patched.setattr(reads, "feed_page", feed_page)
         for _ in range(2):
-            with pytest.raises(Broken):
+            with pytest.raises(UnexpectedError):
                 await take(tail.follow(0), 1)
     assert await take(tail.follow(0), 20) == list(range(1, 21))
 
 
-async def test_entries_of_another_feed_are_refused_and_hide_none_of_ours(
+async def test_entries_of_another_feed_are_ignored_and_own_entries_are_delivered(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two deployments on one Redis: the other's numbers mean other killmails, and it is busy."""
-    monkeypatch.setattr(tail_module, "QUIET_S", 0.2)
+    monkeypatch.setattr(tail_module, "TABLE_POLL_S", 0.2)
     reader, refused = tail.follow(), counted(EVENTS_FOREIGN)
 
     async def other_deployment() -> None:
@@ -200,20 +200,20 @@ async def test_entries_of_another_feed_are_refused_and_hide_none_of_ours(
         busy.cancel()
     assert [view.entry.killmail_id for view in views] == [1, 2]
     assert counted(EVENTS_FOREIGN) > refused
-    assert tail._early == {}
+    assert tail._out_of_order == {}
 
 
 def counted(counter: Counter) -> float:
     return next(iter(counter.collect())).samples[0].value
 
 
-async def test_replay_waits_for_an_absent_database_without_holding_up_others(
+async def test_replay_waits_for_an_unavailable_database_without_blocking_others(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader whose page can't be read has not the lock while it waits to try again."""
+    """A reader whose page can't be read releases the lock while it waits to retry."""
     monkeypatch.setattr(tail_module, "RING_ENTRIES", 5)
-    monkeypatch.setattr(tail_module, "PAGE", 10)
-    monkeypatch.setattr(tail_module, "QUIET_S", 0.1)
+    monkeypatch.setattr(tail_module, "PAGE_ENTRIES", 10)
+    monkeypatch.setattr(tail_module, "TABLE_POLL_S", 0.1)
     await writer.add(*range(1, 51))
     while tail.last < 50:
         await asyncio.sleep(0)
@@ -233,11 +233,11 @@ async def test_replay_waits_for_an_absent_database_without_holding_up_others(
     assert await stuck == list(range(1, 51))
 
 
-async def test_tail_goes_on_after_a_read_that_broke(
+async def test_tail_continues_after_a_failed_read(
     tail: Tail, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tail_module, "QUIET_S", 0.05)
-    read, breaks = reads.last_sequence, [Broken("once"), Broken("twice")]
+    monkeypatch.setattr(tail_module, "TABLE_POLL_S", 0.05)
+    read, breaks = reads.last_sequence, [UnexpectedError("once"), UnexpectedError("twice")]
 
     async def last_sequence(database: ReadDatabase) -> int:
         if breaks:

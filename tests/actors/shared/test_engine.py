@@ -121,7 +121,7 @@ async def test_cancelled_statement_on_a_silent_connection_ends_in_time() -> None
 
 
 @pytest.mark.service
-async def test_closing_waits_for_no_silent_server() -> None:
+async def test_closing_does_not_wait_for_a_silent_server() -> None:
     async with fresh_database() as url, open_proxy(url) as proxy:
         settings = Settings(database_url=proxy.url(url), database_pool_size=8)
         async with open_database(settings, limits=Limits()) as database:

@@ -11,7 +11,7 @@ from actors.shared import postgres
 from actors.shared.database import check_schema, open_database, reading
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
-from api.database import open_reads
+from api.database import open_read_database
 from api.reads import feed_page
 from deploy.migrate import migrate
 from tests.support.made import a_body, a_reference
@@ -43,7 +43,7 @@ async def test_tables_are_made_filled_and_read_through_it(pooled: Settings) -> N
     await migrate(pooled)
     await migrate(pooled)
     await asyncio.gather(*(store_each(pooled, range(n, n + 20)) for n in (1, 21, 41)))
-    async with open_reads(pooled) as gateway:
+    async with open_read_database(pooled) as gateway:
         pages = await asyncio.gather(*(feed_page(gateway, 0, 100) for _ in range(20)))
         assert {len(page) for page in pages} == {60}
 
