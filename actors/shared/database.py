@@ -103,7 +103,7 @@ def check_not_newer(revision: str, what: str) -> None:
     """Check that the schema isn't that of a later version.
 
     Raises:
-        SchemaMismatch: they are.
+        SchemaMismatch: the schema is a later version's.
     """
     if revision > REVISION:
         raise SchemaMismatch(
