@@ -1,7 +1,7 @@
-"""Dead letters: messages of work that was given up, in RabbitMQ's `.XQ` queues.
+"""Read, retry and drop dead letters: messages whose last try failed, in RabbitMQ's `.XQ` queues.
 
-They are read without being taken: what isn't acknowledged stands at its old place again when the
-reading ends.
+Reading doesn't remove them: RabbitMQ requeues unacknowledged messages at their old position when
+the channel closes.
 """
 
 import re
@@ -20,14 +20,14 @@ from pika.exceptions import ChannelClosedByBroker, UnroutableError
 from actors.rabbitmq import connection_parameters
 from actors.shared.errors import KillstreamError
 
-NO_REASON: Final = "none recorded: it was refused at the first try"
+NO_REASON: Final = "none recorded: rejected at the first try"
 UNREADABLE: Final = "unreadable"
-"""Stands for the actor of what is no message."""
+"""The actor's name for a body that isn't a dramatiq message."""
 REASON_CHARACTERS: Final = 200
-QUIET_S: Final = 1.0
-"""How long the next dead letter may take before the queue is asked whether there still is one."""
+DELIVERY_S: Final = 1.0
+"""Time without a delivery after which the queue's message count is read again."""
 RETRY_OPTIONS: Final = frozenset({"retries", "traceback", "requeue_timestamp", "eta"})
-"""What dramatiq writes into a message that it tries again."""
+"""Options that dramatiq adds to a message that it retries."""
 NOT_FOUND: Final = 404
 ACCESS_REFUSED: Final = 403
 PERSISTENT: Final = 2
@@ -37,7 +37,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
     """One dead letter, without its arguments."""
 
     queue: str
-    """Where it came from and goes back to."""
+    """The queue without `.XQ`, to which a retry sends it."""
     message_id: str
     actor: str
     sent_at_ms: int | None
@@ -48,7 +48,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
 
 class SentMessage(msgspec.Struct, frozen=True):
-    """A message as dramatiq writes it."""
+    """A message as dramatiq encodes it."""
 
     queue_name: str
     actor_name: str
@@ -59,17 +59,17 @@ class SentMessage(msgspec.Struct, frozen=True):
     message_timestamp: int
 
 
-class _Concerned(msgspec.Struct):
+class _WithKillmailId(msgspec.Struct):
     killmail_id: int | None = None
 
 
 _decode_message: Final = msgspec.msgpack.Decoder(SentMessage).decode
-_decode_concerned: Final = msgspec.json.Decoder(_Concerned).decode
+_decode_killmail_id: Final = msgspec.json.Decoder(_WithKillmailId).decode
 
 
 @contextmanager
 def connected(url: str) -> Iterator[BlockingConnection]:
-    """Connect for the length of the block; pika's errors pass through."""
+    """Connect until the block ends; raises pika's errors."""
     connection = BlockingConnection(connection_parameters(url))
     try:
         yield connection
@@ -81,35 +81,35 @@ def connected(url: str) -> Iterator[BlockingConnection]:
 def read_all(
     connection: BlockingConnection, queues: Collection[str]
 ) -> Generator[DeadLetter, None, None]:
-    """Give the dead letters of these queues, the oldest first; changes nothing.
+    """Yield the dead letters of these queues, the oldest first; changes nothing.
 
     Raises:
-        KillstreamError: another command reads them.
+        KillstreamError: another command is reading them.
     """
     for queue in queues:
-        for _, _, body in _held(connection, queue):
+        for _, _, body in _messages(connection, queue):
             yield describe(queue, body)
 
 
 def read_body(connection: BlockingConnection, dead: DeadLetter) -> bytes | None:
-    """Give the message itself, or None when it is gone."""
-    with closing(_held(connection, dead.queue)) as held:
-        return next((body for _, _, body in held if _id_of(body) == dead.message_id), None)
+    """Return the message's body, or None when the message doesn't exist any more."""
+    with closing(_messages(connection, dead.queue)) as messages:
+        return next((body for _, _, body in messages if _id_of(body) == dead.message_id), None)
 
 
 def drop(connection: BlockingConnection, chosen: Collection[DeadLetter]) -> Iterator[DeadLetter]:
-    """Delete these dead letters; gives each when it is gone."""
+    """Delete these dead letters; yields each after its deletion."""
     return _remove(connection, chosen, lambda queue, body: None)
 
 
 def retry(url: str, chosen: Collection[DeadLetter]) -> Iterator[DeadLetter]:
-    """Send these dead letters to their queues again; gives each when it was.
+    """Send these dead letters to their queues again; yields each afterwards.
 
-    RabbitMQ has the new message before it is asked to forget the dead one: after a crash between
-    the two there are both, and never none.
+    Acknowledges the dead letter after RabbitMQ has confirmed the new message: a crash between the
+    two leaves both messages.
 
     Raises:
-        KillstreamError: the queue is gone.
+        KillstreamError: the queue doesn't exist, or another command is reading.
     """
     with connected(url) as sending, connected(url) as reading:
         channel = sending.channel()
@@ -126,24 +126,24 @@ def retry(url: str, chosen: Collection[DeadLetter]) -> Iterator[DeadLetter]:
                 )
             except UnroutableError:
                 raise KillstreamError(
-                    f"there is no queue {queue}: start `killstream actors` once, it makes it"
+                    f"there is no queue {queue}: start `killstream actors` once, which creates it"
                 ) from None
 
         yield from _remove(reading, chosen, send, lambda: sending.process_data_events(0))
 
 
 def renewed(queue: str, message: SentMessage) -> SentMessage:
-    """Make the message that is tried again as if for the first time."""
+    """Return the message without its options for retries, for its first queue."""
     options = {name: value for name, value in message.options.items() if name not in RETRY_OPTIONS}
     return msgspec.structs.replace(message, queue_name=queue, options=options)
 
 
 def describe(queue: str, body: bytes) -> DeadLetter:
-    """Read what an operator wants to know of a dead letter; never fails."""
+    """Describe a dead letter; a body that isn't a message is described as `UNREADABLE`."""
     message = parse(body)
     if message is None:
         return DeadLetter(
-            queue, _id_of(body), UNREADABLE, None, 0, "not a message of ours", len(body), []
+            queue, _id_of(body), UNREADABLE, None, 0, "not a message of Killstream", len(body), []
         )
     return DeadLetter(
         queue=queue,
@@ -158,7 +158,7 @@ def describe(queue: str, body: bytes) -> DeadLetter:
 
 
 def parse(body: bytes) -> SentMessage | None:
-    """Read a message, or give None when it is none."""
+    """Decode a message; None when the body isn't one."""
     try:
         return _decode_message(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -171,28 +171,30 @@ def _id_of(body: bytes) -> str:
 
 
 def reason_of(traceback: str) -> str:
-    """Give the error that a traceback ends with, in one line of bounded length."""
-    lines = [re.sub(r"^[\s|+]*\| ", "", line) for line in traceback.splitlines()]  # of groups
+    """Return the last error of a traceback in one line of at most `REASON_CHARACTERS`."""
+    lines = [
+        re.sub(r"^[\s|+]*\| ", "", line) for line in traceback.splitlines()
+    ]  # exception groups
     frames = [number for number, line in enumerate(lines) if line.startswith('  File "')]
     after = lines[frames[-1] + 1 :] if frames else lines
-    said = next((line for line in after if line.strip() and not line.startswith(" ")), NO_REASON)
-    return printable(said.strip())[:REASON_CHARACTERS]
+    error = next((line for line in after if line.strip() and not line.startswith(" ")), NO_REASON)
+    return printable(error.strip())[:REASON_CHARACTERS]
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal might obey."""
+    """Escape characters that a terminal could interpret as control sequences."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def killmail_ids(arguments: list[Any]) -> list[int]:
-    """Find the killmails that a message is of: those of its references or rejections."""
+    """Return the killmail ids of a message's references or rejections."""
     values = arguments[0] if arguments and isinstance(arguments[0], list) else []
     return [found for value in values if (found := _killmail_id(value)) is not None]
 
 
 def _killmail_id(value: Any) -> int | None:
     try:
-        return _decode_concerned(value).killmail_id if isinstance(value, bytes) else None
+        return _decode_killmail_id(value).killmail_id if isinstance(value, bytes) else None
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -200,28 +202,28 @@ def _killmail_id(value: Any) -> int | None:
 def _remove(
     connection: BlockingConnection,
     chosen: Collection[DeadLetter],
-    first: Callable[[str, bytes], None],
-    meanwhile: Callable[[], None] = lambda: None,
+    before_ack: Callable[[str, bytes], None],
+    on_message: Callable[[], None] = lambda: None,
 ) -> Iterator[DeadLetter]:
-    """Acknowledge what is chosen, each after `first` was done with it."""
+    """Acknowledge the chosen messages, each after `before_ack`; calls `on_message` for all."""
     for queue in sorted({dead.queue for dead in chosen}):
         left = Counter(dead.message_id for dead in chosen if dead.queue == queue)
-        with closing(_held(connection, queue)) as held:
-            for channel, tag, body in held:
+        with closing(_messages(connection, queue)) as messages:
+            for channel, tag, body in messages:
                 if left[_id_of(body)]:
-                    first(queue, body)
+                    before_ack(queue, body)
                     channel.basic_ack(tag)
                     left[_id_of(body)] -= 1
                     yield describe(queue, body)
                 if not left.total():
                     break
-                meanwhile()
+                on_message()
 
 
-def _held(
+def _messages(
     connection: BlockingConnection, queue: str
 ) -> Generator[tuple[BlockingChannel, int, bytes], None, None]:
-    """Give a queue's dead letters with their delivery tags; those not acknowledged stay."""
+    """Yield a queue's dead letters with their delivery tags; unacknowledged ones stay there."""
     name = xq_name(queue)
     channel = connection.channel()
     try:
@@ -241,10 +243,10 @@ def _consumed(channel: BlockingChannel, name: str) -> Iterator[tuple[int, bytes]
     if declared.consumer_count:
         raise _busy(name)
     left = declared.message_count
-    consumed = channel.consume(name, exclusive=True, inactivity_timeout=QUIET_S)
+    consumed = channel.consume(name, exclusive=True, inactivity_timeout=DELIVERY_S)
     while left:
         method, _, body = next(consumed)
-        if method is None:  # fewer came than were counted: some got too old
+        if method is None:  # fewer than counted: some have expired
             left = channel.queue_declare(name, passive=True).method.message_count
         else:
             left -= 1
@@ -252,4 +254,4 @@ def _consumed(channel: BlockingChannel, name: str) -> Iterator[tuple[int, bytes]
 
 
 def _busy(name: str) -> KillstreamError:
-    return KillstreamError(f"another command reads {name}: try again when it has ended")
+    return KillstreamError(f"another command is reading {name}: try again after it has ended")

@@ -1,4 +1,4 @@
-"""The `killstream` command: one function a command; what a command needs is imported inside it."""
+"""The `killstream` command: one function per command, which imports what it needs when it runs."""
 
 from importlib import metadata
 from typing import Annotated
@@ -18,18 +18,18 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-RUN, LOOK, DEVELOP = "Run it", "Look at it", "Develop with it"
+RUN, INSPECT, DEVELOP = "Run", "Inspect and repair", "Develop"
 app.command(rich_help_panel=RUN)(serve.up)
 app.command(rich_help_panel=RUN)(serve.streams)
 app.command(rich_help_panel=RUN)(serve.actors)
 app.command(rich_help_panel=RUN)(serve.api)
 app.command(rich_help_panel=RUN)(serve.migrate)
-app.command(rich_help_panel=LOOK)(status.status)
-app.command(rich_help_panel=LOOK)(tail.tail)
-app.command(rich_help_panel=LOOK)(diagnose.diagnose)
-app.add_typer(rejected, rich_help_panel=LOOK)
-app.add_typer(dead.app, name="dead", rich_help_panel=LOOK)
-app.command(rich_help_panel=LOOK)(settings.settings)
+app.command(rich_help_panel=INSPECT)(status.status)
+app.command(rich_help_panel=INSPECT)(tail.tail)
+app.command(rich_help_panel=INSPECT)(diagnose.diagnose)
+app.add_typer(rejected, rich_help_panel=INSPECT)
+app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
+app.command(rich_help_panel=INSPECT)(settings.settings)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
@@ -45,7 +45,9 @@ def _print_version(wanted: bool) -> None:
 def killstream(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print it and end."),
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
     ] = False,
 ) -> None:
-    """Every killmail of EVE Online: live, complete, in the shape each reader wants."""
+    """Every killmail of EVE Online: by GraphQL, as Kafka topics and in a database."""

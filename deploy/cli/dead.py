@@ -1,4 +1,4 @@
-"""`killstream dead`: what RabbitMQ keeps of work that was given up."""
+"""`killstream dead`: list, show, retry and drop dead letters."""
 
 import asyncio
 import logging
@@ -20,27 +20,28 @@ from actors.shared.outage import one_line
 from actors.shared.settings import PREFIX, Settings
 from deploy import dead_letters
 from deploy.cli.ages import parse_age
-from deploy.cli.dead_lines import age_s, all_of, as_json, count_lines, line, named
+from deploy.cli.dead_lines import actor_name, age_s, as_json, count_lines, detail_lines, line
 from deploy.cli.process import configure, fail
 from deploy.cli.reasons import kind_of
 from deploy.dead_letters import DeadLetter
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="""List, show, retry and drop dead letters: messages of work that was given up.
+    help="""List, show, retry and drop dead letters: messages whose last try failed.
 
-    RabbitMQ keeps them for 7 days in the queues that end with `.XQ`. What they are of isn't lost:
-    the ledger has it, and sends it again.
+    RabbitMQ stores them for 7 days in the queues `*.XQ`. Their killmails aren't lost: the ledger
+    has them and sends them again.
 
     Example: killstream dead list --older-than 2h
     """,
 )
 
 PROGRESS_S: Final = 1.0
+"""Interval of the lines of progress."""
 
 
 class Queue(StrEnum):
-    """Whose dead letters, without the namespace."""
+    """The queues, without the namespace."""
 
     DATABASE = "database"
     ESI = "esi"
@@ -48,7 +49,7 @@ class Queue(StrEnum):
 
 @dataclass(frozen=True)
 class Filter:
-    """Which dead letters; what is absent excludes none."""
+    """Conditions for dead letters; None excludes none."""
 
     queue: str | None
     """With the namespace."""
@@ -60,11 +61,11 @@ class Filter:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is asked for."""
+        """Whether the filter has no condition."""
         return self == Filter(None, None, None, None, None)
 
-    def of(self, dead: Iterable[DeadLetter], now_s: float) -> list[DeadLetter]:
-        """Choose."""
+    def apply(self, dead: Iterable[DeadLetter], now_s: float) -> list[DeadLetter]:
+        """Return the dead letters that meet all conditions, at most `limit`."""
         matching = (one for one in dead if self._matches(one, age_s(one, now_s)))
         return list(islice(matching, self.limit))
 
@@ -78,27 +79,32 @@ class Filter:
         )
 
 
-QueueOption = Annotated[Queue | None, typer.Option("--queue", help="Only of this queue.")]
-ActorOption = Annotated[str | None, typer.Option("--actor", help="Only of this actor.")]
+QueueOption = Annotated[Queue | None, typer.Option("--queue", help="Only this queue's.")]
+ActorOption = Annotated[str | None, typer.Option("--actor", help="Only this actor's.")]
 ReasonOption = Annotated[
-    str | None, typer.Option("--reason", help="Only those whose reason has this text in it.")
+    str | None, typer.Option("--reason", help="Only those whose reason contains this text.")
 ]
 OlderOption = Annotated[
     float | None,
-    typer.Option("--older-than", parser=parse_age, metavar="AGE", help="As 90s, 30m, 2h or 3d."),
+    typer.Option(
+        "--older-than", parser=parse_age, metavar="AGE", help="Such as 90s, 30m, 2h or 3d."
+    ),
 ]
 NewerOption = Annotated[
     float | None,
-    typer.Option("--newer-than", parser=parse_age, metavar="AGE", help="As 90s, 30m, 2h or 3d."),
+    typer.Option(
+        "--newer-than", parser=parse_age, metavar="AGE", help="Such as 90s, 30m, 2h or 3d."
+    ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option("--limit", min=1, help="At most so many, the oldest of each queue.")
+    int | None,
+    typer.Option("--limit", min=1, help="At most so many, the oldest of each queue first."),
 ]
 IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]…", help="Which, by the beginning of the id.")
+    list[str] | None, typer.Argument(metavar="[ID]…", help="Ids, or their first characters.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="All that the other options leave.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All that match the other options.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 
 @app.command("list")
@@ -109,19 +115,21 @@ def list_dead(
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
     limit: LimitOption = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Count dead letters by actor and reason, then list them.
+    """Count dead letters by queue, actor and reason, then list them.
 
-    In the counts, long numbers and hashes are left out of the reasons. While it reads, another
-    `killstream dead` is refused. It changes nothing.
+    Reasons that differ only in ids and hashes are counted as one. Changes nothing. Another
+    `killstream dead` at the same time ends with an error.
 
     Example: killstream dead list --actor persist --older-than 2h
     """
     now_s = time.time()
     with _rabbitmq() as configured:
-        wanted = Filter(_named(configured, queue), actor, reason, older_than, newer_than, limit)
-        found = wanted.of(_read(configured), now_s)
+        wanted = Filter(
+            _queue_name(configured, queue), actor, reason, older_than, newer_than, limit
+        )
+        found = wanted.apply(_read(configured), now_s)
     known = _known_actors()
     counts = Counter((one.queue, one.actor, kind_of(one.reason)) for one in found)
     if json:
@@ -136,9 +144,11 @@ def list_dead(
 
 @app.command()
 def show(
-    message_id: Annotated[str, typer.Argument(metavar="ID", help="The id, or how it begins.")],
+    message_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The id, or its first characters.")
+    ],
 ) -> None:
-    """Print all of one dead letter, its arguments and its traceback too.
+    """Print one dead letter with its arguments and its traceback.
 
     Example: killstream dead show 0d1b4c
     """
@@ -148,8 +158,8 @@ def show(
         with dead_letters.connected(configured.rabbitmq_url) as connection:
             body = dead_letters.read_body(connection, one)
     if body is None:
-        fail(KillstreamError(f"{one.message_id} is gone meanwhile"))
-    for text in all_of(one, body, _known_actors(), now_s):
+        fail(KillstreamError(f"{one.message_id} doesn't exist any more"))
+    for text in detail_lines(one, body, _known_actors(), now_s):
         typer.echo(text)
 
 
@@ -165,26 +175,28 @@ def retry(
     everything: AllOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Send dead letters to their queues again, as if for the first time.
+    """Send dead letters to their queues again, with their count of tries reset.
 
-    A message is in its queue before it is no dead letter any more: a crash loses none. The exit
-    code is 1 when some have no actor in this version; they stay.
+    Each is published to its queue before it is removed from the dead letters, so a crash loses
+    none. The exit code is 1 when some have no actor in this version; these stay dead letters.
 
     Example: killstream dead retry --reason TimeoutError --dry-run
     """
     with _rabbitmq() as configured:
-        wanted = Filter(_named(configured, queue), actor, reason, older_than, newer_than, limit)
+        wanted = Filter(
+            _queue_name(configured, queue), actor, reason, older_than, newer_than, limit
+        )
         chosen = _choose(configured, ids or [], wanted, everything)
         known = _known_actors()
         possible = [one for one in chosen if one.actor in known]
         if dry_run:
-            _would("retry", possible)
+            _print_dry_run("retry", possible)
         else:
-            _progress("retried", dead_letters.retry(configured.rabbitmq_url, possible), possible)
+            _run("retried", dead_letters.retry(configured.rabbitmq_url, possible), possible)
     unknown = Counter(one.actor for one in chosen if one.actor not in known)
     for name, count in unknown.items():
         typer.echo(
-            f"killstream: {count:,} of {named(name, known)} can't be retried and stay:"
+            f"killstream: {count:,} of {actor_name(name, known)} can't be retried and remain:"
             f" `killstream dead drop --actor {name}` removes them",
             err=True,
         )
@@ -208,35 +220,41 @@ def drop(
     Example: killstream dead drop --older-than 3d
     """
     with _rabbitmq() as configured:
-        wanted = Filter(_named(configured, queue), actor, reason, older_than, newer_than, limit)
+        wanted = Filter(
+            _queue_name(configured, queue), actor, reason, older_than, newer_than, limit
+        )
         chosen = _choose(configured, ids or [], wanted, everything)
         if dry_run:
-            _would("drop", chosen)
+            _print_dry_run("drop", chosen)
             return
         with dead_letters.connected(configured.rabbitmq_url) as connection:
-            _progress("dropped", dead_letters.drop(connection, chosen), chosen)
+            _run("dropped", dead_letters.drop(connection, chosen), chosen)
 
 
 @contextmanager
 def _rabbitmq() -> Iterator[Settings]:
-    """Make sure that there is a RabbitMQ; what breaks within ends the command in a sentence."""
+    """Check RabbitMQ and yield the settings; print an error in the block and end the command."""
     configured = configure()
-    logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # what it would log is in the sentence
+    logging.getLogger("pika").setLevel(logging.CRITICAL + 1)  # the command's message has the error
     try:
         if not configured.rabbitmq_url:
             raise Misconfigured(
-                f"{PREFIX}RABBITMQ_URL is not set, and without it there are no dead letters: what"
-                " broke is read again from the ledger"
+                f"{PREFIX}RABBITMQ_URL is not set, and without RabbitMQ there are no dead letters:"
+                " failed work is repeated from the ledger"
             )
         asyncio.run(check_rabbitmq(configured, wait_s=0))
         yield configured
     except KillstreamError as error:
         fail(error)
     except UNAVAILABLE as error:
-        fail(ServerUnavailable(f"RabbitMQ went away: {one_line(error)}; what is left is unchanged"))
+        fail(
+            ServerUnavailable(
+                f"lost RabbitMQ: {one_line(error)}; the other dead letters are unchanged"
+            )
+        )
 
 
-def _named(configured: Settings, queue: Queue | None) -> str | None:
+def _queue_name(configured: Settings, queue: Queue | None) -> str | None:
     return configured.named(queue) if queue else None
 
 
@@ -250,21 +268,21 @@ def _choose(
     configured: Settings, ids: Sequence[str], wanted: Filter, everything: bool
 ) -> list[DeadLetter]:
     if not ids and wanted.is_empty and not everything:
-        raise Misconfigured("say which dead letters: ids, options that choose some, or --all")
-    found = wanted.of(_read(configured), time.time())
+        raise Misconfigured("select dead letters by ids, by options such as --actor, or with --all")
+    found = wanted.apply(_read(configured), time.time())
     return _by_ids(found, ids) if ids else found
 
 
 def _by_ids(found: Collection[DeadLetter], ids: Iterable[str]) -> list[DeadLetter]:
     chosen: list[DeadLetter] = []
-    for beginning in ids:
-        matching = [one for one in found if one.message_id.startswith(beginning)]
+    for prefix in ids:
+        matching = [one for one in found if one.message_id.startswith(prefix)]
         different = {one.message_id for one in matching}
         if not matching:
-            raise KillstreamError(f"no dead letter's id begins with {beginning!r}")
+            raise KillstreamError(f"no dead letter's id begins with {prefix!r}")
         if len(different) > 1:
             raise KillstreamError(
-                f"{len(different)} ids begin with {beginning!r}: write more of it"
+                f"{len(different)} ids begin with {prefix!r}: give more characters"
             )
         chosen += [one for one in matching if one not in chosen]
     return chosen
@@ -276,21 +294,21 @@ def _known_actors() -> frozenset[str]:
     return frozenset(broker.get_declared_actors())
 
 
-def _would(verb: str, chosen: Sequence[DeadLetter]) -> None:
+def _print_dry_run(verb: str, chosen: Sequence[DeadLetter]) -> None:
     now_s = time.time()
     typer.echo(f"would {verb} {len(chosen):,}")
     for one in chosen:
         typer.echo(line(one, now_s))
 
 
-def _progress(what: str, done: Iterator[DeadLetter], chosen: Sequence[DeadLetter]) -> None:
-    """Count to the end, with a line now and then; the last says how many, even when it breaks."""
-    count, said_s = 0, time.monotonic()
+def _run(what: str, done: Iterator[DeadLetter], chosen: Sequence[DeadLetter]) -> None:
+    """Run the iterator and print progress; the last line has the count, also after an error."""
+    count, printed_s = 0, time.monotonic()
     try:
         for _ in done if chosen else ():
             count += 1
-            if time.monotonic() - said_s > PROGRESS_S:
-                said_s = time.monotonic()
+            if time.monotonic() - printed_s > PROGRESS_S:
+                printed_s = time.monotonic()
                 typer.echo(f"{what} {count:,} of {len(chosen):,}", err=True)
     finally:
         typer.echo(f"{what} {count:,} of {len(chosen):,}")

@@ -1,4 +1,4 @@
-"""How `killstream dead` writes dead letters."""
+"""Format dead letters for `killstream dead`."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -12,12 +12,12 @@ from deploy.cli.status import ago
 from deploy.dead_letters import DeadLetter
 
 GROUPS: Final = 20
-"""How many reasons are counted in the list; the rest is one line."""
+"""Reasons in the counts; the other reasons are summed in one line."""
 KILLMAILS: Final = 3
-"""How many killmails of a message are named in the list."""
+"""Killmail ids per message in the list."""
 
 Counts = Counter[tuple[str, str, str]]
-"""How many of a queue, an actor and a reason."""
+"""The number of dead letters by queue, actor and reason."""
 
 
 def as_json(
@@ -26,7 +26,7 @@ def as_json(
     known: Collection[str],
     now_s: float,
 ) -> dict[str, Any]:
-    """Write a list for programs."""
+    """Build the JSON object of the list."""
     return {
         "counts": [
             {"queue": queue, "actor": actor, "reason": reason, "count": count}
@@ -41,23 +41,23 @@ def as_json(
 
 
 def count_lines(counts: Counts, known: Collection[str]) -> Iterator[str]:
-    """Write how many there are of which reason."""
+    """Format the counts by queue, actor and reason."""
     for (queue, actor, reason), count in counts.most_common(GROUPS):
-        yield f"{count:>8,}  {queue}  {named(actor, known)}  {reason}"
+        yield f"{count:>8,}  {queue}  {actor_name(actor, known)}  {reason}"
     rest = counts.most_common()[GROUPS:]
     if rest:
         yield f"{sum(count for _, count in rest):>8,}  for {len(rest):,} other reasons"
 
 
-def named(actor: str, known: Collection[str]) -> str:
-    """Name an actor, and say when this version has none."""
+def actor_name(actor: str, known: Collection[str]) -> str:
+    """Return an actor's name, with a remark when this version doesn't have the actor."""
     if actor == dead_letters.UNREADABLE:
-        return "what is no message"
+        return "(not an actor's message)"
     return actor if actor in known else f"{actor} (no such actor in this version)"
 
 
 def line(one: DeadLetter, now_s: float) -> str:
-    """Write one for a list; nothing of its content."""
+    """Format a dead letter in one line, without its content."""
     ids = [str(killmail_id) for killmail_id in one.killmail_ids[:KILLMAILS]]
     more = len(one.killmail_ids) - len(ids)
     killmails = f", killmails {', '.join(ids)}" if ids else ""
@@ -68,19 +68,21 @@ def line(one: DeadLetter, now_s: float) -> str:
 
 
 def _sent(one: DeadLetter, now_s: float) -> str:
-    return "of unknown age" if one.sent_at_ms is None else ago(age_s(one, now_s))
+    return "age unknown" if one.sent_at_ms is None else ago(age_s(one, now_s))
 
 
 def age_s(one: DeadLetter, now_s: float) -> float | None:
-    """Tell how long ago it was sent, if it says when."""
+    """Return the seconds since the message was first sent; None if unknown."""
     return None if one.sent_at_ms is None else round(now_s - one.sent_at_ms / 1000, 1)
 
 
-def all_of(one: DeadLetter, body: bytes, known: Collection[str], now_s: float) -> Iterator[str]:
-    """Write all of one."""
+def detail_lines(
+    one: DeadLetter, body: bytes, known: Collection[str], now_s: float
+) -> Iterator[str]:
+    """Format a dead letter with its content."""
     yield f"message    {one.message_id}"
     yield f"queue      {one.queue}, now in {xq_name(one.queue)}"
-    yield f"actor      {named(one.actor, known)}"
+    yield f"actor      {actor_name(one.actor, known)}"
     yield f"sent       {_sent(one, now_s)}"
     yield f"tries      {one.tries}"
     yield f"reason     {one.reason}"
@@ -100,7 +102,7 @@ def all_of(one: DeadLetter, body: bytes, known: Collection[str], now_s: float) -
 
 
 def _flat(arguments: Iterable[Any]) -> Iterator[str]:
-    """Give the arguments as text, the items of lists one by one."""
+    """Yield the arguments as text, lists item by item."""
     for argument in arguments:
         if isinstance(argument, list):
             yield from _flat(argument)

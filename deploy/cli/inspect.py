@@ -1,4 +1,4 @@
-"""Ask all servers how they are, for `killstream status`; changes nothing."""
+"""Read the state of all servers, for `killstream status`."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -12,11 +12,11 @@ from actors.shared.health.redis import probe_redis
 from actors.shared.settings import Settings
 
 WITHIN_S: Final = 15.0
-"""A server that hasn't said all by then counts as unreachable."""
+"""Time limit of each probe; a server that takes longer is reported as unreachable."""
 
 
 async def inspect(settings: Settings, *, within_s: float = WITHIN_S) -> Facts:
-    """Ask all servers at once. Raises nothing."""
+    """Probe all servers concurrently. Changes and raises nothing."""
     database, rabbitmq, kafka, redis = await asyncio.gather(
         probe_database(settings, limit_s=within_s, counts=True),
         probe_rabbitmq(settings, limit_s=within_s),

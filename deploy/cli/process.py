@@ -1,4 +1,4 @@
-"""How every long-running command starts and ends."""
+"""Start and end of every long-running command."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -22,15 +22,15 @@ def run(
     main: Callable[[Settings, asyncio.Event], Awaitable[None]],
     limit_s: float = LIMIT_S,
 ) -> None:
-    """Run `main` on uvloop until it returns or SIGINT or SIGTERM sets its event.
+    """Run `main` on uvloop until it returns, or until SIGINT or SIGTERM sets its event.
 
-    Says at the start what runs and with which servers, at the end what was done. A setting that
-    is missing or wrong ends the command with code 2 and a sentence that says what to do. Once
-    the event is set the process ends within `limit_s`, with code 1 when parts are left.
+    Prints the command and its servers at the start, and its counts at the end. A missing or wrong
+    setting ends the command with exit code 2 and a message with the correction. Once the event is
+    set the process ends within `limit_s`, with exit code 1 if parts of it haven't finished.
     """
     hold_signals()
     configured = configure()
-    introduce(what, configured)
+    print_servers(what, configured)
 
     async def until_stopped() -> None:
         if task := asyncio.current_task():
@@ -53,7 +53,7 @@ def run(
 
 
 def configure() -> Settings:
-    """Read the settings and set up logs, or end the command with what is wrong."""
+    """Read the settings and set up logs; end the command if a setting is wrong."""
     try:
         configured = settings()
     except Misconfigured as error:
@@ -63,10 +63,10 @@ def configure() -> Settings:
 
 
 def fail(error: BaseException) -> NoReturn:
-    """End the command with a sentence and the code that the error carries.
+    """Print the error's message and end the command with the error's exit code.
 
     Raises:
-        BaseExceptionGroup: there is no error of ours in it.
+        BaseExceptionGroup: the group has no `KillstreamError`.
     """
     if isinstance(error, BaseExceptionGroup):
         ours, _ = error.split(KillstreamError)
@@ -77,21 +77,21 @@ def fail(error: BaseException) -> NoReturn:
     raise typer.Exit(getattr(error, "exit_code", 1))
 
 
-def introduce(what: str, settings: Settings) -> None:
-    """Say what runs and with which servers, without secrets."""
+def print_servers(what: str, settings: Settings) -> None:
+    """Print the command and the addresses of its servers; passwords are masked."""
     console.print(f"killstream {what}")
-    for name, place in servers(settings).items():
-        console.print(f"  {name:<9} {place}", soft_wrap=True)
+    for name, address in servers(settings).items():
+        console.print(f"  {name:<9} {address}", soft_wrap=True)
 
 
 def servers(settings: Settings) -> dict[str, str]:
-    """Name the servers that the settings choose; passwords are hidden."""
+    """Return the addresses of the configured servers; passwords are masked."""
     upstream = {"r2z2": settings.r2z2_url, "redisq": settings.redisq_url, "none": "-"}
     return {
         "source": f"{settings.source} {masked(upstream[settings.source])}",
         "esi": masked(settings.esi_url),
-        "kafka": settings.kafka_bootstrap or "a broker of its own, in memory",
-        "rabbitmq": masked(settings.rabbitmq_url) or "inside this process",
+        "kafka": settings.kafka_bootstrap or "embedded: a broker in memory",
+        "rabbitmq": masked(settings.rabbitmq_url) or "embedded in this process",
         "database": masked(settings.database_dsn),
-        "redis": masked(settings.redis_url) or "inside this process",
+        "redis": masked(settings.redis_url) or "embedded in this process",
     }

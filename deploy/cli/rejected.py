@@ -1,4 +1,4 @@
-"""`killstream rejected`: list rejected records, show one, take some up again."""
+"""`killstream rejected`: list, show and retry rejected records."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -8,18 +8,19 @@ import typer
 
 from deploy.cli.ages import parse_age
 
-SHOWN_LEFT: Final = 10
+SHOWN_REASONS: Final = 10
+"""Records that can't be retried and are printed with their reason."""
 
 rejected: Final = typer.Typer(
     name="rejected",
     no_args_is_help=True,
     rich_markup_mode="markdown",
-    help="""List what was rejected, show a record whole, take records up again.
+    help="""List, show and retry rejected records.
 
-    A rejected record is what came and was refused for good, with the reason: no killmail, or one
-    that ESI has refused for hours. Nothing of it is lost. When the reason is gone (a newer version
-    reads it, ESI is well again), take it up again: it goes to the ledger, and from there the way
-    of every killmail.
+    A rejected record is input that can't be stored, with the reason: it isn't a killmail, or ESI
+    refused its id for hours. The record has the whole input. Retry it when the reason no longer
+    applies (a newer version can decode it, ESI's fault is over): it moves to the ledger, from which
+    it is processed like every killmail.
 
     Example: killstream rejected retry --reason "ESI answers 422" --dry-run
     """,
@@ -27,7 +28,11 @@ rejected: Final = typer.Typer(
 
 ReasonOption = Annotated[
     str,
-    typer.Option("--reason", metavar="TEXT", help="Only reasons that hold, or match, this text."),
+    typer.Option(
+        "--reason",
+        metavar="TEXT",
+        help="Only reasons that contain this text or match it as a regular expression.",
+    ),
 ]
 OlderOption = Annotated[
     float | None,
@@ -44,19 +49,19 @@ def list_(
     reason: ReasonOption = "",
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
-    limit: Annotated[int, typer.Option(min=0, help="Records shown, the newest first.")] = 20,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    limit: Annotated[int, typer.Option(min=0, help="Records to show, the newest first.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Count the rejected records by reason, and show the newest.
 
-    In the counts, long numbers and hashes are left out of the reasons.
+    Reasons that differ only in ids and hashes are counted as one.
 
     Example: killstream rejected list --reason "not a killmail" --newer-than 3d
     """
-    from deploy.cli.rejected_records import Selection, ask, lines, list_records
+    from deploy.cli.rejected_records import Selection, lines, list_records, run_on_database
 
     selection = Selection(reason, older_than, newer_than)
-    listing = ask(lambda database: list_records(database, selection, limit))
+    listing = run_on_database(lambda database: list_records(database, selection, limit))
     if as_json:
         typer.echo(msgspec.json.encode(listing))
     else:
@@ -65,51 +70,51 @@ def list_(
 
 @rejected.command()
 def show(
-    id_: Annotated[str, typer.Argument(metavar="ID", help="As listed; its beginning is enough.")],
+    id_: Annotated[str, typer.Argument(metavar="ID", help="The id, or its first characters.")],
 ) -> None:
-    """Print one record whole, as JSON: the reason, where it came from, and what came.
+    """Print one record as JSON: the reason, the source, and the whole input.
 
     Example: killstream rejected show 3f2a9c | jq -r .rejection.value
     """
-    from deploy.cli.rejected_records import ask, find
+    from deploy.cli.rejected_records import find, run_on_database
 
-    record = ask(lambda database: find(database, id_))
+    record = run_on_database(lambda database: find(database, id_))
     typer.echo(msgspec.json.format(msgspec.json.encode(record)))
 
 
 @rejected.command()
 def retry(
     ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="As listed, or their beginnings.")
+        list[str] | None, typer.Argument(metavar="[ID]...", help="Ids, or their first characters.")
     ] = None,
     reason: ReasonOption = "",
     everything: Annotated[bool, typer.Option("--all", help="All records.")] = False,
     older_than: OlderOption = None,
     newer_than: NewerOption = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be taken up.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only print what would be retried.")] = False,
 ) -> None:
-    """Take rejected records up again: the ones named, those with a reason, or all.
+    """Retry rejected records: by id, by reason, or all.
 
-    In one transaction each moves from the rejected records to the ledger, so none is lost when
-    this ends in between. With RabbitMQ the actors get it at once; without, the process of
-    `killstream up` takes it from the ledger, within a minute or when it starts. What is refused
-    again is a rejected record again. The exit code is 1 when something can't be taken up.
+    Records move from the table rejected to the ledger in transactions, so a crash loses none. With
+    RabbitMQ they are sent to the actors at once; without, `killstream up` sends them from the
+    ledger, within a minute or at its next start. A record that fails again becomes a rejected
+    record again. The exit code is 1 when a record can't be retried.
 
     Example: killstream rejected retry --reason "ESI answers" --newer-than 12h
     """
-    from deploy.cli.rejected_records import SHOWN_ID, Selection, ask
+    from deploy.cli.rejected_records import SHOWN_ID, Selection, run_on_database
     from deploy.cli.rejected_retry import retry_records
 
     if bool(ids) + bool(reason) + everything != 1:
-        raise typer.BadParameter("name records by their ids, or by --reason TEXT, or give --all")
+        raise typer.BadParameter("select records by ids, by --reason TEXT, or with --all")
     selection = Selection(reason, older_than, newer_than, before=datetime.now(UTC))
-    taken, left = ask(
+    retried, still_rejected = run_on_database(
         lambda database: retry_records(database, ids or [], selection, dry_run=dry_run)
     )
-    for id_, why in list(left.items())[:SHOWN_LEFT]:
-        typer.echo(f"{id_[:SHOWN_ID]} stays rejected: {why}", err=True)
+    for id_, why in list(still_rejected.items())[:SHOWN_REASONS]:
+        typer.echo(f"{id_[:SHOWN_ID]} is still rejected: {why}", err=True)
     typer.echo(
-        f"{'would be taken' if dry_run else 'taken'} up again: {taken:,}, stay rejected:"
-        f" {len(left):,}"
+        f"{'would be retried' if dry_run else 'retried'}: {retried:,},"
+        f" still rejected: {len(still_rejected):,}"
     )
-    raise typer.Exit(1 if left else 0)
+    raise typer.Exit(1 if still_rejected else 0)

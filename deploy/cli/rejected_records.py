@@ -1,4 +1,4 @@
-"""Rejected records: found by digest, reason and age, and taken up again through the ledger."""
+"""Select rejected records by digest, reason and age, and move them to the ledger."""
 
 import asyncio
 import heapq
@@ -31,29 +31,29 @@ from streams.sources.decode import Found, decode_document, decode_package
 T = TypeVar("T")
 
 PAGE: Final = 200
-"""Records read, or taken up again, in one transaction."""
+"""Records that are read or moved in one transaction."""
 
 SHOWN_ID: Final = 12
-"""Characters of a digest in a list: enough to name it."""
+"""Characters of a digest in a list."""
 
 
 class NoSuchRecord(KillstreamError):
-    """A digest names no record, or more than one."""
+    """No record's digest begins with the given text, or several do."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records are meant; all of them by default."""
+    """Conditions for records; the default selects all."""
 
     reason: str = ""
-    """A regular expression, or any text that the reason holds; case doesn't matter."""
+    """A text that the reason contains, or a regular expression; case-insensitive."""
     older_than_s: float | None = None
     newer_than_s: float | None = None
     before: datetime | None = None
-    """Only what was rejected before this time."""
+    """Only records that were rejected before this time."""
 
     def matches(self, reason: str, rejected_at: datetime) -> bool:
-        """Tell whether a record is meant."""
+        """Return whether a record meets all conditions."""
         age_s = (datetime.now(UTC) - rejected_at).total_seconds()
         return (
             (self.before is None or rejected_at < self.before)
@@ -80,26 +80,26 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Listing(msgspec.Struct):
-    """How many records there are of each kind of reason, and the newest ones."""
+    """The counts of records by kind of reason, and the newest records."""
 
     total: int
     reasons: dict[str, int]
-    """By reason, numbers and hashes left out; the most frequent first."""
+    """By reason, with ids and hashes replaced; the most frequent first."""
     newest: list[Record]
 
 
 @dataclass
-class Taken:
-    """What taking records up again did."""
+class Moved:
+    """The result of `move_to_ledger`."""
 
     references: list[Reference] = field(default_factory=list)
-    """What stands in the ledger now."""
-    left: dict[str, str] = field(default_factory=dict)
-    """Why a record stays rejected, by digest."""
+    """The new entries of the ledger."""
+    still_rejected: dict[str, str] = field(default_factory=dict)
+    """Why a record can't be moved, by digest."""
 
 
-def ask(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
-    """Run something on the database of the settings; end with a sentence when it can't."""
+def run_on_database(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
+    """Run a coroutine on the configured database; end the command with a message on an error."""
     settings = configure()
     try:
         return asyncio.run(_on_database(settings, work))
@@ -113,7 +113,7 @@ async def _on_database(settings: Settings, work: Callable[[AsyncEngine], Awaitab
     if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
         raise ServerUnavailable(
             f"no database in {settings.data_dir.absolute()}: set KILLSTREAM_DATABASE_URL or"
-            " KILLSTREAM_DATA_DIR to where it is"
+            " KILLSTREAM_DATA_DIR to the deployment's"
         )
     async with open_database(settings, "rejected") as database:
         await check_schema(database)
@@ -134,7 +134,7 @@ async def list_records(database: AsyncEngine, selection: Selection, limit: int) 
 
 
 async def pages(database: AsyncEngine, selection: Selection) -> AsyncIterator[list[Any]]:
-    """Give digest, reason and time of the records, page by page, each record once."""
+    """Yield pages with digest, reason and time of the selected records, each record once."""
     last = ""
     columns = (REJECTED.c.digest, REJECTED.c.reason, REJECTED.c.rejected_at)
     while True:
@@ -149,13 +149,13 @@ async def pages(database: AsyncEngine, selection: Selection) -> AsyncIterator[li
 
 
 async def find(database: AsyncEngine, digest: str) -> Record:
-    """Read the record whose digest begins so.
+    """Read the record whose digest begins with a text.
 
     Raises:
-        NoSuchRecord: none does, or several do.
+        NoSuchRecord: there is none, or there are several.
     """
     if not re.fullmatch(r"[0-9a-f]{1,64}", digest):
-        raise NoSuchRecord(f"{digest} is no id: `killstream rejected list` shows all")
+        raise NoSuchRecord(f"{digest} isn't an id: `killstream rejected list` shows all")
     begins = REJECTED.c.digest.startswith(digest)
     async with database.connect() as connection:
         found = await connection.execute(select(REJECTED.c.digest).where(begins).limit(2))
@@ -163,46 +163,48 @@ async def find(database: AsyncEngine, digest: str) -> Record:
         if not digests:
             raise NoSuchRecord(f"no rejected record {digest}: `killstream rejected list` shows all")
         if len(digests) > 1:
-            raise NoSuchRecord(f"several rejected records begin with {digest}: give more of it")
+            raise NoSuchRecord(
+                f"several rejected records begin with {digest}: give more characters"
+            )
         (record,) = await _read(connection, digests)
     return record
 
 
-async def take_up(
+async def move_to_ledger(
     database: AsyncEngine, digests: Sequence[str], next_try_in: timedelta, *, dry_run: bool = False
-) -> Taken:
-    """Move records to the ledger, all in one transaction: each is in one of the two at any time.
+) -> Moved:
+    """Move records from the table rejected to the ledger, in one transaction.
 
-    What was refused is read anew; what still is no reference stays where it is.
+    Decodes each record's input again. A record that still isn't a reference stays rejected.
 
     Args:
-        database: where they are.
-        digests: which ones.
-        next_try_in: when the ledger sends them by itself.
-        dry_run: read only.
+        database: the database.
+        digests: the records to move.
+        next_try_in: the time until the ledger's first recall of them.
+        dry_run: changes nothing.
     """
-    taken = Taken()
+    moved = Moved()
     readable = []
     async with database.begin() as connection:
         for record in await _read(connection, digests, for_update=not dry_run):
             try:
-                taken.references.append(reference_of(record))
+                moved.references.append(reference_of(record))
                 readable.append(record.id)
             except Invalid as error:
-                taken.left[record.id] = str(error)
+                moved.still_rejected[record.id] = str(error)
         if readable and not dry_run:
-            taken.references = await _with_free_positions(connection, taken.references)
+            moved.references = await _with_free_positions(connection, moved.references)
             await connection.execute(
-                insert(LEDGER), [_entry(r, next_try_in) for r in taken.references]
+                insert(LEDGER), [_entry(r, next_try_in) for r in moved.references]
             )
             await connection.execute(
                 delete(REJECTED).where(among(connection, REJECTED.c.digest, readable))
             )
-    return taken
+    return moved
 
 
 def reference_of(record: Record) -> Reference:
-    """Read what was refused: a reference, or what its source gave.
+    """Decode a record's input: a reference, or a document of its source.
 
     Raises:
         Invalid: it is neither.
@@ -212,7 +214,7 @@ def reference_of(record: Record) -> Reference:
     try:
         return decode_reference(value)
     except Invalid as error:
-        no_reference = error
+        not_a_reference = error
     source, position = rejection.source, rejection.position
     if source is None or position is None:
         source, position = REJECTED_SOURCE, 0
@@ -220,7 +222,7 @@ def reference_of(record: Record) -> Reference:
         outcome = decode(value)
         if isinstance(outcome, Found):
             return outcome.reference(source, position)
-    raise no_reference
+    raise not_a_reference
 
 
 async def _read(
@@ -235,7 +237,7 @@ async def _read(
 async def _with_free_positions(
     connection: AsyncConnection, references: Sequence[Reference]
 ) -> list[Reference]:
-    """Give positions of our own to those whose position is missing, or pending already."""
+    """Assign new positions to references whose position is missing or in the ledger already."""
     used = set()
     for source in {reference.source for reference in references}:
         positions = [r.position for r in references if r.source == source]
@@ -272,12 +274,12 @@ def _entry(reference: Reference, next_try_in: timedelta) -> dict[str, Any]:
     }
 
 
-def by_size(values: Sequence[bytes], most_bytes: int) -> Iterator[list[bytes]]:
-    """Cut a list into lists of a bounded size."""
+def by_size(values: Sequence[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    """Split a list into lists of at most `max_bytes`; a longer value gets its own list."""
     chunk: list[bytes] = []
     size = 0
     for value in values:
-        if chunk and size + len(value) > most_bytes:
+        if chunk and size + len(value) > max_bytes:
             yield chunk
             chunk, size = [], 0
         chunk.append(value)
@@ -287,12 +289,12 @@ def by_size(values: Sequence[bytes], most_bytes: int) -> Iterator[list[bytes]]:
 
 
 def lines(listing: Listing) -> list[str]:
-    """Write a listing for people."""
-    written = [f"{number:>9,}  {reason}" for reason, number in listing.reasons.items()]
-    written.append(f"{listing.total:>9,}  in all")
+    """Format a listing as text."""
+    text = [f"{number:>9,}  {reason}" for reason, number in listing.reasons.items()]
+    text.append(f"{listing.total:>9,}  in total")
     if listing.newest:
-        written.append("")
-    return [*written, *(_line(record) for record in listing.newest)]
+        text.append("")
+    return [*text, *(_line(record) for record in listing.newest)]
 
 
 def _line(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""The commands that run something until they are asked to stop."""
+"""The commands that run processes of Killstream, and `migrate`."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from deploy.contact import check_contact
 
 
 class Queue(StrEnum):
-    """What actor processes can be limited to."""
+    """The queues that actor processes can be limited to."""
 
     DATABASE = "database"
     ESI = "esi"
@@ -26,9 +26,9 @@ class Queue(StrEnum):
 def up() -> None:
     """Run everything in this one process, on the configured upstream.
 
-    What has no URL in the settings runs inside: an event log in memory, the actors, an SQLite
-    file, the push channel. Open http://127.0.0.1:4000/graphql in a browser. A crash loses nothing:
-    the next start goes on where the stored killmails end.
+    Servers without a URL in the settings are embedded: a Kafka broker in memory, the actors'
+    queues, an SQLite file, the channel for subscriptions. Open http://127.0.0.1:4000/graphql in a
+    browser. A crash loses nothing: the next start resumes from the stored position.
 
     Example: KILLSTREAM_CONTACT=you@example.org killstream up
     """
@@ -38,10 +38,11 @@ def up() -> None:
 
 
 def streams() -> None:
-    """Poll the source into Kafka and hand references to the actors.
+    """Poll the source into Kafka and send references to the actors.
 
-    Start as many as you like: one polls, another takes over when it dies; all share the topic.
-    Needs Kafka, RabbitMQ and a database in the settings; `just services` starts them on this host.
+    Any number of processes may run: one of them polls, another takes over when it dies; all
+    consume the topic. Requires Kafka, RabbitMQ, Redis and a database in the settings; `just
+    services` starts them on this host.
 
     Example: KILLSTREAM_CONTACT=you@example.org killstream streams
     """
@@ -56,24 +57,24 @@ def streams() -> None:
 
             await run_streams(settings, stop)
 
-    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
+    _require("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     run("streams", main)
 
 
 def actors(
     queues: Annotated[
-        list[Queue] | None, typer.Option(help="Only these queues; again for more. All by default.")
+        list[Queue] | None, typer.Option(help="Consume only this queue; repeatable. Default: all.")
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes to start.")] = 1,
-    threads: Annotated[int, typer.Option(min=1, help="Units of work at once in each.")] = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Worker threads per process.")] = 8,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Fetch, persist and publish killmails.
 
-    Start more where a queue grows: `--queues database` for storing, `--queues esi` for fetching
-    (ESI's budget is shared by all processes, however many). With more than one, the first process
-    starts and ends the others; one that dies takes the group down, so let a supervisor start it
-    again.
+    Start more processes for a queue that grows: `--queues database` for storing, `--queues esi`
+    for fetching (all processes share ESI's rate limit). With `--processes 2` or more, the first
+    process starts and stops the others; when one of them dies, all end with an error, so that a
+    supervisor restarts them.
 
     Example: killstream actors --queues database --processes 2
     """
@@ -94,10 +95,10 @@ def actors(
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
         check_contact(settings, source=False)
         with serving_group_metrics(settings):
-            if await can_start(settings, stop):  # a mistake is said once, not by each process
+            if await can_start(settings, stop):  # an error is reported once, not by each process
                 await run_children([command] * processes, stop)
 
-    _needs("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
+    _require("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     if processes == 1:
         run("actors", work)
     else:
@@ -107,54 +108,54 @@ def actors(
 def api() -> None:
     """Serve GraphQL, the websocket and REST.
 
-    It asks the database and listens to Redis; it never processes, so start as many as clients need.
-    GET /health says what is wrong, GET /health/ready whether it can serve; GET /metrics is for
-    Prometheus.
+    Reads the database and subscribes to Redis; any number of processes may run. GET /health
+    reports the problems of all parts, GET /health/ready whether this process can serve, GET
+    /metrics the metrics for Prometheus.
 
     Example: KILLSTREAM_API_HOST=0.0.0.0 killstream api
     """
     from deploy.gateway import run_gateway
 
-    _needs("DATABASE_URL", "REDIS_URL")
+    _require("DATABASE_URL", "REDIS_URL")
     run("api", run_gateway)
 
 
 def migrate() -> None:
-    """Bring the database to the newest schema. Safe to run again.
+    """Migrate the database to the schema of this version.
 
-    Run it once before the other processes start. For an update stop all processes of the old
-    version first: see "Upgrade" in deploy/README.md. Several at once do no harm.
-    `killstream up` does it by itself. It says from which revision to which it went.
+    Run it once before the other processes start. For an upgrade stop all processes of the old
+    version first: see "Upgrade" in deploy/README.md. Running it again, or several times at once,
+    is safe. `killstream up` migrates by itself. Prints the revisions before and after.
 
     Example: killstream migrate
     """
-    from deploy.migrate import migrate as bring_up
+    from deploy.migrate import migrate as migrate_database
 
     configured = configure()
     try:
-        before, after = asyncio.run(bring_up(configured))
+        before, after = asyncio.run(migrate_database(configured))
     except KillstreamError as error:
         fail(error)
     if before == after:
-        typer.echo(f"the schema is at {after} already")
+        typer.echo(f"the schema is already at revision {after}")
     else:
-        typer.echo(f"the schema went from {before or 'nothing'} to {after}")
+        typer.echo(f"migrated the schema from revision {before or 'none'} to {after}")
 
 
 def demo(
     for_s: Annotated[
         float | None,
-        typer.Option("--for", min=20, help="End by itself after so many seconds, with a verdict."),
+        typer.Option("--for", min=20, help="End after so many seconds and print the result."),
     ] = None,
-    rate: Annotated[float, typer.Option(min=0.01, help="Killmails a second.")] = 10.0,
+    rate: Annotated[float, typer.Option(min=0.01, help="Killmails per second.")] = 10.0,
     port: Annotated[
-        int, typer.Option(min=0, help="Port of the gateway; 0 takes a free one.")
+        int, typer.Option(min=0, help="Port of the gateway; 0 chooses a free one.")
     ] = 4000,
 ) -> None:
-    """Show the whole system on made-up killmails: upstream, pipeline and a subscriber.
+    """Run the whole system on made-up killmails: upstream, pipeline and a subscriber.
 
-    Nothing outside this machine is asked and nothing is kept. The last line of `--for` is JSON;
-    the exit code is 0 when nothing was lost and nothing came twice.
+    Sends no request outside this machine and leaves no data. With `--for` the last line is JSON;
+    the exit code is 0 when no killmail was lost or duplicated.
 
     Example: killstream demo --for 30 --rate 100
     """
@@ -163,13 +164,13 @@ def demo(
     raise typer.Exit(run_demo(for_s=for_s, rate_per_s=rate, port=port))
 
 
-def _needs(*names: str) -> None:
-    """Parts that run apart only meet at servers: end the command when one isn't named."""
+def _require(*names: str) -> None:
+    """End the command with exit code 2 when the URL of a server that processes share isn't set."""
     missing = [PREFIX + name for name in names if not os.environ.get(PREFIX + name)]
     if missing:
         typer.echo(
-            f"killstream: set {', '.join(missing)}: processes meet at these servers"
-            " (`just services` gives them on this host, `killstream up` needs none)",
+            f"killstream: set {', '.join(missing)}: all processes use these servers"
+            " (`just services` starts them on this host, `killstream up` needs none)",
             err=True,
         )
         raise typer.Exit(2)

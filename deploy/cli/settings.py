@@ -1,4 +1,4 @@
-"""`killstream settings`: what is set, to what, and where that comes from."""
+"""`killstream settings`: list all settings with value and origin."""
 
 from typing import Annotated, Any
 
@@ -14,11 +14,11 @@ from deploy.cli.process import configure
 
 
 def settings(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List all settings with their values, and whether the environment or the default gives them.
+    """List all settings with their values, and whether each is from the environment or a default.
 
-    Passwords are masked. What is wrong is said instead, with exit code 2.
+    Passwords are masked. If a setting is wrong, prints the error instead and ends with exit code 2.
 
     Example: killstream settings --json | jq .KILLSTREAM_SOURCE
     """
@@ -40,7 +40,7 @@ _STYLES = {"environment": "bold", "default": "dim"}
 
 
 def list_settings(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Give value and origin of each setting, by its variable; passwords are masked."""
+    """Return value and origin of each setting by its variable; passwords are masked."""
     is_set = environment()
     return {
         PREFIX + name.upper(): {

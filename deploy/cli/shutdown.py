@@ -69,7 +69,7 @@ class Shutdown:
     def _take_signals(self) -> None:
         first = signal.sigwait(SIGNALS)
         first_s = time.monotonic()
-        log.info("shutdown.begins", signal=signal.Signals(first).name)
+        log.info("shutdown.started", signal=signal.Signals(first).name)
         self.begin()
         while True:
             signum = signal.sigwait(SIGNALS)

@@ -1,4 +1,4 @@
-"""`killstream standin`: the upstreams on this machine."""
+"""`killstream standin`: simulate the upstreams on this machine."""
 
 from deploy.standin.command import standin
 

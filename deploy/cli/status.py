@@ -1,4 +1,4 @@
-"""`killstream status`: what an operator wants at a glance."""
+"""`killstream status`: the state of all servers, and the problems."""
 
 import asyncio
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ Part = DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | E
 Row = tuple[str, str]
 
 PARTS: Final = ("database", "rabbitmq", "kafka", "redis")
-EMBEDDED: Final = "in the process of `killstream up`, not seen from here"
+EMBEDDED: Final = "in the process of `killstream up`, not readable from this process"
 _STYLES: Final = {
     "answers": "green",
     "unreachable": "bold red",
@@ -43,14 +43,14 @@ _STYLES: Final = {
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for programs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show what is stored, what waits where, and what is wrong.
+    """Show stored killmails, queues, topics, and problems.
 
-    Asks the servers that the settings name: how many killmails are stored, how old the feed's last
-    entry is, what is unpublished or was rejected, how far each source is read, what waits in the
-    queues and on the topics. The status is up, degraded (a server doesn't answer, a topic is
-    missing, work stands still) or down (no database); the exit code is 0 only for up.
+    Reads from the configured servers: the number of stored killmails, the age of the feed's last
+    entry, unpublished entries and rejected records, each source's position, the messages in queues
+    and topics. The status is up, degraded (a server doesn't answer, a topic is missing, work makes
+    no progress) or down (no database). The exit code is 0 only for up.
 
     Example: killstream status --json | jq .database.last_stored_age_s
     """
@@ -67,37 +67,37 @@ def status(
 
 
 def report(facts: Facts, problems: list[Problem]) -> dict[str, Any]:
-    """Put the verdict before the facts."""
+    """Build the JSON object: status, problems, then the facts."""
     return {
         "ok": not problems,
-        "status": _verdict(facts, problems),
+        "status": _status(facts, problems),
         "problems": problems,
         **msgspec.structs.asdict(facts),
     }
 
 
-def _verdict(facts: Facts, problems: list[Problem]) -> str:
+def _status(facts: Facts, problems: list[Problem]) -> str:
     return status_of(isinstance(facts.database, DatabaseFacts), problems)
 
 
 def table(facts: Facts, problems: list[Problem], settings: Settings) -> Table:
-    """Lay the verdict and the facts out, a section a server."""
+    """Build the table: status and problems, then one section per server."""
     drawn = Table(title=f"Killstream at {facts.at:%Y-%m-%d %H:%M:%S} UTC", show_header=False)
     for _ in range(3):
         drawn.add_column(overflow="fold")
-    verdict = _verdict(facts, problems)
-    drawn.add_row(Text("status"), Text(verdict, _STYLES[verdict]), "")
+    state = _status(facts, problems)
+    drawn.add_row(Text("status"), Text(state, _STYLES[state]), "")
     for problem in problems:
         drawn.add_row("", Text(problem.part), Text(problem.reason))
     drawn.add_section()
-    places = servers(settings)
+    addresses = servers(settings)
     for name in PARTS:
         part: Part = getattr(facts, name)
         state = str(part.__struct_config__.tag)
         drawn.add_row(
             Text(name),
             Text(state, _STYLES[state]),
-            Text(EMBEDDED if isinstance(part, Embedded) else places[name]),
+            Text(EMBEDDED if isinstance(part, Embedded) else addresses[name]),
         )
         for what, value in _rows(part):
             drawn.add_row("", Text(what), Text(value))
@@ -126,8 +126,8 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
     yield "feed", f"sequence {facts.last_sequence}, stored {ago(facts.last_stored_age_s)}"
     yield "unpublished", _number(facts.unpublished) + _oldest(facts.unpublished_oldest_age_s)
     yield "rejected", _number(facts.rejected)
-    for refusal in facts.latest_rejected:
-        yield "", f"{ago(refusal.age_s)}: {refusal.reason}"
+    for rejected in facts.latest_rejected:
+        yield "", f"{ago(rejected.age_s)}: {rejected.reason}"
     for source in facts.sources:
         yield "source", _source(source)
     yield "ledger", _number(facts.ledger) + _oldest(facts.ledger_oldest_age_s)
@@ -142,7 +142,7 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
 def _source(source: Source) -> str:
     tip = "" if source.tip is None else f" of {source.tip}"
     checked = (
-        "" if source.checked_age_s is None else f", upstream asked {ago(source.checked_age_s)}"
+        "" if source.checked_age_s is None else f", upstream checked {ago(source.checked_age_s)}"
     )
     return f"{source.source} at {source.position or '-'}{tip}, {ago(source.age_s)}{checked}"
 
@@ -153,7 +153,7 @@ def _oldest(age_s: float | None) -> str:
 
 def _queue(queue: QueueFacts) -> str:
     if queue.ready is None:
-        return "not there yet: no actors have run"
+        return "doesn't exist yet: no actors have run"
     counted = {"ready": queue.ready, "delayed": queue.delayed, "dead": queue.dead}
     consumers = f", {queue.consumers} consumers" if queue.consumers is not None else ""
     return ", ".join(f"{_number(count)} {what}" for what, count in counted.items()) + consumers
@@ -161,7 +161,7 @@ def _queue(queue: QueueFacts) -> str:
 
 def _topic(topic: TopicFacts) -> str:
     if not topic.partitions:
-        return "not there yet: no streams have run"
+        return "doesn't exist yet: no streams have run"
     lag = "" if topic.lag is None else f", {_number(topic.lag)} to read"
     return f"{topic.partitions} partitions, {_number(topic.messages)} messages{lag}"
 
@@ -171,7 +171,7 @@ def _number(count: int | None) -> str:
 
 
 def ago(age_s: float | None) -> str:
-    """Write an age as people say it."""
+    """Format an age in the largest unit of which it has at least two."""
     if age_s is None:
         return "never"
     for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60)):

@@ -1,4 +1,4 @@
-"""`killstream tail`: a line a killmail, live, from the gateway's GraphQL subscription."""
+"""`killstream tail`: print each new killmail in one line, from the gateway's subscription."""
 
 import asyncio
 import os
@@ -31,95 +31,100 @@ subscription Tail($after: Long) {
 """
 LAST_SEQUENCE: Final = "query LastSequence { feed(after: 0, first: 1) { lastSequence } }"
 PROTOCOL: Final = Subprotocol("graphql-transport-ws")
-ANSWER_WITHIN_S: Final = 10.0
-"""How long the gateway may take to acknowledge us."""
-LEAST_PAUSE_S: Final = 0.5
-MOST_PAUSE_S: Final = 15.0
-"""How long it pauses before it connects again; doubles from the one to the other."""
+ANSWER_S: Final = 10.0
+"""Time limit for the gateway's `connection_ack`."""
+MIN_PAUSE_S: Final = 0.5
+MAX_PAUSE_S: Final = 15.0
+"""Pause before it reconnects; doubles from the minimum to the maximum."""
 
 Killmail = dict[str, Any]
 
 
-class Broken(KillstreamError):
-    """The subscription broke, or can't be had now: try again."""
+class SubscriptionLost(KillstreamError):
+    """The subscription ended or failed; reconnecting may help."""
 
 
-class NotTaken(KillstreamError):
-    """The gateway refuses the request for good."""
+class RequestRejected(KillstreamError):
+    """The gateway rejects the request; a retry gives the same result."""
 
 
-class Silence(KillstreamError):
-    """No killmail came for as long as the caller waits."""
+class NoKillmail(KillstreamError):
+    """No killmail arrived within the timeout."""
 
 
 @dataclass
 class Tail:
-    """A subscription that survives its connections; its fields say how far it is."""
+    """A subscription that reconnects and resumes."""
 
     url: str
     after: int | None = None
-    """The last sequence seen; None until the gateway says where the feed ends."""
-    seen: int = 0
+    """The last sequence received; None until the feed's end was read."""
+    count: int = 0
+    """Killmails received."""
 
     async def killmails(self) -> AsyncGenerator[Killmail, None]:
-        """Give killmails for ever, in the feed's order, each once, whatever breaks meanwhile.
+        """Yield killmails in the feed's order, each once; reconnects until closed.
 
         Raises:
-            NotTaken: the gateway refuses the subscription, or isn't ours.
-            InvalidURI: `url` is none.
+            RequestRejected: the gateway rejects the subscription, or the server isn't Killstream's.
+            InvalidURI: `url` isn't a websocket URL.
         """
-        pause_s = LEAST_PAUSE_S
+        pause_s = MIN_PAUSE_S
         while True:
             try:
-                async with aclosing(self._subscribed()) as subscribed:
-                    async for killmail in subscribed:
-                        pause_s = LEAST_PAUSE_S
+                async with aclosing(self._from_one_connection()) as received:
+                    async for killmail in received:
+                        pause_s = MIN_PAUSE_S
                         if killmail["sequence"] > (self.after or 0):
                             self.after = killmail["sequence"]
-                            self.seen += 1
+                            self.count += 1
                             yield killmail
             except InvalidURI:
                 raise
-            except (Broken, WebSocketException, OSError) as error:
+            except (SubscriptionLost, WebSocketException, OSError) as error:
                 wait_s = pause_s * random.uniform(0.5, 1)
-                typer.echo(f"tail: {self.url}: {_said(error)}; again in {wait_s:.1f} s", err=True)
+                typer.echo(
+                    f"tail: {self.url}: {_reason(error)}; reconnecting in {wait_s:.1f} s", err=True
+                )
                 await asyncio.sleep(wait_s)
-                pause_s = min(2 * pause_s, MOST_PAUSE_S)
+                pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
-    async def _subscribed(self) -> AsyncGenerator[Killmail, None]:
-        """Give killmails until the connection breaks."""
+    async def _from_one_connection(self) -> AsyncGenerator[Killmail, None]:
+        """Yield killmails until the connection fails."""
         async with connect(self.url, subprotocols=[PROTOCOL], close_timeout=1) as socket:
             if socket.subprotocol != PROTOCOL:
-                raise NotTaken(f"{self.url} doesn't speak {PROTOCOL}: is it Killstream's gateway?")
+                raise RequestRejected(
+                    f"{self.url} isn't Killstream's gateway: it doesn't support {PROTOCOL}"
+                )
             await _send(socket, type="connection_init")
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                await _answer(socket, "connection_ack")
-                if self.after is None:  # asked for, so that the very first break loses nothing
-                    await _ask(socket, "last", LAST_SEQUENCE)
-                    self.after = (await _data(socket, "last"))["feed"]["lastSequence"]
-            await _ask(socket, "tail", DOCUMENT, after=self.after)
+            async with asyncio.timeout(ANSWER_S):
+                await _receive(socket, "connection_ack")
+                if self.after is None:  # read at once, so that a later failure loses nothing
+                    await _subscribe(socket, "last", LAST_SEQUENCE)
+                    self.after = (await _next_result(socket, "last"))["feed"]["lastSequence"]
+            await _subscribe(socket, "tail", DOCUMENT, after=self.after)
             while True:
-                yield (await _data(socket, "tail"))["killmailAdded"]
+                yield (await _next_result(socket, "tail"))["killmailAdded"]
 
 
 def tail(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
     after: Annotated[
         int | None,
-        typer.Option(min=0, help="Go on behind this sequence; 0 begins with the oldest stored."),
+        typer.Option(min=0, help="Resume after this sequence; 0 starts with the oldest."),
     ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Another gateway, as ws://HOST:4000/graphql.")
-    ] = None,
+    url: Annotated[str | None, typer.Option(help="The gateway, as ws://HOST:4000/graphql.")] = None,
     timeout: Annotated[
         float | None,
         typer.Option(min=0, help="End after so many seconds without a killmail, with exit code 1."),
     ] = None,
 ) -> None:
-    """Print killmails as they come, one a line, from a running gateway.
+    """Print new killmails, one per line, from a running gateway.
 
-    When the connection breaks it comes back and goes on where it was: no killmail is lost and none
-    comes twice. Ctrl-C ends it with the count and the last sequence, which --after takes.
+    After a lost connection it reconnects and resumes, without loss or duplicate. Ctrl-C ends it;
+    it prints the number of killmails and the last sequence, which can be passed to --after.
 
     Example: killstream tail --json | jq -r .victim.shipTypeName
     """
@@ -128,21 +133,21 @@ def tail(
         asyncio.run(_print_all(tailing, json_line if as_json else line, timeout))
     except InvalidURI as error:
         fail(Misconfigured(str(error)))
-    except (NotTaken, Silence) as error:
+    except (RequestRejected, NoKillmail) as error:
         fail(error)
     finally:
         last = "" if tailing.after is None else f", last sequence {tailing.after}"
-        typer.echo(f"tail: {tailing.seen} killmails{last}", err=True)
+        typer.echo(f"tail: {tailing.count} killmails{last}", err=True)
 
 
 def gateway_url(settings: Settings) -> str:
-    """Say where the gateway of these settings is reached from this host."""
+    """Return the URL of the configured gateway, as seen from this host."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)
     return f"ws://{f'[{host}]' if ':' in host else host}:{settings.api_port}/graphql"
 
 
 def line(killmail: Killmail) -> str:
-    """Write a killmail for people: time, who, in what, where, by how many, worth what."""
+    """Format a killmail as text: time, victim, ship, system, number of attackers, value."""
     victim = killmail["victim"]
     who = victim["characterName"] or victim["corporationName"] or "?"
     value = (killmail["zkb"] or {}).get("totalValue")
@@ -155,12 +160,12 @@ def line(killmail: Killmail) -> str:
 
 
 def json_line(killmail: Killmail) -> str:
-    """Write a killmail for programs, as the gateway gave it."""
+    """Format a killmail as the gateway's JSON."""
     return msgspec.json.encode(killmail).decode()
 
 
 def isk(value: float | None) -> str:
-    """Write a value the way players do: 1.24b, 350.10m, 9.00k."""
+    """Format a value with the suffixes that players use: 1.24b, 350.10m, 9.00k."""
     if value is None:
         return "value unknown"
     for suffix, size in (("t", 1e12), ("b", 1e9), ("m", 1e6), ("k", 1e3)):
@@ -172,10 +177,10 @@ def isk(value: float | None) -> str:
 async def _print_all(
     tailing: Tail, write: Callable[[Killmail], str], timeout_s: float | None
 ) -> None:
-    """Print until SIGINT or SIGTERM, or until nobody reads any more.
+    """Print killmails until SIGINT or SIGTERM, or until standard output is closed.
 
     Raises:
-        Silence: no killmail came for so long.
+        NoKillmail: none arrived within `timeout_s`.
     """
 
     async def print_each() -> None:
@@ -187,7 +192,7 @@ async def _print_all(
                 except TimeoutError:
                     if not limit.expired():
                         raise
-                    raise Silence(f"no killmail came within {timeout_s:g} s") from None
+                    raise NoKillmail(f"no killmail arrived within {timeout_s:g} s") from None
                 sys.stdout.write(write(killmail) + "\n")
                 sys.stdout.flush()
 
@@ -197,11 +202,13 @@ async def _print_all(
     with suppress(asyncio.CancelledError):
         try:
             await printing
-        except BrokenPipeError:  # as in `| head`; Python would complain when it flushes at exit
+        except BrokenPipeError:  # as in `| head`; Python's flush at exit would fail, too
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-async def _ask(socket: ClientConnection, operation: str, document: str, **variables: Any) -> None:
+async def _subscribe(
+    socket: ClientConnection, operation: str, document: str, **variables: Any
+) -> None:
     payload = {"query": document, "variables": variables}
     await _send(socket, id=operation, type="subscribe", payload=payload)
 
@@ -210,17 +217,17 @@ async def _send(socket: ClientConnection, **message: Any) -> None:
     await socket.send(msgspec.json.encode(message).decode())
 
 
-async def _data(socket: ClientConnection, operation: str) -> dict[str, Any]:
-    """Wait for an operation's next result."""
-    payload = (await _answer(socket, "next", operation))["payload"]
+async def _next_result(socket: ClientConnection, operation: str) -> dict[str, Any]:
+    """Receive an operation's next result."""
+    payload = (await _receive(socket, "next", operation))["payload"]
     if payload.get("errors"):
-        raise Broken(payload["errors"][0]["message"])
+        raise SubscriptionLost(payload["errors"][0]["message"])
     data: dict[str, Any] = payload["data"]
     return data
 
 
-async def _answer(socket: ClientConnection, kind: str, operation: str | None = None) -> Any:
-    """Wait for a message of a kind; what concerns other operations is passed over."""
+async def _receive(socket: ClientConnection, kind: str, operation: str | None = None) -> Any:
+    """Receive a message of a type; skips messages of other operations."""
     while True:
         message = msgspec.json.decode(await socket.recv())
         if message["type"] == "ping":
@@ -230,10 +237,10 @@ async def _answer(socket: ClientConnection, kind: str, operation: str | None = N
         elif message["type"] == kind:
             return message
         elif message["type"] == "error":
-            raise NotTaken(f"the gateway refuses it: {message['payload'][0]['message']}")
+            raise RequestRejected(f"the gateway rejects it: {message['payload'][0]['message']}")
         elif message["type"] == "complete":
-            raise Broken("the gateway ended the subscription")
+            raise SubscriptionLost("the gateway ended the subscription")
 
 
-def _said(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__

@@ -119,7 +119,7 @@ def test_ends_at_once_with_a_late_second_signal(demo: Terminal, tmp_path: Path) 
     frozen = event_log_of(demo)
     os.kill(frozen, signal.SIGSTOP)  # so that the end takes long
     demo.type(CTRL_C)
-    demo.until("shutdown.begins|\\^C")
+    demo.until("shutdown.started|\\^C")
     with pytest.raises(AssertionError, match="still runs"):
         demo.until_ended(timeout_s=1)
     demo.type(CTRL_C)

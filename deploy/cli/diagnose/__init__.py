@@ -1,4 +1,4 @@
-"""`killstream diagnose SERVICE`: try a server step by step; say what to do when a step fails."""
+"""`killstream diagnose SERVICE`: check a server in steps; print what to do when a step fails."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ __all__ = ["diagnose"]
 
 
 class Service(StrEnum):
-    """What can be tried."""
+    """The servers that can be checked."""
 
     POSTGRES = "postgres"
     RABBITMQ = "rabbitmq"
@@ -27,28 +27,27 @@ class Service(StrEnum):
 
 
 def diagnose(
-    service: Annotated[Service, typer.Argument(help="The server to try.")],
+    service: Annotated[Service, typer.Argument(help="The server to check.")],
     for_s: Annotated[
         float, typer.Option("--for", min=0, help="Redis: seconds to listen for killmails.")
     ] = 5.0,
 ) -> None:
-    """Try a server step by step, and say what to do when a step fails.
+    """Check a server in steps; print what to do when a step fails.
 
-    The setting, the connection, then what Killstream does there, as far as it can be tried without
-    changing anything. Of ESI and of the source it asks two or three things; an upstream that isn't
-    on this machine only with KILLSTREAM_CONTACT set. It ends with the first step that fails, and
-    then the exit code is 1.
+    Checks the setting, the connection, then Killstream's operations that change nothing. For ESI
+    and the source it sends two or three requests, which need KILLSTREAM_CONTACT unless the upstream
+    is on this machine. Ends with the first step that fails, with exit code 1.
 
     Example: killstream diagnose redis --for 30
     """
     configured = configure()
-    for library in ("aiokafka", "pika"):  # what they would log is in the finding
+    for library in ("aiokafka", "pika"):  # the finding has the error
         logging.getLogger(library).setLevel(logging.CRITICAL + 1)
     raise typer.Exit(asyncio.run(_run(steps(service, configured, for_s))))
 
 
 def steps(service: Service, settings: Settings, for_s: float) -> AsyncIterator[Finding]:
-    """Give the steps of a service; each runs when it is asked for."""
+    """Return the steps of a service; each runs when the iterator advances."""
     match service:
         case Service.POSTGRES:
             from deploy.cli.diagnose.postgres import postgres_steps
@@ -80,8 +79,8 @@ async def _run(findings: AsyncIterator[Finding]) -> int:
     failed = False
     async for finding in findings:
         failed = failed or bool(finding.advice)
-        verdict = "failed" if finding.advice else "ok"
-        typer.echo(f"{verdict:<7} {finding.step:<18} {finding.said}")
+        outcome = "failed" if finding.advice else "ok"
+        typer.echo(f"{outcome:<7} {finding.step:<18} {finding.result}")
         if finding.advice:
             typer.echo(f"{'':<7} what to do: {finding.advice}")
     return 1 if failed else 0

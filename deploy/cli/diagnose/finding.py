@@ -1,4 +1,4 @@
-"""What a step of a diagnosis showed, and how a step is run."""
+"""Run one step of a diagnosis and return its result."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,56 +8,60 @@ from typing import Final
 from actors.shared.errors import KillstreamError
 from actors.shared.outage import one_line
 
-PATIENCE_S: Final = 5.0
-"""How long a server may take for one answer."""
-STEP_S: Final = 3 * PATIENCE_S
-"""How long one step may take."""
+ANSWER_S: Final = 5.0
+"""Time limit of one answer."""
+STEP_S: Final = 3 * ANSWER_S
+"""Time limit of one step."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one step showed; with advice it failed."""
+    """The result of one step; a failed step has advice."""
 
     step: str
-    said: str
+    result: str
     advice: str = ""
 
 
 class Failed(KillstreamError):
-    """A step that knows itself what to do."""
+    """A step failed; carries the result and its own advice."""
 
-    def __init__(self, said: str, advice: str) -> None:
-        super().__init__(said)
+    def __init__(self, result: str, advice: str) -> None:
+        super().__init__(result)
         self.advice = advice
 
 
-async def attempt(
-    step: str, trying: Awaitable[str], advise: Callable[[Exception], str], within_s: float = STEP_S
+async def run_step(
+    step: str, run: Awaitable[str], advise: Callable[[Exception], str], within_s: float = STEP_S
 ) -> Finding:
-    """Run a step: what it says, or what went wrong and what to do. Takes `within_s` at most."""
+    """Run a step within `within_s`; return its result, or its error with advice."""
     try:
         async with asyncio.timeout(within_s):
-            return Finding(step, await trying)
+            return Finding(step, await run)
     except TimeoutError as error:
         return Finding(step, str(error) or f"no answer within {within_s:g} s", advise(error))
     except Failed as failed:
         return Finding(step, str(failed), failed.advice)
-    except Exception as error:  # an edge: whatever a client library raises is the finding
+    except Exception as error:  # any error of a client library is the finding
         return Finding(step, one_line(error), certificate_advice(error) or advise(error))
 
 
 def certificate_advice(error: BaseException) -> str:
-    """Say what to do about a certificate that isn't trusted; nothing of other errors."""
-    said = " ".join(str(one) for one in _chain(error)).lower()
-    if "certificate verify failed" not in said and "certificate_verify_failed" not in said:
+    """Return advice about an untrusted certificate; empty for other errors."""
+    result = " ".join(str(one) for one in _chain(error)).lower()
+    if "certificate verify failed" not in result and "certificate_verify_failed" not in result:
         return ""
-    if "hostname mismatch" in said or "not valid for" in said or "ip address mismatch" in said:
-        return "the certificate is of another host: write the name that it carries into the URL"
-    if "expired" in said:
+    if (
+        "hostname mismatch" in result
+        or "not valid for" in result
+        or "ip address mismatch" in result
+    ):
+        return "the certificate is another host's: use the host name of the certificate in the URL"
+    if "expired" in result:
         return "the server's certificate has expired, or a clock is wrong"
     return (
-        "no authority that this process trusts has signed the certificate: add the server's"
-        " authority, in PEM, to the file that SSL_CERT_FILE names (a copy of the public ones first)"
+        "this process doesn't trust the certificate's authority: set SSL_CERT_FILE to a file with"
+        " that authority's certificate in PEM and a copy of the public ones"
     )
 
 
@@ -69,6 +73,6 @@ def _chain(error: BaseException | None) -> list[BaseException]:
     return chain
 
 
-def said_ms(began_s: float) -> str:
-    """Write how long something took since this reading of the loop's clock."""
+def elapsed_ms(began_s: float) -> str:
+    """Format the milliseconds since `began_s`, which is the loop's clock."""
     return f"{(asyncio.get_running_loop().time() - began_s) * 1000:.1f} ms"

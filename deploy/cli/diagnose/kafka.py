@@ -1,4 +1,4 @@
-"""Kafka, step by step."""
+"""The steps for Kafka."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -13,16 +13,16 @@ from actors.shared.health.facts import KafkaFacts, TopicFacts, Unreachable
 from actors.shared.health.kafka import GROUP, probe_kafka
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.topics import RECEIVED, open_admin
-from deploy.cli.diagnose.finding import PATIENCE_S, Failed, Finding, attempt, said_ms
+from deploy.cli.diagnose.finding import ANSWER_S, Failed, Finding, elapsed_ms, run_step
 
 NAME: Final = f"{PREFIX}KAFKA_URL"
-START_S: Final = 2 * PATIENCE_S
+START_S: Final = 2 * ANSWER_S
 
 
 async def kafka_steps(settings: Settings) -> AsyncIterator[Finding]:
-    """Try Kafka: environment, bootstrap, each broker, the topics, who reads them.
+    """Check Kafka: environment, bootstrap, each broker, the topics, the consumer group.
 
-    Ends with the first step that fails. Nothing is written.
+    Ends with the first step that fails. Writes nothing.
     """
     if not settings.kafka_url:
         yield Finding(
@@ -33,13 +33,13 @@ async def kafka_steps(settings: Settings) -> AsyncIterator[Finding]:
         )
         return
     yield Finding("environment", f"{NAME}={settings.kafka_url}")
-    for step, trying in (
+    for step, run in (
         ("bootstrap", partial(_bootstrap, settings)),
-        ("brokers", partial(_reach_brokers, settings)),
+        ("brokers", partial(_connect_to_brokers, settings)),
         ("topics", partial(_count_topics, settings)),
-        (f"group {settings.named(GROUP)}", partial(_count_readers, settings)),
+        (f"group {settings.named(GROUP)}", partial(_count_consumers, settings)),
     ):
-        finding = await attempt(step, trying(), _advice)
+        finding = await run_step(step, run(), _advice)
         yield finding
         if finding.advice:
             return
@@ -49,36 +49,36 @@ async def _bootstrap(settings: Settings) -> str:
     began_s = asyncio.get_running_loop().time()
     async with open_admin(settings) as admin:
         brokers = await _brokers(admin)
-        said = f"{said_ms(began_s)}, {len(brokers)} broker{'' if len(brokers) == 1 else 's'}"
+        result = f"{elapsed_ms(began_s)}, {len(brokers)} broker{'' if len(brokers) == 1 else 's'}"
     if len(brokers) < settings.kafka_replication:
         raise Failed(
-            said,
-            f"{PREFIX}KAFKA_REPLICATION={settings.kafka_replication} asks for as many brokers:"
-            " lower it, or start them",
+            result,
+            f"{PREFIX}KAFKA_REPLICATION={settings.kafka_replication} requires as many brokers:"
+            " lower it, or start more brokers",
         )
-    return said
+    return result
 
 
-async def _reach_brokers(settings: Settings) -> str:
+async def _connect_to_brokers(settings: Settings) -> str:
     async with open_admin(settings) as admin:
         return await connect([(one["host"], one["port"]) for one in await _brokers(admin)])
 
 
 async def connect(addresses: Sequence[tuple[str, int]]) -> str:
-    """Connect to each broker by the address that it gives clients, which it has from a setting.
+    """Connect to each broker by its advertised address.
 
     Raises:
-        Failed: one can't be reached.
+        Failed: a broker can't be reached.
     """
     for host, port in addresses:
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(ANSWER_S):
                 _, writer = await asyncio.open_connection(host, port)
             with closing(writer):
                 pass
         except (OSError, TimeoutError) as error:
             raise Failed(
-                f"Kafka sends clients to {host}:{port}, which can't be reached:"
+                f"the broker advertises {host}:{port}, which can't be reached:"
                 f" {str(error) or 'no answer'}",
                 "correct `advertised.listeners` of that broker, or the name's address on this host",
             ) from None
@@ -93,24 +93,25 @@ async def _brokers(admin: AIOKafkaAdminClient) -> list[dict[str, Any]]:
 
 async def _count_topics(settings: Settings) -> str:
     topics = await _facts(settings)
-    said = ", ".join(f"{name}: {_topic(topic)}" for name, topic in topics.items())
+    result = ", ".join(f"{name}: {_topic(topic)}" for name, topic in topics.items())
     missing = [name for name, topic in topics.items() if not topic.partitions]
     if missing:
         raise Failed(
-            said, "start `killstream streams`: it makes the topics, or says what Kafka refuses"
+            result,
+            "start `killstream streams`: it creates the topics, or prints why Kafka refuses to",
         )
-    return said
+    return result
 
 
-async def _count_readers(settings: Settings) -> str:
+async def _count_consumers(settings: Settings) -> str:
     lag = (await _facts(settings))[settings.named(RECEIVED.name)].lag
     async with open_admin(settings) as admin:
         (group,) = await admin.describe_consumer_groups([settings.named(GROUP)])
         members = len(group.groups[0][-2]) if group.groups else 0
-    said = f"{members} members, {lag or 0:,} messages to read"
+    result = f"{members} members, {lag or 0:,} messages of lag"
     if lag and not members:
-        raise Failed(said, "start `killstream streams`: no consumer reads them")
-    return said
+        raise Failed(result, "start `killstream streams`: no consumer reads them")
+    return result
 
 
 async def _facts(settings: Settings) -> dict[str, TopicFacts]:
@@ -122,7 +123,7 @@ async def _facts(settings: Settings) -> dict[str, TopicFacts]:
 
 
 def _topic(topic: TopicFacts) -> str:
-    return f"{topic.messages:,} messages" if topic.partitions else "isn't there"
+    return f"{topic.messages:,} messages" if topic.partitions else "doesn't exist"
 
 
 def _advice(error: Exception) -> str:

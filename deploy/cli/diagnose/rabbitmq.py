@@ -1,4 +1,4 @@
-"""RabbitMQ, step by step."""
+"""The steps for RabbitMQ."""
 
 import asyncio
 import time
@@ -18,16 +18,16 @@ from actors.rabbitmq import connection_parameters
 from actors.shared.health.facts import QueueFacts, RabbitmqFacts, Unreachable
 from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.settings import PREFIX, Settings, masked
-from deploy.cli.diagnose.finding import PATIENCE_S, Failed, Finding, attempt
+from deploy.cli.diagnose.finding import ANSWER_S, Failed, Finding, run_step
 
 NAME: Final = f"{PREFIX}RABBITMQ_URL"
 LOGIN_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError)
 
 
 async def rabbitmq_steps(settings: Settings) -> AsyncIterator[Finding]:
-    """Try RabbitMQ: environment, login, a message there and back, the queues.
+    """Check RabbitMQ: environment, login, a message's round trip, the queues.
 
-    Ends with the first step that fails. The message goes through a queue of its own.
+    Ends with the first step that fails. The message uses a temporary queue.
     """
     if not settings.rabbitmq_url:
         yield Finding(
@@ -41,11 +41,11 @@ async def rabbitmq_steps(settings: Settings) -> AsyncIterator[Finding]:
     url = settings.rabbitmq_url
     steps: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
         ("login", lambda: asyncio.to_thread(_log_in, url)),
-        ("there and back", lambda: asyncio.to_thread(_round_trip, url)),
+        ("round trip", lambda: asyncio.to_thread(_round_trip, url)),
         ("queues", lambda: _count_queues(settings)),
     )
-    for step, trying in steps:
-        finding = await attempt(step, trying(), _advice)
+    for step, run in steps:
+        finding = await run_step(step, run(), _advice)
         yield finding
         if finding.advice:
             return
@@ -53,8 +53,8 @@ async def rabbitmq_steps(settings: Settings) -> AsyncIterator[Finding]:
 
 def _connect(url: str) -> BlockingConnection:
     parameters = connection_parameters(url)
-    parameters.blocked_connection_timeout = PATIENCE_S
-    parameters.heartbeat = 2  # ends the thread that waits for a server that went silent
+    parameters.blocked_connection_timeout = ANSWER_S
+    parameters.heartbeat = 2  # ends the thread when the server is silent
     return BlockingConnection(parameters)
 
 
@@ -73,28 +73,28 @@ def _round_trip(url: str) -> str:
         began_s = time.monotonic()
         channel.basic_publish("", queue, b"x", BasicProperties(delivery_mode=2), mandatory=True)
         while channel.basic_get(queue, auto_ack=True)[0] is None:
-            if time.monotonic() - began_s > PATIENCE_S:
-                raise TimeoutError(f"what was published didn't come back within {PATIENCE_S:g} s")
-        return f"{_ms(began_s)} there and back"
+            if time.monotonic() - began_s > ANSWER_S:
+                raise TimeoutError(f"the published message wasn't delivered within {ANSWER_S:g} s")
+        return f"{_ms(began_s)} to publish and consume a message"
 
 
 async def _count_queues(settings: Settings) -> str:
-    facts = await probe_rabbitmq(settings, limit_s=PATIENCE_S)
+    facts = await probe_rabbitmq(settings, limit_s=ANSWER_S)
     if isinstance(facts, Unreachable):
         raise ConnectionError(facts.reason)
     assert isinstance(facts, RabbitmqFacts), "the URL is set"
-    said = "; ".join(_queue(name, queue) for name, queue in facts.queues.items())
+    result = "; ".join(_queue(name, queue) for name, queue in facts.queues.items())
     if all(queue.ready is None for queue in facts.queues.values()):
-        raise Failed(said, "start `killstream actors`: it makes the queues")
+        raise Failed(result, "start `killstream actors`: it creates the queues")
     unread = [name for name, queue in facts.queues.items() if queue.ready and not queue.consumers]
     if unread:
-        raise Failed(said, f"start `killstream actors`: no consumer reads {' and '.join(unread)}")
-    return said
+        raise Failed(result, f"start `killstream actors`: no consumer reads {' and '.join(unread)}")
+    return result
 
 
 def _queue(name: str, queue: QueueFacts) -> str:
     if queue.ready is None:
-        return f"{name} isn't there"
+        return f"{name} doesn't exist"
     dead = f", {queue.dead:,} dead (`killstream dead list`)" if queue.dead else ""
     return (
         f"{name}: {queue.ready:,} ready, {queue.delayed or 0:,} delayed{dead},"
@@ -114,18 +114,16 @@ def _advice(error: Exception) -> str:
         )
     if isinstance(error, ProbableAccessDeniedError) or "vhost" in str(error):
         return (
-            f"the virtual host in {NAME} isn't there, or isn't the user's: `rabbitmqctl add_vhost`,"
-            " `rabbitmqctl set_permissions`"
+            f"the virtual host in {NAME} doesn't exist, or the user has no access to it:"
+            " `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`"
         )
     if isinstance(error, ConnectionBlockedTimeout):
-        return (
-            "RabbitMQ takes no messages, as when its disk or memory is full: `rabbitmqctl status`"
-        )
+        return "RabbitMQ blocks publishers, as with a full disk or memory: `rabbitmqctl status`"
     if isinstance(error, ChannelClosedByBroker):
         return "the user may not declare, write and read queues: `rabbitmqctl set_permissions`"
     if isinstance(error, ValueError):
         return "the URL must read amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// with TLS"
     return (
         f"start RabbitMQ there (`just services` on this host), or correct the host and port in"
-        f" {NAME}; amqps:// goes to the TLS port, mostly 5671; from another host check the firewall"
+        f" {NAME}; amqps:// needs the TLS port, usually 5671; from another host check the firewall"
     )

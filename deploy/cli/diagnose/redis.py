@@ -1,4 +1,4 @@
-"""Redis, step by step."""
+"""The steps for Redis."""
 
 import asyncio
 import secrets
@@ -13,13 +13,13 @@ from redis.exceptions import AuthenticationError, RedisError
 
 from actors.shared.feed import CHANNEL, decode_entry
 from actors.shared.settings import PREFIX, Settings, masked
-from deploy.cli.diagnose.finding import PATIENCE_S, Finding, certificate_advice
+from deploy.cli.diagnose.finding import ANSWER_S, Finding, certificate_advice
 
 
 async def redis_steps(settings: Settings, for_s: float) -> AsyncIterator[Finding]:
-    """Try Redis: environment, PING, publish and subscribe, the killmail channel.
+    """Check Redis: environment, PING, publish and subscribe, the killmail channel.
 
-    Ends with the first step that fails: those after it would fail for the same reason.
+    Ends with the first step that fails, as the next ones would fail for the same reason.
     """
     name = f"{PREFIX}REDIS_URL"
     if not settings.redis_url:
@@ -45,10 +45,8 @@ async def redis_steps(settings: Settings, for_s: float) -> AsyncIterator[Finding
 
 
 def _open(url: str) -> Redis:
-    once = Retry(NoBackoff(), 0)  # a server that answers only now and then must not look well
-    return Redis.from_url(
-        url, socket_timeout=PATIENCE_S, socket_connect_timeout=PATIENCE_S, retry=once
-    )
+    once = Retry(NoBackoff(), 0)  # a retry would hide a server that answers only at times
+    return Redis.from_url(url, socket_timeout=ANSWER_S, socket_connect_timeout=ANSWER_S, retry=once)
 
 
 async def _ping(redis: Redis) -> Finding:
@@ -72,13 +70,13 @@ async def _round_trip(redis: Redis, subscription: PubSub) -> Finding:
     await _confirmed(subscription)
     began_s = loop.time()
     await redis.publish(scratch, "x")
-    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=PATIENCE_S)
+    message = await subscription.get_message(ignore_subscribe_messages=True, timeout=ANSWER_S)
     if message is None:
-        raise TimeoutError(f"what was published didn't come back within {PATIENCE_S:g} s")
+        raise TimeoutError(f"the published message wasn't delivered within {ANSWER_S:g} s")
     round_trip_ms = (loop.time() - began_s) * 1000
     await subscription.unsubscribe(scratch)
     await _confirmed(subscription)
-    return Finding("publish/subscribe", f"{round_trip_ms:.2f} ms there and back")
+    return Finding("publish/subscribe", f"{round_trip_ms:.2f} ms round trip")
 
 
 async def _listen(redis: Redis, subscription: PubSub, channel: str, for_s: float) -> Finding:
@@ -97,9 +95,9 @@ async def _listen(redis: Redis, subscription: PubSub, channel: str, for_s: float
             sequences = [decode_entry(line).sequence for line in message["data"].splitlines()]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             advice = (
-                "find who else publishes there: CLIENT LIST; give Killstream a Redis of its own"
+                "find the other publisher with CLIENT LIST; use a separate Redis for Killstream"
             )
-            return Finding(step, f"a message that is no killmail: {error}", advice)
+            return Finding(step, f"a message that isn't a killmail: {error}", advice)
         entries, last = entries + len(sequences), max(last, *sequences)
     came = f"{entries} killmails in {for_s:g} s" + (f", the last sequence {last}" if last else "")
     quiet = "" if entries else " (EVE makes about one in 4 s; `killstream status` shows the feed)"
@@ -107,18 +105,18 @@ async def _listen(redis: Redis, subscription: PubSub, channel: str, for_s: float
 
 
 async def _confirmed(subscription: PubSub) -> None:
-    """Wait until Redis confirms what was asked of the subscription."""
-    if await subscription.get_message(timeout=PATIENCE_S) is None:
-        raise TimeoutError(f"no answer within {PATIENCE_S:g} s")
+    """Wait until Redis confirms the last SUBSCRIBE or UNSUBSCRIBE."""
+    if await subscription.get_message(timeout=ANSWER_S) is None:
+        raise TimeoutError(f"no answer within {ANSWER_S:g} s")
 
 
 def _advice(error: Exception, trying: str) -> str:
     if untrusted := certificate_advice(error):
         return untrusted
-    said = str(error).upper()
-    if isinstance(error, AuthenticationError) or "NOAUTH" in said or "NOPERM" in said:
+    result = str(error).upper()
+    if isinstance(error, AuthenticationError) or "NOAUTH" in result or "NOPERM" in result:
         return (
-            "user or password are wrong or may not do that: redis://USER:PASSWORD@HOST:6379/0;"
+            "user or password are wrong, or the user lacks permissions: redis://USER:PASSWORD@HOST:6379/0;"
             f" the user needs PING, INFO, PUBLISH and SUBSCRIBE (channel {CHANNEL})"
         )
     if isinstance(error, ValueError):
@@ -128,4 +126,4 @@ def _advice(error: Exception, trying: str) -> str:
             "start Redis there (`just services` on this host), or correct the host and port in"
             f" {PREFIX}REDIS_URL; from another host check `bind` and the firewall"
         )
-    return "look at Redis' own log, and try again: it answered a moment ago"
+    return "read Redis' log and try again: it answered the step before"

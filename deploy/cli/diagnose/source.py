@@ -1,4 +1,4 @@
-"""The upstream feed, step by step."""
+"""The steps for the source."""
 
 import asyncio
 import secrets
@@ -12,8 +12,8 @@ from actors.shared.errors import Misconfigured
 from actors.shared.health.database import probe_database
 from actors.shared.health.facts import DatabaseFacts
 from actors.shared.settings import PREFIX, Settings, masked
-from deploy.cli.diagnose.finding import PATIENCE_S, Failed, Finding, attempt, said_ms
-from deploy.cli.diagnose.upstream import ask, upstream_advice
+from deploy.cli.diagnose.finding import ANSWER_S, Failed, Finding, elapsed_ms, run_step
+from deploy.cli.diagnose.upstream import request, upstream_advice
 from streams.sources.r2z2 import r2z2_name
 from streams.sources.redisq import redisq_name
 
@@ -24,24 +24,27 @@ Try = Callable[[Settings], Awaitable[str]]
 
 
 async def source_steps(settings: Settings) -> AsyncIterator[Finding]:
-    """Try the chosen source: environment, then two requests that take nothing from anybody.
+    """Check the configured source: environment, then two requests that consume no killmails.
 
     Ends with the first step that fails.
     """
     match settings.source:
         case "r2z2":
             name, url = R2Z2, settings.r2z2_url
-            steps: tuple[tuple[str, Try], ...] = (("newest", _newest), ("how far", _how_far))
+            steps: tuple[tuple[str, Try], ...] = (
+                ("newest", _newest),
+                ("read position", _read_position),
+            )
         case "redisq":
             name, url = REDISQ, settings.redisq_url
             steps = (("queue", _name_queue), ("poll", _poll))
         case "none":
-            advice = f"set {PREFIX}SOURCE=r2z2; `none` is for processes that others feed"
+            advice = f"set {PREFIX}SOURCE=r2z2; `none` is for deployments that don't poll"
             yield Finding("environment", f"{PREFIX}SOURCE=none: nothing is polled", advice)
             return
     yield Finding("environment", f"{PREFIX}SOURCE={settings.source}, {name}={masked(url)}")
-    for step, trying in steps:
-        finding = await attempt(step, trying(settings), lambda error: _advice(name, url, error))
+    for step, run in steps:
+        finding = await run_step(step, run(settings), lambda error: _advice(name, url, error))
         yield finding
         if finding.advice:
             return
@@ -54,34 +57,36 @@ def _advice(name: str, url: str, error: Exception) -> str:
 
 
 async def _newest(settings: Settings) -> str:
-    """Ask for the newest number, and for its file."""
+    """Request the newest sequence number and its file."""
     began_s = asyncio.get_running_loop().time()
     number = await _sequence(settings)
-    said = f"{said_ms(began_s)}, {number}"
+    result = f"{elapsed_ms(began_s)}, {number}"
     began_s = asyncio.get_running_loop().time()
-    absent = "the newest file isn't there yet, or the feed has begun anew: try again in a minute"
-    body, _ = await ask(settings, "GET", f"{settings.r2z2_url}/ephemeral/{number}.json", absent)
+    absent = "the newest file doesn't exist yet, or the numbering restarted: try again in a minute"
+    body, _ = await request(settings, "GET", f"{settings.r2z2_url}/ephemeral/{number}.json", absent)
     file = _object(body, R2Z2)
     if "killmail_id" not in file:
-        raise Failed("its file isn't R2Z2's", f"{R2Z2} doesn't lead to R2Z2, or it has changed")
-    return f"{said}; its file took {said_ms(began_s)}, killmail {file['killmail_id']}"
+        raise Failed(
+            "its file isn't R2Z2's", f"{R2Z2} isn't R2Z2's address, or its format has changed"
+        )
+    return f"{result}; its file took {elapsed_ms(began_s)}, killmail {file['killmail_id']}"
 
 
 async def _sequence(settings: Settings) -> int:
-    not_r2z2 = f"{R2Z2} doesn't lead to R2Z2"
+    not_r2z2 = f"{R2Z2} isn't R2Z2's address"
     url = f"{settings.r2z2_url}/ephemeral/sequence.json"
-    body, _ = await ask(settings, "GET", url, not_r2z2)
+    body, _ = await request(settings, "GET", url, not_r2z2)
     number = _object(body, R2Z2).get("sequence")
     if not isinstance(number, int):
         raise Failed("sequence.json has no number", not_r2z2)
     return number
 
 
-async def _how_far(settings: Settings) -> str:
-    """Say what our database knows of the feed."""
-    facts = await probe_database(settings, limit_s=PATIENCE_S)
+async def _read_position(settings: Settings) -> str:
+    """Return the position in the source that the database has."""
+    facts = await probe_database(settings, limit_s=ANSWER_S)
     if not isinstance(facts, DatabaseFacts):
-        return "no database here says how far the feed was read"
+        return "unknown: the database can't be read"
     for source in facts.sources:
         if source.source == r2z2_name(settings):
             return f"read up to {source.position}, {source.age_s:.0f} s ago"
@@ -93,20 +98,22 @@ async def _name_queue(settings: Settings) -> str:
 
 
 async def _poll(settings: Settings) -> str:
-    """Poll a queue of our own, so that nothing is taken from the real one."""
+    """Poll a temporary queue, so that the configured one loses nothing."""
     began_s = asyncio.get_running_loop().time()
     base = settings.redisq_url
     url = base if urlsplit(base).path.strip("/") else f"{base}/listen.php"
     query = {"queueID": f"killstream-diagnose-{secrets.token_hex(4)}", "ttw": "1"}
-    not_redisq = f"{REDISQ} doesn't lead to a RedisQ server"
-    body, _ = await ask(settings, "GET", url, not_redisq, params=query)
+    not_redisq = f"{REDISQ} isn't the address of a RedisQ server"
+    body, _ = await request(settings, "GET", url, not_redisq, params=query)
     if "package" not in _object(body, REDISQ):
         raise Failed("the answer isn't RedisQ's", not_redisq)
-    return f"{said_ms(began_s)}, from a queue of the diagnosis' own"
+    return f"{elapsed_ms(began_s)}, from a temporary queue"
 
 
 def _object(body: bytes, name: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Failed("the answer is no JSON object", f"{name} leads to something else") from None
+        raise Failed(
+            "the answer isn't a JSON object", f"{name} is another server's address"
+        ) from None

@@ -1,4 +1,4 @@
-"""One request to an upstream, within limits and with our name on it."""
+"""Send one request to an upstream, with a time limit and Killstream's User-Agent."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,27 +9,34 @@ import aiohttp
 from actors.shared.errors import KillstreamError
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
-from deploy.cli.diagnose.finding import PATIENCE_S, Failed
+from deploy.cli.diagnose.finding import ANSWER_S, Failed
 
 SHOWN_CHARACTERS: Final = 120
 BAN_ADVICE: Final = (
-    "stop all processes that ask this upstream from this address, wait an hour, and ask no faster"
-    " than the settings' defaults"
+    "stop all processes that send requests to this upstream from this address, wait an hour, and"
+    " use no higher rate than the settings' defaults"
 )
 
 
-async def ask(
+async def request(
     settings: Settings, method: str, url: str, missing: str = "", **options: Any
 ) -> tuple[bytes, Mapping[str, str]]:
-    """Give the body and the headers of an answer with status 200.
+    """Send a request; return body and headers of the response with status 200.
+
+    Args:
+        settings: For the User-Agent, which has the contact.
+        method: The HTTP method.
+        url: The URL.
+        missing: Advice for status 404.
+        options: Passed to aiohttp.
 
     Raises:
-        Failed: another status; says what it means. For 404 that is `missing`.
+        Failed: the status isn't 200; has advice.
         Misconfigured: the upstream isn't on this machine, and no contact is set.
-        aiohttp.ClientError, OSError, TimeoutError: no answer came.
+        aiohttp.ClientError, OSError, TimeoutError: there was no response.
     """
     headers = {"User-Agent": user_agent(settings, url)} | options.pop("headers", {})
-    limit = aiohttp.ClientTimeout(total=2 * PATIENCE_S, connect=PATIENCE_S)
+    limit = aiohttp.ClientTimeout(total=2 * ANSWER_S, connect=ANSWER_S)
     async with (
         aiohttp.ClientSession(timeout=limit, trust_env=True) as http,
         http.request(method, url, headers=headers, **options) as answer,
@@ -53,17 +60,17 @@ def _status_advice(status: int, missing: str) -> str:
         case 420 | 429:
             return f"too many requests: {BAN_ADVICE}"
         case _ if status >= 500:
-            return "the upstream has a fault or its daily downtime (11:00 UTC): try again later"
-    return "the URL leads to something else, or the upstream has changed: look at it in a browser"
+            return "the upstream fails or has its daily downtime (11:00 UTC): try again later"
+    return "the URL is another server's, or the upstream has changed: open it in a browser"
 
 
 def upstream_advice(name: str, url: str, error: Exception) -> str:
-    """Say what to do when no answer came."""
+    """Return advice for a request without a response."""
     if isinstance(error, KillstreamError):
-        return "set it: without it only an upstream on this machine is asked"
+        return "set it: without it requests are sent only to upstreams on this machine"
     if isinstance(error, aiohttp.InvalidURL | ValueError):
         return f"{name} must read https://HOST"
     return (
-        f"check that this host reaches {urlsplit(url).hostname} (names, firewall, a proxy), or"
+        f"check that this host can connect to {urlsplit(url).hostname} (DNS, firewall, proxy), or"
         f" correct {name}"
     )

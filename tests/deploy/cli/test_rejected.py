@@ -77,7 +77,7 @@ async def test_list_counts_kinds_of_reasons_and_shows_the_newest(database: Async
     assert listed.exit_code == 0
     assert "      450  ESI answers 422 to /killmails/N/HASH: Invalid" in listed.output
     assert "        1  not a killmail: HTML" in listed.output
-    assert "      451  in all" in listed.output
+    assert "      451  in total" in listed.output
     assert len(listed.output.splitlines()) == 6
 
     as_json = msgspec.json.decode((await command("list", "--json", "--reason", "HTM.")).output)
@@ -124,12 +124,12 @@ async def test_retry_moves_a_record_to_the_ledger(database: AsyncEngine) -> None
         row["digest"] for row in await rows(database, REJECTED) if row["rejection"] == rejection
     )
     dry = await command("retry", digest[:10], "--dry-run")
-    assert "would be taken up again: 1" in dry.output
+    assert "would be retried: 1" in dry.output
     assert len(await rows(database, REJECTED)) == 2
 
     done = await command("retry", digest[:10])
     assert done.exit_code == 0
-    assert "taken up again: 1, stay rejected: 0" in done.output
+    assert "retried: 1, still rejected: 0" in done.output
     assert "`killstream up` sends them from there" in done.output
     assert [row["digest"] != digest for row in await rows(database, REJECTED)] == [True]
     (entry,) = await rows(database, LEDGER)
@@ -144,10 +144,10 @@ async def test_retry_by_reason_and_all(database: AsyncEngine) -> None:
     other = a_reference(a_body(7), 1000)
     await reject(database, encode_rejection("no room", encode_reference(other), other))
     by_reason = await command("retry", "--reason", "ESI answers")
-    assert "taken up again: 450, stay rejected: 0" in by_reason.output
+    assert "retried: 450, still rejected: 0" in by_reason.output
     assert len(await rows(database, LEDGER)) == 450
     everything = await command("retry", "--all")
-    assert "taken up again: 1," in everything.output
+    assert "retried: 1," in everything.output
     assert await rows(database, REJECTED) == []
 
 
@@ -165,8 +165,8 @@ async def test_what_a_source_gave_is_decoded_anew_and_the_rest_stays(database: A
     )
     done = await command("retry", "--all")
     assert done.exit_code == 1
-    assert "stays rejected: not a reference" in done.output
-    assert "taken up again: 2, stay rejected: 1" in done.output
+    assert "is still rejected: not a reference" in done.output
+    assert "retried: 2, still rejected: 1" in done.output
     (left,) = await rows(database, REJECTED)
     assert left["reason"] == "no JSON"
     entries = {row["source"]: row for row in await rows(database, LEDGER)}
@@ -216,7 +216,7 @@ async def test_with_rabbitmq_the_actors_get_them_at_once(tmp_path: Path) -> None
         started = await start_killstream(
             "rejected", "retry", "--all", settings=servers, log=tmp_path / "log"
         )
-        await started.says("taken up again: 2")
+        await started.says("retried: 2")
         assert await started.process.wait() == 0
         assert len(await rows(engine, LEDGER)) == 2
         assert await rows(engine, REJECTED) == []

@@ -14,7 +14,7 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from actors.shared.settings import Settings
 from deploy.cli import tail
-from deploy.cli.tail import Killmail, NotTaken, Tail, gateway_url, isk, json_line, line
+from deploy.cli.tail import Killmail, RequestRejected, Tail, gateway_url, isk, json_line, line
 from tests.deploy.cli.conftest import Gateway, Store
 
 KILLSTREAM = Path(sys.executable).with_name("killstream")
@@ -46,7 +46,7 @@ async def test_goes_on_where_it_was_when_the_gateway_was_away(
             assert await take(killmails, 2) == [4, 5]
             await persist(1)
             assert await take(killmails, 1) == [6]
-    assert (tailing.after, tailing.seen) == (6, 6)
+    assert (tailing.after, tailing.count) == (6, 6)
 
 
 async def test_begins_with_what_comes_next_and_loses_nothing_before_the_first(
@@ -88,7 +88,7 @@ async def test_a_refused_subscription_ends_it_with_the_reason(
 ) -> None:
     monkeypatch.setattr(tail, "DOCUMENT", "subscription { noSuchField }")
     async with gateway():
-        with pytest.raises(NotTaken, match="noSuchField"):
+        with pytest.raises(RequestRejected, match="noSuchField"):
             await anext(Tail(gateway_url(embedded), 0).killmails())
 
 
@@ -98,7 +98,7 @@ async def test_another_kind_of_server_ends_it_with_the_reason() -> None:
 
     async with serve(silent, "127.0.0.1", 0) as server:
         port = next(iter(server.sockets)).getsockname()[1]
-        with pytest.raises(NotTaken, match="gateway"):
+        with pytest.raises(RequestRejected, match="gateway"):
             await anext(Tail(f"ws://127.0.0.1:{port}", 0).killmails())
 
 
@@ -175,7 +175,7 @@ async def test_command_ends_when_nothing_came_for_as_long_as_it_shall_wait(
 
     code, output, errors = await tailed("--timeout", "0.2")
     assert (code, output) == (1, "")
-    assert "no killmail came within 0.2 s" in errors
+    assert "no killmail arrived within 0.2 s" in errors
     await persist(2)
     async with gateway():
         code, output, errors = await tailed("--after", "0", "--timeout", "1")

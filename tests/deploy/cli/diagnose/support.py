@@ -14,7 +14,7 @@ def failed(found: list[Finding]) -> tuple[str, str, str]:
     *worked, last = found
     assert not [finding for finding in worked if finding.advice]
     assert last.advice, found
-    return last.step, last.said, last.advice
+    return last.step, last.result, last.advice
 
 
 def steps_of(found: list[Finding]) -> list[str]:

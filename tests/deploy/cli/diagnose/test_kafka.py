@@ -34,12 +34,12 @@ async def test_a_kafka_that_works_passes_each_step(settings: Settings) -> None:
         while (found := await all_of(kafka_steps(settings)))[-1].step == "topics":
             await asyncio.sleep(0.05)
     assert steps_of(found) == ["environment", "bootstrap", "brokers", "topics", "group killstream"]
-    assert found[-1].said == "0 members, 0 messages to read"
+    assert found[-1].result == "0 members, 0 messages of lag"
 
     async with AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap) as producer:
         await producer.send_and_wait(RECEIVED.name, b"x")
-    step, said, advice = failed(await all_of(kafka_steps(settings)))
-    assert (step, said) == ("group killstream", "0 members, 1 messages to read")
+    step, result, advice = failed(await all_of(kafka_steps(settings)))
+    assert (step, result) == ("group killstream", "0 members, 1 messages of lag")
     assert "start `killstream streams`" in advice
 
 
@@ -50,8 +50,12 @@ async def test_each_failure_has_its_advice(settings: Settings) -> None:
     step, _, advice = failed(await all_of(kafka_steps(away)))
     assert (step, "start Kafka" in advice) == ("bootstrap", True)
     too_many = settings.model_copy(update={"kafka_replication": 3})
-    step, said, advice = failed(await all_of(kafka_steps(too_many)))
-    assert (step, "1 broker" in said, "KAFKA_REPLICATION=3" in advice) == ("bootstrap", True, True)
+    step, result, advice = failed(await all_of(kafka_steps(too_many)))
+    assert (step, "1 broker" in result, "KAFKA_REPLICATION=3" in advice) == (
+        "bootstrap",
+        True,
+        True,
+    )
 
 
 async def test_a_broker_that_sends_clients_elsewhere_is_named() -> None:

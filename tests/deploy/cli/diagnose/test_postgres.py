@@ -34,9 +34,9 @@ async def execute(settings: Settings, statement: str) -> None:
 async def test_a_postgresql_that_works_passes_each_step(settings: Settings) -> None:
     found = await all_of(postgres_steps(settings))
     assert steps_of(found) == ["environment", "login", "tables", "writing", "connections"]
-    assert found[0].said.startswith("KILLSTREAM_DATABASE_URL=postgresql")
-    assert ":***@" in found[0].said
-    assert "PostgreSQL 1" in found[1].said
+    assert found[0].result.startswith("KILLSTREAM_DATABASE_URL=postgresql")
+    assert ":***@" in found[0].result
+    assert "PostgreSQL 1" in found[1].result
 
 
 async def test_each_failure_has_its_advice(settings: Settings) -> None:
@@ -83,5 +83,5 @@ async def test_a_silent_server_ends_it_in_time(
     async with open_proxy(settings.database_url) as proxy:
         proxy.go_silent()
         silent = Settings(database_url=proxy.url(settings.database_url))
-        step, said, _ = failed(await all_of(postgres_steps(silent)))
-    assert (step, "answer within" in said) == ("login", True)
+        step, result, _ = failed(await all_of(postgres_steps(silent)))
+    assert (step, "answer within" in result) == ("login", True)

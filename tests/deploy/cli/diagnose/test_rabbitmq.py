@@ -26,8 +26,8 @@ async def test_a_rabbitmq_that_works_passes_each_step(settings: Settings) -> Non
     declare(settings)
     put(settings, "database.XQ", [a_message("a")])
     found = await all_of(rabbitmq_steps(settings))
-    assert steps_of(found) == ["environment", "login", "there and back", "queues"]
-    assert "database: 0 ready, 0 delayed, 1 dead (`killstream dead list`)" in found[-1].said
+    assert steps_of(found) == ["environment", "login", "round trip", "queues"]
+    assert "database: 0 ready, 0 delayed, 1 dead (`killstream dead list`)" in found[-1].result
 
     put(settings, "database", [a_message("b")])
     step, _, advice = failed(await all_of(rabbitmq_steps(settings)))

@@ -65,7 +65,7 @@ async def test_a_redis_that_works_passes_each_step(tmp_path: Path) -> None:
         f"channel {CHANNEL}",
     ]
     assert not any(finding.advice for finding in found)
-    assert found[-1].said == "0 subscribed, 2 killmails in 2 s, the last sequence 8"
+    assert found[-1].result == "0 subscribed, 2 killmails in 2 s, the last sequence 8"
 
 
 @pytest.mark.service
@@ -74,7 +74,7 @@ async def test_a_strangers_message_on_the_channel_fails(tmp_path: Path) -> None:
         publishing = asyncio.create_task(publish_when_heard(f"redis://{place}", "hello"))
         found = await findings(f"redis://{place}", for_s=60)
         await publishing
-    assert "no killmail" in found[-1].said
+    assert "isn't a killmail" in found[-1].result
     assert "CLIENT LIST" in found[-1].advice
 
 
@@ -86,7 +86,7 @@ async def test_a_wrong_password_is_named_and_not_shown(tmp_path: Path) -> None:
     assert [finding.step for finding in found] == ["environment", "PING"]
     assert "password" in found[-1].advice
     assert "password" in none_given[-1].advice
-    assert "wrong" not in found[0].said
+    assert "wrong" not in found[0].result
 
 
 async def test_nobody_listening_there_says_what_to_do() -> None:

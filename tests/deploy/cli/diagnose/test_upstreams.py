@@ -29,7 +29,7 @@ async def test_an_esi_that_works_passes_each_step(tmp_path: Path) -> None:
         settings = Settings(esi_url=upstream.url, data_dir=tmp_path)
         found = await all_of(esi_steps(settings))
         assert steps_of(found) == ["environment", "game server", "names", "killmail"]
-        assert found[-1].said == "none is stored here to ask for"
+        assert found[-1].result == "skipped: no killmail is stored here"
 
         await migrate(settings)
         played = upstream.playback.dataset.killmails[0]
@@ -37,13 +37,13 @@ async def test_an_esi_that_works_passes_each_step(tmp_path: Path) -> None:
             await store(database, *read([encode_reference(a_reference(played.body))]))
         before = requests_of(upstream, "esi")
         found = await all_of(esi_steps(settings))
-        assert f"{played.killmail_id}" in found[-1].said
+        assert f"{played.killmail_id}" in found[-1].result
         assert requests_of(upstream, "esi") - before == 3
 
 
 async def test_each_failure_of_esi_has_its_advice() -> None:
-    step, said, advice = failed(await all_of(esi_steps(Settings())))
-    assert (step, "KILLSTREAM_CONTACT" in said, "set it" in advice) == ("game server", True, True)
+    step, result, advice = failed(await all_of(esi_steps(Settings())))
+    assert (step, "KILLSTREAM_CONTACT" in result, "set it" in advice) == ("game server", True, True)
     away = Settings(esi_url=f"http://127.0.0.1:{free_port()}")
     step, _, advice = failed(await all_of(esi_steps(away)))
     assert (step, "firewall" in advice) == ("game server", True)
@@ -52,15 +52,15 @@ async def test_each_failure_of_esi_has_its_advice() -> None:
         step, _, advice = failed(await all_of(esi_steps(Settings(esi_url=upstream.url))))
         assert (step, "try again later" in advice) == ("game server", True)
         step, _, advice = failed(await all_of(esi_steps(Settings(esi_url=f"{upstream.url}/no"))))
-        assert (step, "doesn't lead to ESI" in advice) == ("game server", True)
+        assert (step, "isn't ESI's address" in advice) == ("game server", True)
 
 
 async def test_a_source_that_works_passes_each_step(tmp_path: Path) -> None:
     async with standin() as upstream:
         settings = Settings(r2z2_url=upstream.url, data_dir=tmp_path)
         found = await all_of(source_steps(settings))
-        assert steps_of(found) == ["environment", "newest", "how far"]
-        assert "killmail" in found[1].said
+        assert steps_of(found) == ["environment", "newest", "read position"]
+        assert "killmail" in found[1].result
         assert requests_of(upstream, "r2z2") == 2
 
         polled = Settings(source="redisq", redisq_url=upstream.url, redisq_queue_id="real")
@@ -88,5 +88,5 @@ async def test_each_failure_of_the_source_has_its_advice(
 async def test_something_else_at_the_url_is_said() -> None:
     async with standin() as upstream:
         settings = Settings(r2z2_url=f"{upstream.url}/nowhere")
-        step, said, advice = failed(await all_of(source_steps(settings)))
-    assert (step, "404" in said, "doesn't lead to R2Z2" in advice) == ("newest", True, True)
+        step, result, advice = failed(await all_of(source_steps(settings)))
+    assert (step, "404" in result, "isn't R2Z2's address" in advice) == ("newest", True, True)
