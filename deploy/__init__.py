@@ -1,1 +1,1 @@
-"""Hosts the three packages: the command line, the embedded mode, the stand-in, the servers."""
+"""Runs the three packages: command line, embedded mode, stand-in, local servers."""

@@ -1,4 +1,4 @@
-"""What waits where, as metrics: the same numbers from every process that shows them."""
+"""Metrics of feed, ledger, queues and topics, read from the servers; the same in every process."""
 
 import asyncio
 import threading
@@ -23,42 +23,42 @@ from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.health.redis import probe_redis
 from actors.shared.settings import Settings
 
-ASKED_WITHIN_S: Final = 4.0
-"""How long the servers may take; Prometheus gives up after 10 s."""
+PROBE_S: Final = 4.0
+"""Time limit of the probes; Prometheus' default timeout of a scrape is 10 s."""
 FRESH_S: Final = 5.0
-"""For how long an answer is shown again."""
+"""How long the results of the probes are reused."""
 
 Part = DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | Embedded
 
 
 class BacklogCollector(Collector):
-    """Asks the servers when it is scraped. What can't be asked has no number."""
+    """Probes the servers at each scrape. A metric has no value while its server is unreachable."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._asking = threading.Lock()
+        self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
-        self._asked_s = float("-inf")
+        self._probed_at_s = float("-inf")
 
     def describe(self) -> Iterable[Metric]:
-        """Name the metrics without asking anybody."""
+        """Return the metrics without values; sends no request."""
         return _families({})
 
     def collect(self) -> Iterator[Metric]:
-        """Give the numbers; takes `ASKED_WITHIN_S` at most."""
-        with self._asking:
-            if time.monotonic() - self._asked_s > FRESH_S:
-                self._parts = asyncio.run(_ask(self._settings))
-                self._asked_s = time.monotonic()
+        """Yield the metrics; takes `PROBE_S` at most."""
+        with self._lock:
+            if time.monotonic() - self._probed_at_s > FRESH_S:
+                self._parts = asyncio.run(_probe(self._settings))
+                self._probed_at_s = time.monotonic()
             yield from _families(self._parts)
 
 
-async def _ask(settings: Settings) -> dict[str, Part]:
+async def _probe(settings: Settings) -> dict[str, Part]:
     database, rabbitmq, kafka, redis = await asyncio.gather(
-        probe_database(settings, limit_s=ASKED_WITHIN_S),
-        probe_rabbitmq(settings, limit_s=ASKED_WITHIN_S),
-        probe_kafka(settings, limit_s=ASKED_WITHIN_S, lag=True),
-        probe_redis(settings, limit_s=ASKED_WITHIN_S),
+        probe_database(settings, limit_s=PROBE_S),
+        probe_rabbitmq(settings, limit_s=PROBE_S),
+        probe_kafka(settings, limit_s=PROBE_S, lag=True),
+        probe_redis(settings, limit_s=PROBE_S),
     )
     return {"database": database, "rabbitmq": rabbitmq, "kafka": kafka, "redis": redis}
 
@@ -72,18 +72,18 @@ def _families(parts: dict[str, Part]) -> list[Metric]:
     ]
 
 
-class _NotAsked:
+class _Unknown:
     last_sequence = last_stored_age_s = unpublished = ledger = ledger_oldest_age_s = holes = None
 
 
-_NOT_ASKED: Final = _NotAsked()
+_UNKNOWN: Final = _Unknown()
 
 
 def _servers(parts: dict[str, Part]) -> Metric:
     up = GaugeMetricFamily(
         "killstream_server_up",
-        "Whether a server answers this process. 0: it is away, or the network between them is; what"
-        " waits there has no number meanwhile.",
+        "Whether a server answers this process. 0: the server or the network is down; the metrics"
+        " of that server have no value meanwhile.",
         labels=["server"],
     )
     for name, part in parts.items():
@@ -93,22 +93,22 @@ def _servers(parts: dict[str, Part]) -> Metric:
 
 
 def _of_database(part: Part | None) -> Iterator[Metric]:
-    facts = part if isinstance(part, DatabaseFacts) else _NOT_ASKED
+    facts = part if isinstance(part, DatabaseFacts) else _UNKNOWN
     yield GaugeMetricFamily(
         "killstream_feed_sequence",
-        "Last number of the feed. Stands still while received rises: nothing is stored.",
+        "Last sequence of the feed. Constant while received rises: nothing is stored.",
         value=facts.last_sequence,
     )
     yield GaugeMetricFamily(
         "killstream_feed_age_seconds",
-        "Age of the feed's last entry. Rises beyond minutes: the upstream is quiet, or nothing is"
-        " stored.",
+        "Age of the feed's last entry. Rises beyond minutes: the upstream has no new killmails, or"
+        " nothing is stored.",
         value=facts.last_stored_age_s,
     )
     yield GaugeMetricFamily(
         "killstream_unpublished",
-        "Feed entries stored and not yet published. Stays above 0: Kafka or Redis is away, or no"
-        " streams process has the sweep done.",
+        "Feed entries stored and not yet published. Stays above 0: Kafka or Redis is unavailable,"
+        " or no streams process runs.",
         value=facts.unpublished,
     )
     yield GaugeMetricFamily(
@@ -119,14 +119,13 @@ def _of_database(part: Part | None) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "killstream_ledger_oldest_age_seconds",
-        "Age of the oldest of them. Rises beyond an hour: some can't be stored; see the dead"
-        " letters.",
+        "Age of the ledger's oldest entry. Rises beyond an hour: some killmails can't be stored;"
+        " see the dead letters.",
         value=facts.ledger_oldest_age_s,
     )
     yield GaugeMetricFamily(
         "killstream_holes",
-        "Files that were absent and are asked for again. Rises: the upstream skips numbers or"
-        " uploads late.",
+        "Absent files that are requested again. Rises: the upstream skips numbers or uploads late.",
         value=facts.holes,
     )
 
@@ -134,8 +133,9 @@ def _of_database(part: Part | None) -> Iterator[Metric]:
 def _of_queues(part: Part | None) -> Iterator[Metric]:
     messages = GaugeMetricFamily(
         "killstream_queue_messages",
-        "Messages in RabbitMQ that no process holds. ready rises: too few actors; dead rises: work"
-        " broke for good, see `killstream dead list`; delayed stays up: no actors run.",
+        "Messages in RabbitMQ without those in delivery. ready rises: too few actors; dead rises:"
+        " messages failed their last try, see `killstream dead list`; delayed doesn't fall: no"
+        " actors run.",
         labels=["queue", "state"],
     )
     queues = part.queues if isinstance(part, RabbitmqFacts) else {}
@@ -150,8 +150,8 @@ def _of_queues(part: Part | None) -> Iterator[Metric]:
 def _of_topics(part: Part | None) -> Iterator[Metric]:
     lag = GaugeMetricFamily(
         "killstream_topic_lag",
-        "Messages that the streams have yet to read. Rises: no streams process reads, or RabbitMQ"
-        " takes no messages.",
+        "Messages that the group of the streams hasn't consumed. Rises: no streams process runs, or"
+        " RabbitMQ accepts no messages.",
         labels=["topic"],
     )
     topics = part.topics if isinstance(part, KafkaFacts) else {}

@@ -1,4 +1,4 @@
-"""Child processes that end when their parent wants it, and with it at the latest."""
+"""Child processes that end on their parent's request, at the latest with their parent."""
 
 import asyncio
 import ctypes
@@ -18,7 +18,7 @@ from actors.shared.errors import KillstreamError
 log: Final = structlog.get_logger()
 
 _PR_SET_PDEATHSIG: Final = 1
-PARENT_CHECKED_EVERY_S: Final = 1.0
+PARENT_CHECK_S: Final = 1.0
 
 
 class ChildDied(KillstreamError):
@@ -26,12 +26,12 @@ class ChildDied(KillstreamError):
 
 
 class Child:
-    """One process, started now; belongs to the running event loop and its thread.
+    """One process, started by the constructor; belongs to the running event loop and its thread.
 
-    It begins with SIGINT and SIGTERM blocked, in a session of its own: a terminal or a supervisor
-    sends them to all processes of a group, and it is the parent who ends its children. (uvloop's
-    subprocesses begin with nothing blocked, so this is the standard library's.) On Linux it is
-    sent `when_orphaned` when this thread ends, however.
+    It starts in its own session with SIGINT and SIGTERM blocked: a terminal or a supervisor sends
+    these to all processes of a group, but the parent ends its children. (uvloop's subprocesses
+    start with no signal blocked, so this uses the standard library's.) On Linux the kernel sends it
+    the signal `when_orphaned` when this thread ends for any reason.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class Child:
         return self._process.returncode
 
     def send_signal(self, signum: signal.Signals) -> None:
-        """Send it a signal, unless it has ended."""
+        """Send a signal, unless the process has ended."""
         self._process.send_signal(signum)
 
     async def wait(self) -> int:
-        """Wait until it ends; give its exit code."""
+        """Wait until the process ends; return its exit code."""
         await self._ended.wait()
         return self._process.wait()
 
@@ -77,22 +77,22 @@ class Child:
 
 
 async def stop_when_orphaned(parent_pid: int, stop: asyncio.Event) -> None:
-    """Return when `stop` is set; set it when the parent is gone."""
+    """Wait until `stop` is set; set it when the parent has died."""
     while not stop.is_set():
         if os.getppid() != parent_pid:
-            log.error("parent.died", pid=parent_pid, then="this process ends")
+            log.error("parent.died", pid=parent_pid, action="this process ends")
             stop.set()
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), PARENT_CHECKED_EVERY_S)
+            await asyncio.wait_for(stop.wait(), PARENT_CHECK_S)
 
 
 async def run_children(commands: Sequence[Sequence[str]], stop: asyncio.Event) -> None:
-    """Run processes until `stop` is set; then end them by SIGTERM and wait for them.
+    """Run processes until `stop` is set; then send SIGTERM and wait until they have ended.
 
-    When one ends by itself the others are ended too.
+    When one ends by itself, ends the others in the same way.
 
     Raises:
-        ChildDied: one ended by itself, or not with code 0.
+        ChildDied: a process ended by itself, or with another exit code than 0.
     """
     children = [Child(command, when_orphaned=signal.SIGTERM) for command in commands]
     endings = [asyncio.create_task(child.wait(), name=f"process {child.pid}") for child in children]

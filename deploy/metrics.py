@@ -1,4 +1,4 @@
-"""Serve `/metrics` of a process, or of a group of processes, on a port of its own."""
+"""Serve `/metrics` of a process, or of a group of processes, on a separate port."""
 
 import os
 from collections.abc import Iterator
@@ -15,19 +15,19 @@ from actors.shared.errors import Misconfigured
 from actors.shared.settings import PREFIX, Settings
 
 SHARED_DIR: Final = "PROMETHEUS_MULTIPROC_DIR"
-"""Where processes of a group count; prometheus_client reads it when it is imported."""
+"""The variable with the directory of a group's counts; prometheus_client reads it at import."""
 
 log: Final = structlog.get_logger()
 
 
 @contextmanager
 def serving_metrics(settings: Settings, *more: Collector) -> Iterator[None]:
-    """Serve what this process counts, and `more`, for the length of the block.
+    """Serve the metrics of this process and of `more` until the block ends.
 
     Does nothing when no port is set.
 
     Raises:
-        Misconfigured: the port is taken.
+        Misconfigured: the port is in use.
     """
     with _registered(more), _serving(settings, REGISTRY):
         yield
@@ -35,12 +35,13 @@ def serving_metrics(settings: Settings, *more: Collector) -> Iterator[None]:
 
 @contextmanager
 def serving_group_metrics(settings: Settings) -> Iterator[None]:
-    """Serve what the children of this process count, summed up, for the length of the block.
+    """Serve the sums of the child processes' metrics until the block ends.
 
-    Children that are started within it count in files of a new directory; this process reads them.
+    Children that are started within the block count in files of a new directory, which this process
+    reads.
 
     Raises:
-        Misconfigured: the port is taken.
+        Misconfigured: the port is in use.
     """
     if not settings.metrics_port:
         yield

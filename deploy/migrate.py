@@ -1,4 +1,4 @@
-"""Bring the database to the newest schema."""
+"""Migrate the database to the newest schema."""
 
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,13 +16,13 @@ from actors.shared.settings import Settings
 from actors.shared.startup import START_S
 
 UNLIMITED: Final = Limits(command_s=None)
-"""A migration takes its time."""
+"""No time limit for a migration's statements."""
 _LOCK: Final = 7_305_809_156_287_101_797
-"""PostgreSQL's advisory lock that a migration holds; the number only has to be nobody else's."""
+"""Key of the advisory lock during a migration: a random number, to be unique in the database."""
 
 
 class Migrated(NamedTuple):
-    """The revisions before and after; none before on an empty database."""
+    """The revisions before and after a migration; None for an empty database."""
 
     before: str | None
     after: str | None
@@ -31,15 +31,14 @@ class Migrated(NamedTuple):
 async def migrate(
     settings: Settings, revision: str = "head", *, wait_s: float = START_S
 ) -> Migrated:
-    """Run the migrations that are missing. Safe to run again, and at once with others.
+    """Run the missing migrations in one transaction. Safe to repeat and to run concurrently.
 
-    All of them are one transaction: it succeeds, or nothing has changed. Waits for a database that
-    is away, and for another one's migration.
+    Waits for an unavailable database, and for a concurrent migration.
 
     Raises:
-        Misconfigured: the database refuses us; says what to do.
-        SchemaMismatch: the tables are those of a newer version.
-        ServerUnavailable: the database didn't come within `wait_s`.
+        Misconfigured: the database refuses the connection; the message has the correction.
+        SchemaMismatch: the schema is a later version's.
+        ServerUnavailable: the database wasn't available within `wait_s`.
     """
     async with open_database(settings, "migrate", limits=UNLIMITED) as database:
         return await when_database_available(

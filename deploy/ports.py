@@ -1,4 +1,4 @@
-"""Ports on this host: a free one, and one that begins to answer."""
+"""Find a free port, listen on the gateway's, and wait until a port accepts connections."""
 
 import asyncio
 import socket
@@ -8,7 +8,7 @@ from actors.shared.settings import Settings
 
 
 def free_port() -> int:
-    """Find a port on 127.0.0.1 that nobody listens on now."""
+    """Return a port on 127.0.0.1 on which no process listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -16,10 +16,10 @@ def free_port() -> int:
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Listen where the gateway is to be reached.
+    """Listen on the gateway's address.
 
     Raises:
-        Misconfigured: the address isn't of this machine, or taken.
+        Misconfigured: the address isn't this machine's, or is in use.
     """
     host, port = settings.api_host, settings.api_port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -33,8 +33,8 @@ def listen(settings: Settings) -> socket.socket:
         ) from None
 
 
-async def until_listening(host: str, port: int) -> None:
-    """Return when somebody takes connections there; waits for ever."""
+async def wait_until_listening(host: str, port: int) -> None:
+    """Wait until the port accepts connections, without a time limit."""
     while True:
         try:
             _, writer = await asyncio.open_connection(host, port)

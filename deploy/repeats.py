@@ -1,7 +1,7 @@
-"""Libraries' log lines: each kind once, then with growing pauses, and never long.
+"""Limit libraries' log lines: each kind once, then at growing intervals, in bounded length.
 
-A library that lost its server may log the same line thousands of times a second. The first goes
-out; those that follow are counted, and the next one that goes out says how many there were.
+A library that lost its server may log the same line thousands of times per second. The first is
+logged; the following ones are counted, and the next logged one has their number.
 """
 
 import logging
@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 PAUSE_FIRST_S: Final = 30.0
-PAUSE_MOST_S: Final = 3600.0
-QUIET_S: Final = 600.0
-"""After so long without it a line is new again."""
+PAUSE_MAX_S: Final = 3600.0
+FORGET_S: Final = 600.0
+"""Time without a kind after which its next line counts as the first."""
 MAX_CHARS: Final = 500
 MAX_KINDS: Final = 500
-"""Kinds remembered; beyond, all are forgotten, which costs a few repeated lines."""
+"""Kinds in memory; when there are more, all are deleted, and some lines are logged again."""
 
 _VARIABLE: Final = re.compile(r"0x[0-9a-f]+|\d+|'[^']*'|\"[^\"]*\"|<[^>]*>")
-"""What differs between two lines of one kind."""
+"""Parts that differ between two lines of one kind."""
 
 
 @dataclass
@@ -31,8 +31,8 @@ class _Kind:
     suppressed: int = 0
 
 
-class Repeats(logging.Filter):
-    """Lets the first record of a kind pass, then one after each pause; shortens all."""
+class RepeatFilter(logging.Filter):
+    """Accepts the first record of a kind, then one after each pause; shortens each."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -40,12 +40,12 @@ class Repeats(logging.Filter):
         self._kinds: dict[tuple[str, int, str], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Decide on a record; one that passes has its final text."""
+        """Return whether to log a record; sets the final text of an accepted one."""
         text = record.getMessage()
         kind = (record.name, record.levelno, _kind_of(text, record))
         now_s = self._clock()
         seen = self._kinds.get(kind)
-        if seen is None or now_s > seen.last_s + QUIET_S:
+        if seen is None or now_s > seen.last_s + FORGET_S:
             if len(self._kinds) >= MAX_KINDS:
                 self._kinds.clear()
             self._kinds[kind] = _Kind(now_s, now_s + PAUSE_FIRST_S)
@@ -56,7 +56,7 @@ class Repeats(logging.Filter):
             return False
         else:
             suppressed, seen.suppressed = seen.suppressed, 0
-            seen.pause_s = min(2 * seen.pause_s, PAUSE_MOST_S)
+            seen.pause_s = min(2 * seen.pause_s, PAUSE_MAX_S)
             seen.last_s, seen.next_s = now_s, now_s + seen.pause_s
         record.msg, record.args = _shortened(text), ()
         if suppressed:
@@ -65,10 +65,10 @@ class Repeats(logging.Filter):
 
 
 def _kind_of(text: str, record: logging.LogRecord) -> str:
-    """Name what a line says, without what differs between two of its kind.
+    """Return a key that is equal for lines that differ only in numbers, quoted texts and reprs.
 
-    One with an exception is told by its words up to a bracket (dramatiq names there what it ran)
-    and by the exception's type.
+    For a line with an exception it is the text up to the first bracket (dramatiq's has the call
+    after it) and the exception's type.
     """
     if record.exc_info and record.exc_info[0]:
         return f"{text.partition('(')[0][:120]} {record.exc_info[0].__name__}"

@@ -1,4 +1,4 @@
-"""Logs stay short: no line shows a killmail's body, whoever wrote it."""
+"""Shorten log lines, so that none contains a killmail's body."""
 
 import logging
 from typing import Any, Final
@@ -7,12 +7,12 @@ import dramatiq
 import structlog
 
 MAX_CHARS: Final = 500
-"""Longest text that a log line shows of one thing; of a traceback, of each of its lines."""
+"""Maximum length of a log line's value, and of each line of a traceback."""
 MAX_TRACEBACK_CHARS: Final = 10_000
 
 
 def shorten(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Cut long texts, whoever logs them: a log never shows a killmail's body."""
+    """Shorten long values of a log line; a processor of structlog."""
     for key, value in event.items():
         if key == "exception" and isinstance(value, str):
             lines = (_cut(line, MAX_CHARS) for line in value.splitlines())
@@ -24,7 +24,7 @@ def shorten(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typ
 
 
 def _cut(text: str, limit: int) -> str:
-    """Keep the beginning and the end of a text that is too long."""
+    """Return the text, without its middle if it is longer than `limit`."""
     if len(text) <= limit:
         return text
     half = limit // 2
@@ -32,7 +32,7 @@ def _cut(text: str, limit: int) -> str:
 
 
 def name_messages(record: logging.LogRecord) -> bool:
-    """Have dramatiq's log lines name a message by its actor and id, without its arguments."""
+    """Replace messages in dramatiq's log lines by actor and id, without the arguments."""
     if isinstance(record.args, tuple):
         record.args = tuple(map(_named, record.args))
     return True

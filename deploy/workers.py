@@ -1,7 +1,7 @@
-"""Run the actors in this process: Dramatiq's worker threads beside the event loop.
+"""Run the actors in this process, in Dramatiq's worker threads.
 
-Dramatiq's own command isn't used: its processes outlive a master that is killed, hang when a
-supervisor signals the whole group, and wait for a frozen server without a limit.
+Dramatiq's own command isn't used: its processes survive a killed master, hang when a supervisor
+signals the whole group, and wait for a frozen server without a limit.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from actors.shared.startup import ends_before
 log: Final = structlog.get_logger()
 
 STOP_MS: Final = 8_000
-"""How long running units of work may take at the end; RabbitMQ has the others."""
+"""How long running actors may take at shutdown; RabbitMQ redelivers the other messages."""
 WAKE_MS: Final = 500
-"""How often idle threads look whether they shall stop."""
+"""Interval at which idle threads check whether they must stop."""
 
 
 async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
@@ -43,10 +43,10 @@ async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
 async def running_actors(
     threads: int, queues: Collection[str] = (), stop_ms: int = STOP_MS
 ) -> AsyncIterator[None]:
-    """Run units of work of these queues, all by default, for the length of the block.
+    """Run the actors of these queues, all by default, until the block ends.
 
     Raises:
-        KillstreamError: what actors need can't be opened.
+        KillstreamError: a resource of the actors can't be opened.
     """
     from dramatiq import Worker
     from dramatiq.middleware import MiddlewareError

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     r2z2_requests_per_s: float = Field(default=15, gt=0, allow_inf_nan=False)
     """Pace of polling. Above 15 the real upstream bans the address for an hour."""
     redisq_url: HttpUrl = "https://zkillredisq.stream"
-    """A RedisQ server. A path in it is asked as it is (`/redisq`); without one, `/listen.php`."""
+    """A RedisQ server, with the path to poll (`/redisq`); without a path, `/listen.php`."""
     redisq_queue_id: str = ""
     """The queue's name at the RedisQ server; required with it, one for each deployment."""
     redisq_ttw_s: int = Field(default=10, ge=1, le=10)
@@ -145,11 +145,11 @@ class Settings(BaseSettings):
     redisq_requests_per_s: float = Field(default=2, gt=0, allow_inf_nan=False)
     """Pace of polling. RedisQ refuses more than 2."""
     redisq_bodies: bool = False
-    """Whether a RedisQ server's bodies are taken as ESI's; else each is fetched by id and hash."""
+    """Whether a RedisQ server's bodies are used as ESI's; else each is fetched by id and hash."""
     esi_url: HttpUrl = "https://esi.evetech.net"
     """Base of ESI; `/killmails/…` is appended."""
     esi_killmail_tokens: int = Field(default=3600, ge=0)
-    """ESI's budget for killmail bodies in one window, all processes together; 0 is no limit."""
+    """ESI's tokens for killmail bodies in one window, for all processes together; 0 is no limit."""
     esi_window_s: int = Field(default=900, ge=1)
     """Length of ESI's floating window."""
     esi_concurrency: int = Field(default=64, ge=1)
@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     contact: str = ""
     """An address where CCP and zKillboard reach you; part of the User-Agent."""
     names_deadline_ms: int = Field(default=1500, ge=0)
-    """How long publishing waits for names that nobody has asked for before."""
+    """How long publishing waits for names that aren't cached."""
     database_url: DatabaseUrl = ""
     """`postgresql://…`; without it an SQLite file in the data directory."""
     database_pool_size: int = Field(default=8, ge=1)
@@ -191,13 +191,13 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of `/metrics` in `killstream streams` and `killstream actors`; 0 is none."""
     namespace: str = Field(default="", pattern=r"^([a-z][a-z0-9-]*)?$")
-    """Goes before each topic, group, queue, channel and lock where deployments share servers."""
+    """Prefix of each topic, group, queue, channel and lock, for deployments that share servers."""
     data_dir: Annotated[Path, AfterValidator(Path.absolute)] = Field(
         default=Path(".killstream"), validate_default=True
     )
-    """Where the embedded parts keep their files."""
+    """Directory of the embedded parts' files."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least level that is logged."""
+    """Lowest level that is logged."""
 
     @classmethod
     def settings_customise_sources(

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from actors.shared.database import open_database, reading
 from actors.shared.settings import Settings
-from deploy.embedded import LEAST_POOL
+from deploy.embedded import MIN_POOL_SIZE
 from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, start_standin
 from tests.support.pipeline import pipeline
@@ -53,7 +53,7 @@ async def test_all_parts_stay_within_the_setting(tmp_path: Path) -> None:
     try:
         async with fresh_database() as url:
             settings = Settings(
-                data_dir=tmp_path / "data", database_url=url, database_pool_size=LEAST_POOL
+                data_dir=tmp_path / "data", database_url=url, database_pool_size=MIN_POOL_SIZE
             )
             async with (
                 most_sessions(settings) as most,
@@ -62,7 +62,7 @@ async def test_all_parts_stay_within_the_setting(tmp_path: Path) -> None:
                 await pipe.until(lambda published: published >= KILLMAILS, timeout_s=60)
                 assert await pipe.stop("up") == 0
             assert {"killstream/streams", "killstream/actors", "killstream/api"} <= set(most[0])
-            assert len(most[0]) <= LEAST_POOL
+            assert len(most[0]) <= MIN_POOL_SIZE
     finally:
         await standin.stop()
 
@@ -72,11 +72,11 @@ async def test_too_few_connections_are_refused(tmp_path: Path) -> None:
     settings = Settings(
         data_dir=tmp_path / "data",
         database_url="postgresql://u:p@127.0.0.1/d",
-        database_pool_size=LEAST_POOL - 1,
+        database_pool_size=MIN_POOL_SIZE - 1,
         r2z2_url=nobody,
         esi_url=nobody,
     )
     log = tmp_path / "up.log"
     refused = await start_killstream("up", settings=settings, log=log)
     assert await refused.process.wait() == 2
-    assert f"KILLSTREAM_DATABASE_POOL_SIZE must be {LEAST_POOL} at least" in log.read_text()
+    assert f"KILLSTREAM_DATABASE_POOL_SIZE must be {MIN_POOL_SIZE} at least" in log.read_text()

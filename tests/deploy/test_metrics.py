@@ -10,7 +10,7 @@ import pytest
 
 from actors.broker import DATABASE_QUEUE
 from actors.shared.settings import Settings
-from deploy.backlog_metrics import ASKED_WITHIN_S, BacklogCollector
+from deploy.backlog_metrics import PROBE_S, BacklogCollector
 from deploy.metrics import serving_metrics
 from deploy.ports import free_port
 from tests.support.dead import a_message, put
@@ -99,7 +99,7 @@ async def test_a_silent_server_is_shown_and_holds_no_scrape_up(settings: Setting
             assert (await samples(behind))["killstream_ledger"] == 0
         proxy.go_silent()
         with serving_metrics(behind, BacklogCollector(behind)):
-            async with asyncio.timeout(2 * ASKED_WITHIN_S):
+            async with asyncio.timeout(2 * PROBE_S):
                 found = await samples(behind)
     assert found['killstream_server_up{server="database"}'] == 0
     assert found['killstream_server_up{server="redis"}'] == 1

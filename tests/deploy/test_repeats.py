@@ -1,6 +1,6 @@
 import logging
 
-from deploy.repeats import MAX_CHARS, MAX_KINDS, PAUSE_FIRST_S, QUIET_S, Repeats
+from deploy.repeats import FORGET_S, MAX_CHARS, MAX_KINDS, PAUSE_FIRST_S, RepeatFilter
 
 
 class Clock:
@@ -14,14 +14,14 @@ def a_record(text: str, *args: object) -> logging.LogRecord:
     return logging.LogRecord("aiokafka", logging.ERROR, "", 0, text, args, None)
 
 
-def passes(repeats: Repeats, text: str, *args: object) -> str | None:
+def passes(repeats: RepeatFilter, text: str, *args: object) -> str | None:
     record = a_record(text, *args)
     return record.getMessage() if repeats.filter(record) else None
 
 
 def test_a_line_of_one_kind_goes_out_once_and_then_after_growing_pauses() -> None:
     clock = Clock()
-    repeats = Repeats(clock)
+    repeats = RepeatFilter(clock)
     assert passes(repeats, "node %s is gone", 1) == "node 1 is gone"
     assert passes(repeats, "another line") == "another line"
     assert [passes(repeats, "node %s is gone", i) for i in range(1000)] == [None] * 1000
@@ -35,30 +35,30 @@ def test_a_line_of_one_kind_goes_out_once_and_then_after_growing_pauses() -> Non
 
 def test_a_line_is_new_again_after_a_quiet_time() -> None:
     clock = Clock()
-    repeats = Repeats(clock)
+    repeats = RepeatFilter(clock)
     passes(repeats, "lost")
     passes(repeats, "lost")
-    clock.now_s += QUIET_S + 1
+    clock.now_s += FORGET_S + 1
     assert passes(repeats, "lost") == "lost"
     assert passes(repeats, "lost") is None
 
 
 def test_a_long_line_is_shortened() -> None:
-    said = passes(Repeats(), "body %s", "x" * 100_000)
+    said = passes(RepeatFilter(), "body %s", "x" * 100_000)
     assert said is not None
     assert len(said) < MAX_CHARS + 40
     assert "100005 characters" in said
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    repeats = Repeats()
+    repeats = RepeatFilter()
     for number in range(2 * MAX_KINDS + 1):
         assert passes(repeats, "line " + "x" * (number % 100) + "y" * (number // 100))
     assert len(repeats._kinds) <= MAX_KINDS
 
 
 def test_failures_are_told_apart_by_what_ran_and_by_the_exception() -> None:
-    repeats = Repeats()
+    repeats = RepeatFilter()
 
     def fails(text: str, error: Exception) -> bool:
         record = a_record(text)

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 from deploy.local.install import find, install_packages, program
-from deploy.ports import free_port, until_listening
+from deploy.ports import free_port, wait_until_listening
 
 _CONFIGURATION = """\
 [databases]
@@ -55,7 +55,7 @@ async def open_pgbouncer(
         )
         try:
             async with asyncio.timeout(10):
-                await until_listening("127.0.0.1", port)
+                await wait_until_listening("127.0.0.1", port)
             yield parts._replace(netloc=f"{parts.username}@127.0.0.1:{port}").geturl()
         finally:
             process.send_signal(signal.SIGTERM)  # at once: SIGINT would wait for clients
