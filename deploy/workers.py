@@ -23,20 +23,21 @@ WAKE_MS: Final = 500
 
 
 async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
-    """Open once what actors need, waiting for servers; return False when `stop` is set meanwhile.
+    """Open the actors' resources once; return False if `stop` is set before they are open.
 
-    The worker opens it in a thread, where nothing could cut the wait short.
+    Waits for unavailable servers. The worker opens them in a thread, where the wait can't be
+    cancelled.
 
     Raises:
-        KillstreamError: what actors need can't be opened.
+        KillstreamError: a resource can't be opened.
     """
     from actors.resources import open_resources
 
-    async def rehearse() -> None:
+    async def open_once() -> None:
         async with open_resources(settings):
             pass
 
-    return await ends_before(stop, rehearse())
+    return await ends_before(stop, open_once())
 
 
 @asynccontextmanager

@@ -95,7 +95,7 @@ async def test_list_by_age(database: AsyncEngine) -> None:
         listed = msgspec.json.decode((await command("list", "--json", option, "2h")).output)
         assert [r["rejection"]["killmail_id"] for r in listed["newest"]] == [killmail_id]
     wrong = await command("list", "--older-than", "yesterday")
-    assert (wrong.exit_code, "no age" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "isn't an age" in wrong.output) == (2, True)
 
 
 async def test_show_prints_a_record_whole(database: AsyncEngine) -> None:
