@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from aiohttp import web
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,10 +20,21 @@ from streams.lock import Lease
 from streams.sources.r2z2 import r2z2_name
 from streams.sources.redisq import redisq_name
 from streams.sources.step import UNALLOTTED, Step
-from tests.streams.files import settings_for
-from tests.streams.rig import QUICK, Log, dataset_ids, ledger_positions, polling, standin, until
+from tests.streams.files import FIRST, Files, killmail, settings_for
+from tests.streams.rig import (
+    QUICK,
+    Handler,
+    Log,
+    dataset_ids,
+    ledger_positions,
+    poll_until,
+    polling,
+    standin,
+    until,
+    upstream,
+)
 from tests.streams.test_redisq import settings_for as redisq_settings_for
-from tests.support.ledger import PATIENCE, change_ledger, ledger, record_positions, reference
+from tests.support.ledger import HASH, PATIENCE, change_ledger, ledger, record_positions, reference
 from tests.support.proxy import Proxy, open_proxy
 from tests.support.servers import fresh_database, server_urls
 
@@ -103,6 +115,41 @@ async def test_it_goes_on_after_postgresql_was_silent() -> None:
 
 async def reached(log: Log, count: int) -> bool:
     return len(log.durable) >= count
+
+
+@pytest.mark.parametrize("source", ["r2z2", "redisq"])
+async def test_an_upstream_that_goes_silent_is_asked_again(log: Log, source: str) -> None:
+    """It takes each request, and the first one of each file or object gets no answer."""
+    asked: set[str] = set()
+
+    async def silent_at_first(request: web.Request) -> None:
+        if request.path_qs not in asked:
+            asked.add(request.path_qs)
+            await asyncio.Event().wait()
+
+    async def file(request: web.Request) -> web.Response:
+        await silent_at_first(request)
+        return await files.file(request)
+
+    async def listen(request: web.Request) -> web.Response:
+        await silent_at_first(request)
+        raise web.HTTPFound(f"/object.php?objectID={FIRST if not log.durable else 'null'}")
+
+    async def give(request: web.Request) -> web.Response:
+        await silent_at_first(request)
+        return web.json_response({"package": {"killID": FIRST, "zkb": {"hash": HASH}}})
+
+    files = Files({FIRST: killmail(FIRST)}, newest=FIRST)
+    routes: dict[str, Handler] = {
+        "/ephemeral/{name}.json": file,
+        "/listen.php": listen,
+        "/object.php": give,
+    }
+    options = replace(QUICK, waits=replace(QUICK.waits, request_s=0.2))
+    async with upstream(routes) as url:
+        settings = settings_for(url) if source == "r2z2" else redisq_settings_for(url)
+        await poll_until(lambda: log.durable == {FIRST}, settings, log, options)
+    assert len(asked) >= 2
 
 
 async def test_it_ends_while_the_event_log_is_silent(log: Log) -> None:

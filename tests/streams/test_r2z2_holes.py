@@ -9,7 +9,8 @@ from itertools import pairwise
 import pytest
 
 from streams.ledger import read_cursor
-from streams.sources.r2z2 import r2z2_name
+from streams.sources.r2z2 import open_r2z2, r2z2_name
+from streams.sources.r2z2.tip import Tip
 from tests.streams.files import FIRST, Files, killmail, set_back, settings_for
 from tests.streams.rig import QUICK, Log, poll_until, polling, until
 from tests.support.ledger import HASH, change_ledger, gaps, ledger, record_positions
@@ -226,6 +227,17 @@ async def test_a_low_number_whose_file_is_older_is_no_reset(log: Log) -> None:
     assert len(files.asked_at_s["sequence"]) >= 3
     assert files.asked_at_s[str(FIRST)]
     assert log.durable == {cursor + 1}
+
+
+async def test_low_numbers_count_only_after_a_while() -> None:
+    """Not the first ones, however many, and only without a good one between."""
+    async with open_r2z2(settings_for("http://127.0.0.1:9"), QUICK.waits) as source:
+        tip = Tip(source._files, not_yet_s=0.0, reset_s=0.2)
+    assert not any(tip.update(FIRST, FIRST + 400) for _ in range(9))
+    await asyncio.sleep(0.3)
+    assert tip.update(FIRST, FIRST + 400)
+    assert not tip.update(FIRST + 400, FIRST + 400)
+    assert not tip.update(FIRST, FIRST + 400)
 
 
 @pytest.mark.parametrize("said", [FIRST + 5000, 10**12])

@@ -1,9 +1,11 @@
 """The database: silent connections are given up, readers don't wait, connections are counted."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -198,3 +200,15 @@ async def test_writers_wait_for_no_reader(database: AsyncEngine) -> None:
 async def test_writers_queue_up(database: AsyncEngine) -> None:
     await asyncio.gather(*(count(database) for _ in range(20)))
     assert await counted(database) == 20
+
+
+@pytest.mark.service
+async def test_an_idle_connection_is_probed_by_the_system() -> None:
+    """A dropped entry of a NAT shows before the next statement."""
+    async with behind_proxy() as (_, database), database.connect() as connection:
+        opened: Any = (await connection.get_raw_connection()).driver_connection
+        used = opened._transport.get_extra_info("socket")
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        probes = used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
+        every_s = used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
+        assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) + probes * every_s <= 60
