@@ -12,7 +12,9 @@ from deploy.local.server import LocalServerError
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return 0, or 1 with a reason on standard error."""
     chosen = _parser().parse_args(arguments)
-    logging.getLogger().addHandler(logging.NullHandler())  # the probes' clients log what they raise
+    logging.getLogger().addHandler(
+        logging.NullHandler()
+    )  # the probes' clients log their errors, too
     try:
         return _run(chosen)
     except LocalServerError as reason:
@@ -42,15 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     up = commands.add_parser("up", help="make all four servers available on 127.0.0.1")
     up.add_argument("--offset", type=int, default=0, help="shift the standard ports by this")
     up.add_argument(
-        "--own", action="store_true", help="use only servers that are started from here"
+        "--own", action="store_true", help="use only servers that this command has started"
     )
     commands.add_parser("down", help="stop what `up` started")
     commands.add_parser("status", help="probe each server; exit code 1 when one isn't available")
-    for name, text in {"start": "a stopped server", "stop": "a server", "restart": "it"}.items():
-        command = commands.add_parser(name, help=f"{name} {text} that `up` started")
+    for name in ("start", "stop", "restart"):
+        command = commands.add_parser(name, help=f"{name} a server that `up` has started before")
         command.add_argument("name", choices=list(control.SERVERS))
         if name != "start":
-            command.add_argument("--kill", action="store_true", help="end it with SIGKILL")
+            command.add_argument("--kill", action="store_true", help="send SIGKILL")
     return parser
 
 

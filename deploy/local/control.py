@@ -1,4 +1,4 @@
-"""What the commands do: up, down, status, start, stop, restart."""
+"""The commands: up, down, status, start, stop, restart."""
 
 import fcntl
 from collections.abc import Iterator
@@ -28,9 +28,9 @@ _STOPPED_WITHIN_S = 30.0
 
 
 def inspect(server: Server, port: int | None = None) -> Inspection:
-    """Probe one server: our own where it runs, else what listens on `port`.
+    """Probe one server: our own if it runs, else the one that listens on `port`.
 
-    Without `port` it is the one that the last `up` used, or the standard one.
+    The default of `port` is the port of the last `up`, or the standard one.
     """
     running = _running(server)
     if running is not None:
@@ -49,13 +49,13 @@ def inspect(server: Server, port: int | None = None) -> Inspection:
 
 
 def up(offset: int = 0, *, own: bool = False) -> dict[str, str]:
-    """Make all four servers available; returns their URLs by setting, also in `services.env`.
+    """Make all four servers available; return their URLs by setting, and write `services.env`.
 
-    Idempotent. `offset` shifts the standard ports, for a second set beside the first. With `own`
-    only servers that were started from here are used, so that they may be emptied and killed.
+    Idempotent. `offset` shifts the standard ports, for a second set of servers. With `own` it uses
+    only servers that it has started, so that tests may empty and kill them.
 
     Raises:
-        LocalServerError: a server can't be started; says what is missing.
+        LocalServerError: a server can't be started; the message has what is missing.
     """
     with _lock():
         found = _inspect_all(offset, own)
@@ -78,10 +78,10 @@ def _inspect_all(offset: int, own: bool) -> list[Inspection]:
 
 
 def _refuse_foreign(one: Inspection) -> Inspection:
-    """Treat the port of a server that somebody else started as taken."""
+    """Treat the port of a server that we didn't start as occupied."""
     if one.state != "available" or one.record is not None:
         return one
-    return replace(one, state="refused", detail="it wasn't started from here")
+    return replace(one, state="refused", detail="we didn't start it")
 
 
 def environment_file() -> Path:
@@ -90,7 +90,7 @@ def environment_file() -> Path:
 
 
 def environment_text(urls: dict[str, str]) -> str:
-    """Return `services.env`: one NAME=value a line, readable by a shell and by Docker."""
+    """Return `services.env`: lines of NAME=value, readable by a shell and by Docker."""
     return "".join(f"{name}={url}\n" for name, url in urls.items())
 
 
@@ -105,7 +105,7 @@ def _used_ports() -> dict[str, int]:
 
 
 def down() -> None:
-    """Stop the servers that we started, with their data left; others aren't touched."""
+    """Stop the servers that we started; keep their data."""
     with _lock():
         for server in reversed(SERVERS.values()):
             if _running(server) is not None:
@@ -116,16 +116,16 @@ def down() -> None:
 
 
 def start(name: str) -> None:
-    """Start a server of ours that was stopped, on its last port; wait until it is available."""
+    """Start a stopped server of ours on its last port, and wait until it is available."""
     with _lock():
         _start(SERVERS[name])
 
 
 def stop(name: str, *, kill: bool = False) -> None:
-    """Stop a server of ours by its own signal, or by SIGKILL.
+    """Stop a server of ours with its stop signal, or with SIGKILL.
 
     Raises:
-        LocalServerError: it wasn't started from here, or doesn't end.
+        LocalServerError: we didn't start it, or it doesn't end.
     """
     with _lock():
         _stop(SERVERS[name], kill=kill)
@@ -139,7 +139,7 @@ def restart(name: str, *, kill: bool = False) -> None:
 
 
 def status() -> bool:
-    """Print a line for each server; True when all are available."""
+    """Print a line for each server; return whether all are available."""
     found = [inspect(server) for server in SERVERS.values()]
     for one in found:
         print_line(status_line(one))
@@ -147,7 +147,7 @@ def status() -> bool:
 
 
 def status_line(one: Inspection) -> str:
-    """Return name, address, version or reason, and who started it."""
+    """Return name, address, version or reason, and whether we started it."""
     origin = f"own, pid {one.record.pid}" if one.record is not None else "existing"
     if one.state == "not listening" and one.record is None:
         origin = "not started"
@@ -156,7 +156,7 @@ def status_line(one: Inspection) -> str:
 
 
 def _start_unless_running(one: Inspection) -> int:
-    """Start a server that isn't available; returns its port, without waiting for an answer."""
+    """Start a server that isn't available; return its port without waiting for the server."""
     title, address = one.server.title, f"{HOST}:{one.port}"
     if one.state == "available" or one.record is not None:
         print_line(f"{title}: {'existing' if one.record is None else 'own'} server on {address}")
@@ -164,7 +164,7 @@ def _start_unless_running(one: Inspection) -> int:
     port = one.port
     if one.state == "refused":
         port = next_free_server_port(one.port)
-        print_line(f"{title}: {address} can't be used ({one.detail}), so ours gets {port}")
+        print_line(f"{title}: {address} can't be used ({one.detail}), using port {port}")
     return _spawn(one.server, port)
 
 
@@ -178,7 +178,7 @@ def _spawn(server: Server, port: int) -> int:
 def _start(server: Server) -> None:
     record = process.read_record(_record_path(server))
     if record is None:
-        raise LocalServerError(f"{server.title} was never started from here")
+        raise LocalServerError(f"{server.title} was never started by `up`")
     if not process.is_running(record):
         _spawn(server, record.port)
     _wait_until_available(server, record.port)
@@ -187,7 +187,7 @@ def _start(server: Server) -> None:
 def _stop(server: Server, *, kill: bool) -> None:
     record = _running(server)
     if record is None:
-        raise LocalServerError(f"{server.title} isn't running, or wasn't started from here")
+        raise LocalServerError(f"{server.title} isn't running, or wasn't started by `up`")
     print_line(f"{server.title}: {'killing' if kill else 'stopping'} pid {record.pid}")
     if kill:
         process.kill(record)
@@ -203,7 +203,11 @@ def _running(server: Server) -> ProcessRecord | None:
 
 
 def _wait_until_available(server: Server, port: int) -> None:
-    """Wait until a server of ours answers; return at once when its process has ended."""
+    """Wait until a server of ours is available.
+
+    Raises:
+        LocalServerError: its process has ended, or it isn't available in time.
+    """
     reason = ""
 
     def available_or_ended() -> bool:
@@ -234,7 +238,7 @@ def _log_path(server: Server) -> Path:
 
 @contextmanager
 def _lock() -> Iterator[None]:
-    """Let one command at a time change the servers; it is freed when the process ends."""
+    """Lock the servers' directory, so that one command at a time changes the servers."""
     services_dir().mkdir(parents=True, exist_ok=True)
     with (services_dir() / "lock").open("w") as lock:
         try:

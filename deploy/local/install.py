@@ -1,4 +1,4 @@
-"""Find the programs that the servers take, and install Debian's packages for missing ones."""
+"""Find the servers' programs, and install Debian's packages for missing ones."""
 
 import os
 import shutil
@@ -12,13 +12,13 @@ from deploy.local.server import Inspection, LocalServerError, Server
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _DEBIAN_FOLDERS = ("/usr/lib/postgresql/*/bin", "/usr/lib/rabbitmq/bin")
-"""Debian has these off the search path, and its wrappers in front would change the user."""
-_NOT_LINUX = "It is started from here on Linux only."
+"""Debian's directories outside of PATH. Searched first, as the wrappers in PATH change the user."""
+_NOT_LINUX = "It can be started on Linux only."
 _MISSING = "It can't be started: missing {packages}. As root on Debian: apt-get install {packages}."
 
 
 def print_line(line: str) -> None:
-    """Print one line at once, even into a pipe."""
+    """Print one line and flush."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
 
@@ -30,10 +30,10 @@ def find(name: str) -> str | None:
 
 
 def program(name: str) -> str:
-    """Return the path of a program that must be there by now.
+    """Return the path of an installed program.
 
     Raises:
-        LocalServerError: it isn't.
+        LocalServerError: it isn't installed.
     """
     path = find(name)
     if path is None:
@@ -42,13 +42,14 @@ def program(name: str) -> str:
 
 
 def install_missing(unavailable: Iterable[Inspection]) -> bool:
-    """Make sure that the programs of these servers are there, in one run of apt-get.
+    """Install the missing programs of these servers in one run of apt-get.
 
-    Returns whether anything had to be installed.
+    Returns:
+        Whether a package was installed.
 
     Raises:
-        LocalServerError: something is missing and can't be installed from here; one line for each
-            server says what to do.
+        LocalServerError: a program is missing and can't be installed; the message has a line with
+            the remedy for each server.
     """
     inspections = list(unavailable)
     if inspections and sys.platform != "linux":
@@ -70,12 +71,12 @@ def install_missing(unavailable: Iterable[Inspection]) -> bool:
 
 
 def install_packages(packages: Sequence[str]) -> None:
-    """Install Debian's packages, as root; none of them starts a server.
+    """Install Debian's packages as root, without starting their servers.
 
     Raises:
-        LocalServerError: apt-get failed; says how.
+        LocalServerError: apt-get failed; the message has its output.
     """
-    print_line(f"installing {', '.join(packages)}: Debian's packages, a minute or two, once")
+    print_line(f"installing {', '.join(packages)}: Debian's packages; takes a minute or two, once")
     with _no_daemons():
         _apt_get("update")
         _apt_get("install", "--yes", "--no-install-recommends", *packages)
@@ -86,15 +87,15 @@ def _missing_packages(server: Server) -> set[str]:
 
 
 def _advice(one: Inspection, cause: str) -> str:
-    """Say what was found on the port, why no server is started, and what else can be done."""
+    """Return what was found on the port, why no server can be started, and the alternatives."""
     server = one.server
     if one.state == "refused":
-        others = f"Or make what listens there answer to {one.url}, or stop it."
+        others = f"Or configure the server on that port for {one.url}, or stop it."
     elif one.port == server.port:
         docker = f"docker compose -f deploy/compose.yaml up {server.name}"
-        others = f"Or with Docker: {docker}. Or start one that answers to {one.url}."
+        others = f"Or with Docker: {docker}. Or start one for {one.url}."
     else:
-        others = f"Or start one that answers to {one.url}."
+        others = f"Or start one for {one.url}."
     return f"{server.title} on port {one.port}: {one.detail}. {cause} {others}"
 
 
@@ -114,7 +115,7 @@ def _apt_get(*arguments: str) -> None:
 
 @contextmanager
 def _no_daemons() -> Iterator[None]:
-    """Keep the packages from starting their servers; ours get their own data and ports.
+    """Prevent the packages from starting their servers; ours have other data and ports.
 
     Source: Debian's invoke-rc.d(8): 101 from policy-rc.d forbids the action (read 2026-11-21).
     """

@@ -1,4 +1,4 @@
-"""Apache Kafka: the topics. One node that is broker and controller (KRaft), from Maven's jars."""
+"""Apache Kafka, for the topics: one node as broker and controller (KRaft), from Maven's jars."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.local.install import print_line, program
 from deploy.local.ports import HOST, next_free_port
-from deploy.local.probe import ANSWER_WITHIN_S, client_errors
+from deploy.local.probe import ANSWER_S, client_errors
 from deploy.local.server import Launch, LocalServerError, Refused, Server
 
 VERSION = "4.1.1"
@@ -19,7 +19,7 @@ JARS = {
     "org.apache.logging.log4j:log4j-slf4j-impl": "2.25.1",
     "org.apache.logging.log4j:log4j-core": "2.25.1",
 }
-"""Without a binding and a configuration for log4j, Kafka prints nothing, not even why it ended."""
+"""Kafka and log4j: without log4j's binding and configuration Kafka logs nothing."""
 
 PROPERTIES = {
     "process.roles": "broker,controller",
@@ -36,9 +36,9 @@ PROPERTIES = {
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
-    # A group of one process needn't wait for others that might join.
+    # Don't wait for further members of a consumer group.
     "group.initial.rebalance.delay.ms": "0",
-    # A killed broker may register again only when its old session is over.
+    # A killed broker can register again only after its old session has expired.
     "broker.session.timeout.ms": "6000",
     "broker.heartbeat.interval.ms": "1000",
 }
@@ -68,15 +68,15 @@ _POM = """\
 
 
 def probe(port: int) -> str:
-    """Ask for the brokers: a Kafka that starts listens before it has one to take topics."""
+    """Check that the cluster has a broker: a starting Kafka listens before that."""
     with client_errors(port):
         return asyncio.run(_version(port))
 
 
 async def _version(port: int) -> str:
-    limit_ms = int(ANSWER_WITHIN_S * 1000)
+    limit_ms = int(ANSWER_S * 1000)
     admin = AIOKafkaAdminClient(bootstrap_servers=f"{HOST}:{port}", request_timeout_ms=limit_ms)
-    async with asyncio.timeout(ANSWER_WITHIN_S):
+    async with asyncio.timeout(ANSWER_S):
         try:
             await admin.start()
             cluster = await admin.describe_cluster()
@@ -122,9 +122,9 @@ def pom() -> str:
 
 
 def _fetch_jars(home: Path) -> None:
-    """Copy the jars beside the data; the mark says which ones, so that a half copy is redone."""
-    library, mark = home / "lib", home / "jars.json"
-    if mark.exists() and json.loads(mark.read_text()) == JARS:
+    """Copy the jars to `home`; `jars.json`, written last, marks a complete copy."""
+    library, done_file = home / "lib", home / "jars.json"
+    if done_file.exists() and json.loads(done_file.read_text()) == JARS:
         return
     print_line(f"Apache Kafka: fetching {VERSION} with Maven, about 45 MB, once")
     shutil.rmtree(library, ignore_errors=True)
@@ -140,7 +140,7 @@ def _fetch_jars(home: Path) -> None:
         raise LocalServerError(
             f"Apache Kafka: Maven couldn't fetch the jars:\n{done.stdout[-2000:]}"
         )
-    mark.write_text(json.dumps(JARS))
+    done_file.write_text(json.dumps(JARS))
 
 
 def _java(home: Path, *arguments: str) -> str:

@@ -11,7 +11,7 @@ _SHARED_ROOT = Path("/var/lib/killstream-local")
 
 
 def services_dir() -> Path:
-    """Return the directory of all servers: KILLSTREAM_SERVICES_DIR, or one in the project."""
+    """Return the servers' directory: KILLSTREAM_SERVICES_DIR, by default one in the project."""
     chosen = os.environ.get("KILLSTREAM_SERVICES_DIR")
     return Path(chosen).resolve() if chosen else PROJECT / ".killstream" / "services"
 
@@ -19,8 +19,8 @@ def services_dir() -> Path:
 def accessible_home(home: Path, user: str | None) -> Path:
     """Return a directory that `user` owns and can enter: `home`, or one outside the project.
 
-    A project below /root, for example, is closed to every other user. A server that refuses to run
-    as root then has its data elsewhere, in one directory for each project.
+    Other users can't enter a project below /root, for example. A server that refuses to run as root
+    then has its data in a directory outside, one per project.
     """
     if user is None:
         home.mkdir(parents=True, exist_ok=True)

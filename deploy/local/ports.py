@@ -7,35 +7,35 @@ from deploy.local.server import LocalServerError
 HOST = "127.0.0.1"
 
 
-PORTS_BESIDE = 2
-"""How many ports a server takes above its own: Kafka's controller, RabbitMQ's two for Erlang."""
+EXTRA_PORTS = 2
+"""Ports that a server uses above its own: one for Kafka's controller, two for RabbitMQ's Erlang."""
 _STEP = 10
 
 
 def next_free_port(first: int) -> int:
-    """Return the first port from `first` upwards that nothing on this host holds.
+    """Return the first free port from `first` upwards.
 
     Raises:
-        LocalServerError: 200 ports in a row are taken.
+        LocalServerError: 200 ports in a row are in use.
     """
-    return _first_free(range(first, first + 200), beside=0)
+    return _first_free(range(first, first + 200), extra=0)
 
 
 def next_free_server_port(taken: int) -> int:
-    """Return a port for a server whose own port is taken, with those beside it free too.
+    """Return a free port for a server whose port is in use; the next `EXTRA_PORTS` are free, too.
 
-    It is a multiple of ten above `taken`, so that sets of servers that start at the same time
-    don't take the ports beside each other's.
+    It is a multiple of ten above `taken`, so that sets of servers that start at the same time don't
+    use each other's extra ports.
 
     Raises:
-        LocalServerError: none of the next 100 is free.
+        LocalServerError: none of the next 99 candidates is free.
     """
-    return _first_free(range(taken + _STEP, taken + 100 * _STEP, _STEP), beside=PORTS_BESIDE)
+    return _first_free(range(taken + _STEP, taken + 100 * _STEP, _STEP), extra=EXTRA_PORTS)
 
 
-def _first_free(ports: range, beside: int) -> int:
+def _first_free(ports: range, extra: int) -> int:
     for port in ports:
-        if all(_is_free(one) for one in range(port, port + beside + 1)):
+        if all(_is_free(one) for one in range(port, port + extra + 1)):
             return port
     raise LocalServerError(f"no free port from {ports[0]} to {ports[-1]}")
 

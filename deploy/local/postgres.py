@@ -1,4 +1,4 @@
-"""PostgreSQL: the killmails. The settings for durability stay on, as in production."""
+"""PostgreSQL, for the killmails, with the durability of production."""
 
 import asyncio
 import os
@@ -12,7 +12,7 @@ import asyncpg
 from deploy.local.install import program
 from deploy.local.paths import accessible_home
 from deploy.local.ports import HOST
-from deploy.local.probe import ANSWER_WITHIN_S, client_errors
+from deploy.local.probe import ANSWER_S, client_errors
 from deploy.local.server import DATABASE, PASSWORD, USER, Launch, LocalServerError, Server
 
 SETTINGS = {
@@ -32,7 +32,7 @@ CREATE DATABASE {DATABASE} OWNER {USER};
 
 
 def probe(port: int) -> str:
-    """Log in to our database as our role; returns the version."""
+    """Log in to our database as our role; return the version."""
     with client_errors(port):
         return asyncio.run(_version(port))
 
@@ -45,17 +45,17 @@ async def _version(port: int) -> str:
         password=PASSWORD,
         database=DATABASE,
         ssl=False,
-        timeout=ANSWER_WITHIN_S,
+        timeout=ANSWER_S,
     )
     try:
         version: str = connection.get_settings().server_version
     finally:
-        await connection.close(timeout=ANSWER_WITHIN_S)
+        await connection.close(timeout=ANSWER_S)
     return version.split()[0]
 
 
 def prepare(home: Path, port: int) -> Launch:
-    """Make the data directory once, with role and database in it, and return the postmaster."""
+    """Create the data directory with role and database once, and return the server's command."""
     user = "postgres" if os.geteuid() == 0 else None
     home = accessible_home(home, user)
     data = home / "data"
@@ -71,9 +71,9 @@ def prepare(home: Path, port: int) -> Launch:
 
 
 def _create_cluster(data: Path, user: str | None) -> None:
-    """Initialise a cluster and run the first statements in single-user mode.
+    """Initialise a cluster and create role and database in single-user mode.
 
-    No server is up meanwhile, so there is no moment at which one listens without our role.
+    So the server never listens without our role.
     """
     shutil.rmtree(data, ignore_errors=True)
     authentication = ["--auth-local=peer", "--auth-host=scram-sha-256"]
@@ -94,7 +94,7 @@ def _run(command: list[str], user: str | None, text: str = "") -> None:
         extra_groups=None if user is None else [],
         cwd="/",
     )
-    # Single-user mode ends with 0 whatever its statements did.
+    # Single-user mode exits with 0 also after a failed statement.
     if done.returncode or "ERROR:" in done.stderr or "FATAL:" in done.stderr:
         raise LocalServerError(
             f"PostgreSQL: {Path(command[0]).name} failed:\n{done.stderr.strip()}"
@@ -110,5 +110,5 @@ SERVER = Server(
     programs={"postgres": "postgresql", "initdb": "postgresql"},
     probe=probe,
     prepare=prepare,
-    stop_signal=signal.SIGINT,  # a fast shutdown; SIGTERM would wait for every client to leave
+    stop_signal=signal.SIGINT,  # fast shutdown; SIGTERM would wait for all clients to disconnect
 )

@@ -1,4 +1,4 @@
-"""What the probes share: one time limit, and two errors for all that clients raise."""
+"""The probes' time limit, and the mapping of clients' errors to two."""
 
 import socket
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from contextlib import contextmanager
 from deploy.local.ports import HOST
 from deploy.local.server import NotListening, Refused
 
-ANSWER_WITHIN_S = 3.0
+ANSWER_S = 3.0
 
 
 @contextmanager
 def client_errors(port: int) -> Iterator[None]:
-    """Check that something listens; turn what a client raises in the block into Refused.
+    """Check that a server listens; map a client's errors in the block to `Refused`.
 
     Raises:
-        NotListening: nothing listens on the port.
-        Refused: the client's error, whose text says the server's reason where it gave one.
+        NotListening: no server listens on the port.
+        Refused: the client failed; with the client's message.
     """
     try:
-        socket.create_connection((HOST, port), timeout=ANSWER_WITHIN_S).close()
+        socket.create_connection((HOST, port), timeout=ANSWER_S).close()
     except OSError as error:
         raise NotListening(f"nothing listens on {HOST}:{port}") from error
     try:
@@ -27,6 +27,6 @@ def client_errors(port: int) -> Iterator[None]:
     except Refused:
         raise
     except TimeoutError as error:
-        raise Refused(f"no answer within {ANSWER_WITHIN_S:.0f} s") from error
-    except Exception as error:  # the bytes of another protocol raise anything in a client
+        raise Refused(f"no answer within {ANSWER_S:.0f} s") from error
+    except Exception as error:  # another protocol's bytes can raise any error in a client
         raise Refused(str(error) or repr(error)) from error

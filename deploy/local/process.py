@@ -1,4 +1,4 @@
-"""Detached processes that a later command can find again, and end, by id (Linux)."""
+"""Detached processes, which a later command finds and ends by their id (Linux)."""
 
 import json
 import os
@@ -12,11 +12,11 @@ from pathlib import Path
 from deploy.local.server import Launch, ProcessRecord
 
 _LAUNCHER = '"$@" </dev/null >&2 & echo $!'
-"""The shell ends at once, so the server has no parent among our processes."""
+"""Starts the server as a child of a shell that exits at once, so that it is detached from us."""
 
 
 def spawn(launch: Launch, log: Path, port: int) -> ProcessRecord:
-    """Start a process in a session of its own, both outputs appended to `log`."""
+    """Start a process in a new session; its outputs are appended to `log`."""
     with log.open("ab") as output:
         done = subprocess.run(
             ["/bin/sh", "-c", _LAUNCHER, "sh", *launch.command],
@@ -35,31 +35,31 @@ def spawn(launch: Launch, log: Path, port: int) -> ProcessRecord:
 
 
 def is_running(record: ProcessRecord) -> bool:
-    """Tell whether this very process still runs."""
+    """Return whether this process, and not a later one with the same id, is running."""
     return record.started_ticks != 0 and _started_ticks(record.pid) == record.started_ticks
 
 
 def terminate(record: ProcessRecord, number: signal.Signals, within_s: float) -> bool:
-    """Send a signal and wait; False when the process is still there after `within_s`."""
+    """Send a signal and wait; return False when the process still runs after `within_s`."""
     if is_running(record):
         os.kill(record.pid, number)
     return wait_until(lambda: not is_running(record), within_s)
 
 
 def kill(record: ProcessRecord) -> None:
-    """End a process and all it started with SIGKILL, as a power cut would."""
+    """Send SIGKILL to a process and its descendants, and wait until they have ended."""
     if not is_running(record):
         return
     tree = [record, *_descendants(record.pid)]
     for member in tree:
         if is_running(member):
             os.kill(member.pid, signal.SIGKILL)
-    # PostgreSQL takes an id that its parent hasn't collected yet for a server still running.
+    # PostgreSQL doesn't start while an old server's id exists, be it as a zombie.
     wait_until(lambda: not any(_stat(member.pid) for member in tree), 10)
 
 
 def wait_until(condition: Callable[[], bool], within_s: float) -> bool:
-    """Check every 50 ms until the condition holds; False when the time is over."""
+    """Check a condition every 50 ms; return False when it isn't true within `within_s`."""
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
@@ -74,7 +74,7 @@ def write_record(path: Path, record: ProcessRecord) -> None:
 
 
 def read_record(path: Path) -> ProcessRecord | None:
-    """Read a record, or None when nothing was started."""
+    """Read a record; None when no server was started."""
     return ProcessRecord(**json.loads(path.read_text())) if path.exists() else None
 
 
@@ -99,13 +99,13 @@ def _descendants(pid: int) -> list[ProcessRecord]:
 
 
 def _started_ticks(pid: int) -> int:
-    """Return the start time in clock ticks since boot; 0 for none and for one already dead."""
+    """Return the start time in clock ticks since boot; 0 for a process that doesn't run."""
     fields = _stat(pid)
     return int(fields[19]) if fields and fields[0] not in "ZX" else 0
 
 
 def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat after the name, which may hold anything."""
+    """Return the fields of /proc/PID/stat after the name, which may contain any character."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

@@ -1,4 +1,4 @@
-"""RabbitMQ: the actors' queues, in a virtual host of our own."""
+"""RabbitMQ, for the actors' queues, in a separate virtual host."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import pika
 
 from deploy.local.install import program
 from deploy.local.ports import HOST
-from deploy.local.probe import ANSWER_WITHIN_S, client_errors
+from deploy.local.probe import ANSWER_S, client_errors
 from deploy.local.server import PASSWORD, USER, VHOST, Launch, Server
 
 CONFIGURATION = """\
@@ -19,38 +19,38 @@ default_vhost = {vhost}
 log.file = rabbitmq.log
 log.file.level = info
 """
-"""RabbitMQ creates the defaults at the first start on empty data only."""
+"""RabbitMQ creates user and virtual host only at the first start with empty data."""
 
 
 def probe(port: int) -> str:
-    """Log in to our virtual host as our user; returns the version."""
+    """Log in to our virtual host as our user; return the version."""
     parameters = pika.ConnectionParameters(
         host=HOST,
         port=port,
         virtual_host=VHOST,
         credentials=pika.PlainCredentials(USER, PASSWORD),
         connection_attempts=1,
-        socket_timeout=ANSWER_WITHIN_S,
-        stack_timeout=ANSWER_WITHIN_S,
-        blocked_connection_timeout=ANSWER_WITHIN_S,
+        socket_timeout=ANSWER_S,
+        stack_timeout=ANSWER_S,
+        blocked_connection_timeout=ANSWER_S,
     )
     with client_errors(port):
         connection = pika.BlockingConnection(parameters)
         try:
-            # Only the connection inside of the blocking one has the server's properties.
+            # The blocking connection doesn't expose the server's properties.
             return str(connection._impl.server_properties["version"])
         finally:
             connection.close()
 
 
 def prepare(home: Path, port: int) -> Launch:
-    """Write the configuration and return the node, which shares nothing with a system's own."""
+    """Write the configuration and return the command of a node independent of the system's."""
     (home / "log").mkdir(parents=True, exist_ok=True)
     (home / "rabbitmq.conf").write_text(configuration(port))
     (home / "enabled_plugins").write_text("[].\n")
     (home / "env.conf").touch()
     environment = {
-        "HOME": str(home),  # the cookie lies here
+        "HOME": str(home),  # directory of the Erlang cookie
         "RABBITMQ_CONF_ENV_FILE": str(home / "env.conf"),
         "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(home / "enabled_plugins"),
@@ -59,10 +59,10 @@ def prepare(home: Path, port: int) -> Launch:
         "RABBITMQ_PID_FILE": str(home / "pid"),
         "RABBITMQ_NODENAME": "killstream@localhost",
         "RABBITMQ_DIST_PORT": str(port + 1),
-        # Its script then becomes the node itself, so that a signal reaches the right process.
+        # Makes the script exec the node, so that signals reach the node.
         "RABBITMQ_ALLOW_INPUT": "1",
         "RABBITMQ_SERVER_START_ARGS": "-noinput",
-        # Schedulers that spin while idle would take the processor from the other servers.
+        # Idle schedulers must not busy-wait.
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none "
         "-kernel inet_dist_use_interface {127,0,0,1}",
         **_epmd_environment(port),
@@ -75,8 +75,8 @@ def configuration(port: int) -> str:
     return CONFIGURATION.format(host=HOST, port=port, user=USER, password=PASSWORD, vhost=VHOST)
 
 
-def end_epmd(port: int) -> None:
-    """End the port mapper that our node started; it refuses while a node is still registered."""
+def stop_epmd(port: int) -> None:
+    """Stop our node's port mapper (epmd), which refuses while a node is registered."""
     environment = {**os.environ, **_epmd_environment(port)}
     subprocess.run(
         [program("epmd"), "-kill"], env=environment, capture_output=True, check=False, timeout=10
@@ -84,7 +84,7 @@ def end_epmd(port: int) -> None:
 
 
 def _epmd_environment(port: int) -> dict[str, str]:
-    """Give our node a port mapper of its own: nothing of a system's own is touched or ended."""
+    """Return the settings of a separate port mapper (epmd), independent of the system's."""
     return {"ERL_EPMD_PORT": str(port + 2), "ERL_EPMD_ADDRESS": HOST}
 
 
@@ -97,5 +97,5 @@ SERVER = Server(
     programs={"rabbitmq-server": "rabbitmq-server"},
     probe=probe,
     prepare=prepare,
-    clean_up=end_epmd,
+    clean_up=stop_epmd,
 )

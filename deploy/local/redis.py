@@ -1,4 +1,4 @@
-"""Redis: budgets, locks and the push channel. Nothing in it has to survive a restart."""
+"""Redis, for rate limits, locks and the channel of the subscriptions; nothing is persistent."""
 
 import asyncio
 from pathlib import Path
@@ -9,25 +9,25 @@ from redis.backoff import NoBackoff
 
 from deploy.local.install import program
 from deploy.local.ports import HOST
-from deploy.local.probe import ANSWER_WITHIN_S, client_errors
+from deploy.local.probe import ANSWER_S, client_errors
 from deploy.local.server import Launch, Server
 
 
 def probe(port: int) -> str:
-    """Ask for the version."""
+    """Return the version."""
     with client_errors(port):
         return asyncio.run(_version(port))
 
 
 async def _version(port: int) -> str:
     client = Redis(host=HOST, port=port, retry=Retry(NoBackoff(), retries=0))
-    async with asyncio.timeout(ANSWER_WITHIN_S), client:
+    async with asyncio.timeout(ANSWER_S), client:
         info = await client.info("server")
         return str(info["redis_version"])
 
 
 def prepare(home: Path, port: int) -> Launch:
-    """Run without persistence: what Redis holds is rebuilt, so a disk would only slow it down."""
+    """Return a server without persistence, as its data is rebuilt after a restart."""
     home.mkdir(parents=True, exist_ok=True)
     options = {"bind": HOST, "port": str(port), "dir": str(home), "save": "", "appendonly": "no"}
     flags = [part for name, value in options.items() for part in (f"--{name}", value)]

@@ -1,4 +1,4 @@
-"""What a server is here: how to probe it, how to start one, and what an inspection found."""
+"""The types: a kind of server, a process to start, and the result of an inspection."""
 
 import signal
 from collections.abc import Callable
@@ -10,20 +10,20 @@ USER = PASSWORD = DATABASE = VHOST = "killstream"
 
 
 class LocalServerError(Exception):
-    """Ends the command with exit code 1; its text says what to do."""
+    """The command must end with exit code 1; the message has what to do."""
 
 
 class NotListening(Exception):
-    """Nothing listens on the port: it is free for a server of our own."""
+    """No server listens on the port, so ours can use it."""
 
 
 class Refused(Exception):
-    """Something listens that speaks another protocol, refuses our credentials or says nothing."""
+    """The server on the port has another protocol, refuses our credentials or doesn't answer."""
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One process to start; `user` is who it must run as when we are root."""
+    """One process to start; `user` is the user to run it as when we are root."""
 
     command: list[str]
     environment: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class ProcessRecord:
-    """A process that we started; its start time tells it from a later one with the same id."""
+    """A process that we started; the start time distinguishes it from a later one with its id."""
 
     pid: int
     started_ticks: int
@@ -43,11 +43,10 @@ class ProcessRecord:
 class Server:
     """One kind of server.
 
-    `programs` maps each program that it takes to the Debian package that holds it. `probe` logs in
-    on a port and returns the version; it raises NotListening or Refused. `prepare` makes data and
-    configuration below a directory, any number of times, and returns what to start. `clean_up`
-    ends what the server leaves behind when it stops. `version` is the one that we start, for a
-    protocol that doesn't carry it.
+    `programs` maps each required program to its Debian package. `probe` logs in on a port and
+    returns the version; it raises NotListening or Refused. `prepare` creates data and configuration
+    in a directory (idempotent) and returns the process to start. `clean_up` stops processes that
+    the server leaves behind. `version` is the version that we start, for a protocol without one.
     """
 
     name: str
@@ -65,14 +64,14 @@ class Server:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What one server answered on one port; `detail` is its version, or why it can't be used."""
+    """The state of one server on one port; `detail` is the version, or why it can't be used."""
 
     server: Server
     port: int
     state: Literal["available", "not listening", "refused"]
     detail: str
     record: ProcessRecord | None = None
-    """The process on this port, if we started it and it runs."""
+    """The running process on this port, if we started it."""
 
     @property
     def url(self) -> str:

@@ -145,7 +145,7 @@ def _rabbitmq(home: Path, certificates: Certificates) -> Iterator[str]:
             ).read_text()
             yield url
     finally:
-        rabbitmq.end_epmd(port)
+        rabbitmq.stop_epmd(port)
 
 
 def _free_port() -> int:

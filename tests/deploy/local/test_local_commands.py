@@ -68,9 +68,9 @@ def test_two_runs_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_a_server_of_others_is_not_stopped(own: Server) -> None:
-    with pytest.raises(LocalServerError, match="wasn't started from here"):
+    with pytest.raises(LocalServerError, match="wasn't started by `up`"):
         control.stop("redis")
-    with pytest.raises(LocalServerError, match="never started from here"):
+    with pytest.raises(LocalServerError, match="never started by `up`"):
         control.start("redis")
 
 

@@ -133,7 +133,7 @@ def test_advice_names_the_ports_that_were_probed(monkeypatch: pytest.MonkeyPatch
     assert "5432/" not in shifted.replace("15432/", "")
     assert "docker" not in shifted
     assert "port 16379: Authentication required." in taken
-    assert "make what listens there answer to redis://127.0.0.1:16379/0, or stop it" in taken
+    assert "configure the server on that port for redis://127.0.0.1:16379/0, or stop it" in taken
     assert "docker" not in taken
     assert "docker compose -f deploy/compose.yaml up rabbitmq" in standard
     assert "@127.0.0.1:5672/killstream" in standard

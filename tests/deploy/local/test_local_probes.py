@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from deploy.local import control, kafka, postgres, rabbitmq, redis
-from deploy.local.ports import PORTS_BESIDE, next_free_port, next_free_server_port
+from deploy.local.ports import EXTRA_PORTS, next_free_port, next_free_server_port
 from deploy.local.server import NotListening, Refused, Server
 from tests.deploy.local.listeners import hang_up, listening, speak_http
 
@@ -63,7 +63,7 @@ def test_a_free_port_is_one_that_nobody_holds() -> None:
 
 def test_a_moved_server_gets_a_port_whose_neighbours_are_free() -> None:
     first = next_free_server_port(22000)
-    with socket.create_server(("127.0.0.1", first + PORTS_BESIDE)):
+    with socket.create_server(("127.0.0.1", first + EXTRA_PORTS)):
         second = next_free_server_port(22000)
     assert second > first
     assert first % 10 == second % 10 == 0
