@@ -56,7 +56,7 @@ async def standin(*more: str) -> AsyncIterator[str]:
         arguments = [*standin_arguments(), f"--port={port}", "--no-limits", *more]
         log = Path(logs) / "standin.log"
         async with killstream("standin", *arguments, settings=Settings(), log=log) as process:
-            await process.says("stand-in at")
+            await process.wait_for_output("stand-in at")
             yield f"http://127.0.0.1:{port}"
 
 

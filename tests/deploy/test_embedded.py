@@ -34,7 +34,7 @@ async def test_a_second_one_in_the_same_directory_is_refused(
     settings: Settings, tmp_path: Path
 ) -> None:
     async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
-        await first.says('"part": "api"')
+        await first.wait_for_output('"part": "api"')
         log = tmp_path / "second.log"
         other_port = settings.model_copy(update={"api_port": free_port()})
         second = await start_killstream("up", settings=other_port, log=log)
@@ -50,7 +50,7 @@ async def test_the_directory_is_free_again_after_a_crash(
     settings: Settings, tmp_path: Path
 ) -> None:
     async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
-        await first.says('"part": "api"')
+        await first.wait_for_output('"part": "api"')
         await first.kill()
     with lock_data_dir(settings.data_dir):
         pass
@@ -103,7 +103,7 @@ async def test_ends_in_time_while_its_event_log_is_frozen(
     settings: Settings, tmp_path: Path
 ) -> None:
     async with killstream("up", settings=settings, log=tmp_path / "up.log") as up:
-        await up.says('"part": "streams"')
+        await up.wait_for_output('"part": "streams"')
         with frozen(children(up.pid)):
             began_s = time.monotonic()
             await up.stop()

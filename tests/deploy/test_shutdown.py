@@ -53,8 +53,8 @@ async def running(settings: Settings, logs: Path) -> AsyncIterator[dict[str, Kil
             log = logs / f"{name}.log"
             started[name] = await start_killstream(*command, settings=settings, log=log)
         for process in started.values():
-            await process.says('"ready"')
-        await started["streams"].says("poll.started")
+            await process.wait_for_output('"ready"')
+        await started["streams"].wait_for_output("poll.started")
         yield started
     finally:
         for process in started.values():

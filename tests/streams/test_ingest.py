@@ -225,7 +225,7 @@ async def test_offsets_do_not_move_before_rabbitmq_has_the_batch(rig: Rig) -> No
     await asyncio.to_thread(control.stop, "rabbitmq", kill=True)
     try:
         await rig.pipe.start("streams")
-        await rig.pipe.running["streams"].says("server.unavailable")
+        await rig.pipe.running["streams"].wait_for_output("server.unavailable")
         async with asyncio.timeout(TIMEOUT_S):
             await rig.pipe.stop("streams")  # which commits what was acknowledged
     finally:
@@ -243,7 +243,7 @@ async def test_a_deleted_topic_is_said_created_again_and_read_on(rig: Rig) -> No
     await rig.take(100)
     async with open_admin(rig.settings) as admin:
         await admin.delete_topics([topics.RECEIVED.name])
-    await rig.pipe.running["streams"].says("kafka.topics_recreated")
+    await rig.pipe.running["streams"].wait_for_output("kafka.topics_recreated")
     await rig.produce([reference_of(i) for i in range(100, 110)])
     taken = await rig.take(10)
     assert {value for message in taken for value in (message.args or [()])[0]} == {

@@ -1,4 +1,4 @@
-"""Killstream's own processes, as an operator starts them; and what CPU they used."""
+"""Killstream's processes, started as an operator does, and their CPU time."""
 
 import asyncio
 import json
@@ -28,19 +28,19 @@ class Killstream:
         self.pid = process.pid
 
     async def stop(self) -> int:
-        """End it as an operator does; give its exit code."""
+        """Stop it with SIGTERM; return its exit code."""
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         return await self.process.wait()
 
     async def kill(self) -> None:
-        """End it and its children as a crash does."""
+        """Kill it and its children with SIGKILL."""
         if self.process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
         await self.process.wait()
 
     async def kill_parent(self, timeout_s: float) -> set[int]:
-        """End it as a crash does, but none of its children; give those that outlive it so long."""
+        """Kill it, but not its children; return (and kill) the children that survive `timeout_s`."""
         children = with_descendants([self.pid]) - {self.pid}
         os.kill(self.pid, signal.SIGKILL)
         await self.process.wait()
@@ -52,8 +52,8 @@ class Killstream:
         _signal(left, signal.SIGKILL)
         return left
 
-    async def says(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
-        """Wait until its output matches; fail with the output when it ends or time is over."""
+    async def wait_for_output(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
+        """Wait until the output matches; fail with the output when the process ends or times out."""
         async with asyncio.timeout(timeout_s):
             while True:
                 if match := re.search(pattern, self.log.read_text()):
@@ -65,7 +65,7 @@ class Killstream:
 
 @asynccontextmanager
 async def killstream(*command: str, settings: Settings, log: Path) -> AsyncIterator[Killstream]:
-    """Start `killstream COMMAND` with these settings; end it with the block."""
+    """Start `killstream COMMAND` with these settings; stop it at the end of the block."""
     started = await start_killstream(*command, settings=settings, log=log)
     try:
         yield started
@@ -78,7 +78,7 @@ async def killstream(*command: str, settings: Settings, log: Path) -> AsyncItera
 
 
 async def start_killstream(*command: str, settings: Settings, log: Path) -> Killstream:
-    """Start `killstream COMMAND` with these settings, in a process group of its own."""
+    """Start `killstream COMMAND` with these settings in a new process group."""
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             KILLSTREAM,
@@ -94,7 +94,7 @@ async def start_killstream(*command: str, settings: Settings, log: Path) -> Kill
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Write settings as the environment of a process."""
+    """Return the environment of a process with these settings."""
     ours = {
         PREFIX + name.upper(): str(
             value.get_secret_value() if isinstance(value, SecretStr) else value
@@ -111,7 +111,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 
 @contextmanager
 def frozen(pids: Iterable[int]) -> Iterator[None]:
-    """Stop processes and all their descendants (SIGSTOP) for the length of the block."""
+    """Freeze processes and all their descendants (SIGSTOP) until the block ends."""
     stopped = with_descendants(pids)
     try:
         _signal(stopped, signal.SIGSTOP)
@@ -121,7 +121,7 @@ def frozen(pids: Iterable[int]) -> Iterator[None]:
 
 
 def with_descendants(pids: Iterable[int]) -> set[int]:
-    """Give these processes and all that descend from them."""
+    """Return these processes and all their descendants."""
     tree = _children()
     wanted, seen = list(pids), set()
     while wanted:
@@ -133,7 +133,7 @@ def with_descendants(pids: Iterable[int]) -> set[int]:
 
 
 def alive(pids: Iterable[int]) -> set[int]:
-    """Give those of the processes that still run."""
+    """Return the processes that are running."""
     return {pid for pid in pids if _state(pid) not in ("", "Z", "X")}
 
 

@@ -26,7 +26,7 @@ async def master(tmp_path: Path) -> AsyncIterator[Killstream]:
             log=tmp_path / "actors.log",
         ) as started,
     ):
-        await started.says('(?s)"ready".*"ready"')
+        await started.wait_for_output('(?s)"ready".*"ready"')
         yield started
 
 

@@ -216,7 +216,7 @@ async def test_with_rabbitmq_the_actors_get_them_at_once(tmp_path: Path) -> None
         started = await start_killstream(
             "rejected", "retry", "--all", settings=servers, log=tmp_path / "log"
         )
-        await started.says("retried: 2")
+        await started.wait_for_output("retried: 2")
         assert await started.process.wait() == 0
         assert len(await rows(engine, LEDGER)) == 2
         assert await rows(engine, REJECTED) == []

@@ -70,7 +70,7 @@ async def test_a_wait_for_a_server_ends_with_a_request_to_stop(
     url = f"amqp://u:p@127.0.0.1:{free_port()}/v"
     away = settings.model_copy(update={"rabbitmq_url": url})
     for started in await start_all(away, tmp_path):
-        await started.says("server.unavailable")
+        await started.wait_for_output("server.unavailable")
         began_s = time.monotonic()
         assert await started.stop() == 0, started.log.read_text()
         assert time.monotonic() - began_s < 5
