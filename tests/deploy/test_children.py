@@ -20,13 +20,13 @@ async def child() -> AsyncIterator[Child]:
     await started.wait()
 
 
-async def test_a_terminal_does_not_reach_it(child: Child) -> None:
+async def test_signals_of_a_terminal_do_not_reach_a_child(child: Child) -> None:
     assert os.getsid(child.pid) == child.pid != os.getsid(0)
     assert os.getpgid(child.pid) != os.getpgid(0)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_to_all_processes_does_not_end_it(
+async def test_a_signal_to_all_processes_does_not_end_a_child(
     child: Child, signum: signal.Signals
 ) -> None:
     child.send_signal(signum)

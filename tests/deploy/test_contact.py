@@ -7,7 +7,7 @@ from deploy.contact import check_contact
 HERE = "http://127.0.0.1:9"
 
 
-def test_only_what_a_process_calls_requires_a_contact() -> None:
+def test_only_upstreams_that_a_process_calls_require_a_contact() -> None:
     real_source = Settings(esi_url=HERE)
     check_contact(real_source, source=False)
     with pytest.raises(Misconfigured, match="r2z2"):
@@ -22,5 +22,5 @@ def test_without_a_source_only_esi_is_called() -> None:
     check_contact(Settings(source="none", esi_url=HERE))
 
 
-def test_with_a_contact_all_may_be_called() -> None:
+def test_with_a_contact_all_upstreams_may_be_called() -> None:
     check_contact(Settings(contact="you@example.org"))

@@ -81,7 +81,7 @@ def sigterm_to_all_processes(demo: Terminal) -> None:
         (has_a_dead_event_log, ctrl_c),
     ],
 )
-def test_ends_clean_and_soon(
+def test_ends_soon_without_errors(
     demo: Terminal, when: Callable[[Terminal], None], how: Callable[[Terminal], None]
 ) -> None:
     when(demo)
@@ -101,7 +101,7 @@ def test_ends_clean_and_soon(
 
 
 @pytest.mark.parametrize("how", [ctrl_c, sigterm_to_the_group, Terminal.terminate])
-def test_ends_soon_below_just(how: Callable[[Terminal], None]) -> None:
+def test_ends_soon_when_started_by_just(how: Callable[[Terminal], None]) -> None:
     just = shutil.which("just")
     assert just
     with in_terminal(just, f"--justfile={ROOT / 'justfile'}", "demo", "--port=0") as demo:

@@ -30,7 +30,7 @@ def settings(tmp_path: Path) -> Settings:
     )
 
 
-async def test_a_second_one_in_the_same_directory_is_refused(
+async def test_a_second_process_in_the_data_directory_is_refused(
     settings: Settings, tmp_path: Path
 ) -> None:
     async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
@@ -46,9 +46,7 @@ async def test_a_second_one_in_the_same_directory_is_refused(
         assert "Traceback" not in log.read_text()
 
 
-async def test_the_directory_is_free_again_after_a_crash(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_the_directory_is_unlocked_after_a_crash(settings: Settings, tmp_path: Path) -> None:
     async with killstream("up", settings=settings, log=tmp_path / "first.log") as first:
         await first.wait_for_output('"part": "api"')
         await first.kill()
@@ -56,7 +54,7 @@ async def test_the_directory_is_free_again_after_a_crash(
         pass
 
 
-async def test_without_a_contact_it_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+async def test_without_a_contact_it_ends_before_it_creates_files(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     log = tmp_path / "up.log"
     refused = await start_killstream("up", settings=settings, log=log)
@@ -74,7 +72,7 @@ async def test_the_data_directory_is_absolute(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.crash
-async def test_goes_on_when_its_event_log_dies(tmp_path: Path) -> None:
+async def test_continues_after_its_event_log_died(tmp_path: Path) -> None:
     options = StandinOptions(synthetic=KILLMAILS, rate_per_s=RATE_PER_S, limits=False)
     played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)

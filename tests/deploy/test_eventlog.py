@@ -42,7 +42,7 @@ async def until(done: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_what_is_sent_can_be_read_up_to_the_largest_message() -> None:
+async def test_messages_up_to_the_largest_size_can_be_read() -> None:
     async with open_event_log() as (url, _):
         settings = Settings(kafka_url=url)
         await create_topics(settings)
@@ -66,7 +66,7 @@ async def test_creating_the_topics_twice_is_fine() -> None:
             assert STORED.name in await consumer.topics()
 
 
-async def test_a_kafka_that_is_not_there_is_said_by_its_address() -> None:
+async def test_an_unavailable_kafka_is_reported_with_its_address() -> None:
     nobody = f"127.0.0.1:{free_port()}"
     with pytest.raises(ServerUnavailable, match=nobody):
         await create_topics(Settings(kafka_url=f"kafka://{nobody}"), wait_s=0)
@@ -79,7 +79,7 @@ async def test_it_ends_with_the_block() -> None:
 
 
 @pytest.mark.crash
-async def test_it_dies_with_a_parent_that_is_killed() -> None:
+async def test_it_dies_with_its_killed_parent() -> None:
     parent = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PARENT, stdout=asyncio.subprocess.PIPE
     )
@@ -93,7 +93,7 @@ async def test_it_dies_with_a_parent_that_is_killed() -> None:
 
 
 @pytest.mark.parametrize("script", ["exit 3", "exec sleep 60"], ids=["ends", "is silent"])
-async def test_one_that_does_not_come_up_is_said(
+async def test_event_log_that_does_not_start_is_an_error(
     script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "broken"
@@ -139,7 +139,7 @@ EAGER = RestartPolicy(max_bytes=48 * 1024 * 1024, check_interval_s=0.02, idle_s=
 
 
 @pytest.mark.crash
-async def test_one_that_dies_is_started_anew_on_the_same_port() -> None:
+async def test_event_log_is_restarted_on_the_same_port_after_its_death() -> None:
     async with maintained(RestartPolicy(), lambda: 0) as (event_log, successors):
         url, pid = event_log.url, event_log.pid
         os.kill(pid, signal.SIGKILL)
@@ -150,7 +150,7 @@ async def test_one_that_dies_is_started_anew_on_the_same_port() -> None:
 
 
 @pytest.mark.crash
-async def test_one_that_dies_again_and_again_is_given_up() -> None:
+async def test_event_log_that_dies_too_often_is_an_error() -> None:
     async with open_event_log() as (_, event_log):
 
         async def killed() -> None:
@@ -161,7 +161,7 @@ async def test_one_that_dies_again_and_again_is_given_up() -> None:
             await maintain(event_log, killed, lambda: 0, RestartPolicy(deaths=3))
 
 
-async def test_one_that_has_grown_is_started_anew_in_a_quiet_moment() -> None:
+async def test_large_event_log_is_restarted_when_idle() -> None:
     async with maintained(EAGER, lambda: 0) as (event_log, successors):
         with suppress(KafkaError):  # the moment comes before the last of it
             await put(event_log, 60)
@@ -169,7 +169,7 @@ async def test_one_that_has_grown_is_started_anew_in_a_quiet_moment() -> None:
         assert event_log.resident_bytes() < EAGER.max_bytes
 
 
-async def test_one_that_has_grown_goes_on_while_something_goes_through() -> None:
+async def test_large_event_log_is_not_restarted_while_in_use() -> None:
     ticks = count()
     async with maintained(EAGER, lambda: next(ticks)) as (event_log, successors):
         pid = event_log.pid

@@ -31,7 +31,7 @@ def copied() -> list[str]:
 
 
 @pytest.mark.parametrize("source", copied())
-def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
+def test_copied_files_exist_and_are_not_ignored(source: str) -> None:
     assert (PROJECT / source).exists()
     rules = (PROJECT / ".dockerignore").read_text().splitlines()
     ignored = False
@@ -53,7 +53,7 @@ def test_the_entry_point_is_the_declared_command() -> None:
     assert set(yaml.safe_load(entry)) <= set(project["scripts"])
 
 
-def test_the_image_takes_only_files_with_their_pinned_hashes() -> None:
+def test_the_image_installs_only_files_with_pinned_hashes() -> None:
     installs = re.findall(r"pip install (.*)", DOCKERFILE)
     assert len(installs) == 2
     assert all("--no-deps" in options for options in installs)
@@ -66,7 +66,7 @@ def test_the_image_does_not_run_as_root() -> None:
     assert instructions("USER")[-1] not in ("root", "0")
 
 
-def test_all_servers_and_all_parts_are_there() -> None:
+def test_all_servers_and_all_parts_are_services() -> None:
     assert set(SERVICES) == {*control.SERVERS, *OURS}
 
 
@@ -100,7 +100,7 @@ def test_parts_start_when_servers_are_healthy_and_the_database_is_migrated(name:
 
 
 @pytest.mark.parametrize("name", sorted(control.SERVERS))
-def test_servers_say_when_they_are_ready_and_keep_to_this_host(name: str) -> None:
+def test_servers_have_health_checks_and_listen_on_this_host_only(name: str) -> None:
     service = SERVICES[name]
     assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     port = control.SERVERS[name].port
@@ -108,7 +108,7 @@ def test_servers_say_when_they_are_ready_and_keep_to_this_host(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))
-def test_each_service_is_started_again(name: str) -> None:
+def test_each_service_is_restarted(name: str) -> None:
     restart = "on-failure:3" if name == "migrate" else "unless-stopped"
     assert SERVICES[name]["restart"] == restart
 

@@ -64,7 +64,7 @@ async def until(settings: Settings, name: str, least: float) -> Samples:
     return found
 
 
-async def test_each_process_shows_what_it_did_and_what_waits(
+async def test_each_process_serves_its_counts_and_the_backlogs(
     settings: Settings, tmp_path: Path
 ) -> None:
     actors = settings.model_copy(update={"metrics_port": free_port()})
@@ -91,7 +91,7 @@ async def test_each_process_shows_what_it_did_and_what_waits(
         await until(settings, 'killstream_queue_messages{queue="database",state="dead"}', 1)
 
 
-async def test_a_silent_server_is_shown_and_holds_no_scrape_up(settings: Settings) -> None:
+async def test_a_silent_server_is_shown_and_does_not_delay_a_scrape(settings: Settings) -> None:
     async with open_proxy(settings.database_url) as proxy:
         url = proxy.url(settings.database_url)
         behind = settings.model_copy(update={"database_url": url})

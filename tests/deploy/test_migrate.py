@@ -79,7 +79,7 @@ async def test_many_at_once_on_an_empty_server() -> None:
     assert sorted(runs, key=str) == [Migrated(REVISION, REVISION)] * 4 + [Migrated(None, REVISION)]
 
 
-async def test_tables_of_a_newer_version_are_left_alone(
+async def test_tables_of_a_newer_version_are_not_changed(
     database: AsyncEngine, tmp_path: Path
 ) -> None:
     await set_revision(database, "9999")
@@ -95,11 +95,11 @@ async def test_tables_of_an_older_version_are_refused(database: AsyncEngine) -> 
         await check_schema(database)
 
 
-async def test_tables_of_this_version_are_taken(database: AsyncEngine) -> None:
+async def test_tables_of_this_version_are_accepted(database: AsyncEngine) -> None:
     await check_schema(database)
 
 
-async def test_a_file_without_tables_is_said_with_what_to_do(tmp_path: Path) -> None:
+async def test_a_file_without_tables_is_reported_with_the_remedy(tmp_path: Path) -> None:
     async with open_database(Settings(data_dir=tmp_path)) as engine:
         with pytest.raises(
             SchemaMismatch, match=r"killstream.db has no Killstream tables.*migrate"
@@ -108,7 +108,7 @@ async def test_a_file_without_tables_is_said_with_what_to_do(tmp_path: Path) -> 
 
 
 @pytest.mark.service
-async def test_a_server_without_tables_is_said_with_what_to_do() -> None:
+async def test_a_server_without_tables_is_reported_with_the_remedy() -> None:
     async with fresh_database() as url, open_database(Settings(database_url=url)) as engine:
         with pytest.raises(SchemaMismatch, match=r"has no Killstream tables: run .*migrate"):
             await check_schema(engine)
@@ -150,7 +150,7 @@ async def test_a_wrong_login_or_database_is_a_wrong_setting(
     assert "KILLSTREAM_DATABASE_URL" in str(refusal)
 
 
-async def test_a_server_that_is_away_is_unavailable() -> None:
+async def test_a_stopped_server_is_unavailable() -> None:
     url = f"postgresql://u:s3cret@127.0.0.1:{free_port()}/d"
     refusal = await refusal_of(Settings(database_url=url))
     assert isinstance(refusal, ServerUnavailable)
@@ -158,7 +158,7 @@ async def test_a_server_that_is_away_is_unavailable() -> None:
 
 
 @pytest.mark.service
-async def test_a_server_that_comes_late_is_waited_for() -> None:
+async def test_migrate_waits_for_a_late_server() -> None:
     async with fresh_database() as url, open_proxy(url) as proxy:
         proxy.go_silent()
         settings = Settings(database_url=proxy.url(url))
@@ -171,7 +171,7 @@ async def test_a_server_that_comes_late_is_waited_for() -> None:
 
 
 @pytest.mark.service
-async def test_a_missing_permission_is_said() -> None:
+async def test_a_missing_permission_is_reported() -> None:
     async with fresh_database() as url:
         await execute(url, "REVOKE CREATE ON SCHEMA public FROM pg_database_owner")
         with pytest.raises(Misconfigured, match=r"permission denied.*GRANT"):
@@ -187,7 +187,7 @@ async def test_a_standby_is_unavailable() -> None:
             await migrate(Settings(database_url=url), wait_s=0)
 
 
-async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_database_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("notes of mine, and more of them " * 100)
     refusal = await refusal_of(Settings(data_dir=tmp_path))
     assert isinstance(refusal, Misconfigured)
@@ -195,13 +195,13 @@ async def test_a_file_that_is_no_database_is_said(tmp_path: Path) -> None:
     assert "KILLSTREAM_DATA_DIR" in str(refusal)
 
 
-async def test_a_file_that_can_not_be_opened_is_said(tmp_path: Path) -> None:
+async def test_a_file_that_can_not_be_opened_is_reported(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir()
     with pytest.raises(Misconfigured, match=r"unable to open .*; let us read and write there"):
         await migrate(Settings(data_dir=tmp_path))
 
 
-async def test_a_data_directory_that_can_not_be_made_is_said(tmp_path: Path) -> None:
+async def test_a_data_directory_that_can_not_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(
         Misconfigured, match=r"can't create KILLSTREAM_DATA_DIR .*file/data: Not a dir"
@@ -216,7 +216,7 @@ async def test_a_data_directory_that_can_not_be_made_is_said(tmp_path: Path) -> 
         ("query_only = ON", Misconfigured, "let us read and write there"),
     ],
 )
-async def test_a_file_that_takes_nothing_is_said(
+async def test_a_full_disk_is_reported(
     tmp_path: Path, pragma: str, kind: type[KillstreamError], said: str
 ) -> None:
     settings = Settings(data_dir=tmp_path)

@@ -76,7 +76,7 @@ def test_each_pin_has_hashes_and_no_address(file: str) -> None:
 
 
 @pytest.mark.parametrize(("file", "group"), FILES.items())
-def test_pins_are_what_the_project_asks_for(file: str, group: str) -> None:
+def test_pins_meet_the_requirements_of_the_project(file: str, group: str) -> None:
     requirements = [one for one in asked_for(group) if one.marker is None or one.marker.evaluate()]
     pinned = pinned_here(file)
     wrong = [

@@ -19,7 +19,7 @@ def passes(repeats: RepeatFilter, text: str, *args: object) -> str | None:
     return record.getMessage() if repeats.filter(record) else None
 
 
-def test_a_line_of_one_kind_goes_out_once_and_then_after_growing_pauses() -> None:
+def test_a_kind_of_line_is_logged_once_and_then_at_growing_intervals() -> None:
     clock = Clock()
     repeats = RepeatFilter(clock)
     assert passes(repeats, "node %s is gone", 1) == "node 1 is gone"
@@ -33,7 +33,7 @@ def test_a_line_of_one_kind_goes_out_once_and_then_after_growing_pauses() -> Non
     assert passes(repeats, "node %s is gone", 9) == "node 9 is gone (and 1 more like it)"
 
 
-def test_a_line_is_new_again_after_a_quiet_time() -> None:
+def test_a_line_counts_as_new_after_a_time_without_it() -> None:
     clock = Clock()
     repeats = RepeatFilter(clock)
     passes(repeats, "lost")
@@ -50,14 +50,14 @@ def test_a_long_line_is_shortened() -> None:
     assert "100005 characters" in said
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_kinds_in_memory_are_limited() -> None:
     repeats = RepeatFilter()
     for number in range(2 * MAX_KINDS + 1):
         assert passes(repeats, "line " + "x" * (number % 100) + "y" * (number // 100))
     assert len(repeats._kinds) <= MAX_KINDS
 
 
-def test_failures_are_told_apart_by_what_ran_and_by_the_exception() -> None:
+def test_failures_differ_by_function_and_exception() -> None:
     repeats = RepeatFilter()
 
     def fails(text: str, error: Exception) -> bool:

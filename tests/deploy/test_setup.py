@@ -124,7 +124,7 @@ def test_an_active_virtualenv_stays_as_it_is(project: Path, tmp_path: Path) -> N
     assert_set_up(project)
 
 
-def test_tools_may_live_in_environments_of_their_own(project: Path, tmp_path: Path) -> None:
+def test_tools_may_be_in_separate_environments(project: Path, tmp_path: Path) -> None:
     """As `pipx install` and `uv tool install` do it."""
     folders = {"UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path / "bin")}
     for tool in TOOLS:
@@ -154,7 +154,7 @@ def test_the_active_virtualenv_may_be_the_one_of_the_project(project: Path) -> N
     assert_set_up(project)
 
 
-def test_a_set_up_that_was_moved_or_emptied_is_made_again(project: Path, tmp_path: Path) -> None:
+def test_a_moved_or_emptied_environment_is_created_again(project: Path, tmp_path: Path) -> None:
     assert run("just", "setup", cwd=project).returncode == 0
     made = (project / ".venv/made-from").stat().st_mtime_ns
     assert run("just", "setup", cwd=project).returncode == 0

@@ -18,7 +18,7 @@ BODY = a_body(1, attackers=many_attackers(500))
 SIZE_OF_REST = 60
 
 
-def test_dramatiq_names_a_message_and_shows_nothing_of_it() -> None:
+def test_dramatiq_logs_actor_and_id_of_a_message_without_arguments() -> None:
     message = dramatiq.Message[None](
         "database", "persist", ([encode_reference(a_reference(BODY))],), {}, {}, message_id="17"
     )

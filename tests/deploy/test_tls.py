@@ -51,7 +51,7 @@ async def test_an_event_arrives(settings: Settings) -> None:
         assert message == "hello"
 
 
-async def test_a_lock_is_held_and_given_back(settings: Settings) -> None:
+async def test_a_lock_is_acquired_and_released(settings: Settings) -> None:
     """The second holder works after the first, so the first one's lock was released."""
     done = []
     stop = asyncio.Event()
@@ -111,7 +111,7 @@ async def test_all_processes_work_together(settings: Settings, tmp_path: Path) -
                 assert await checking.process.wait() == 0, log.read_text()
 
 
-async def test_a_certificate_that_is_not_trusted_is_said_with_what_to_do(
+async def test_an_untrusted_certificate_is_reported_with_the_remedy(
     servers: TlsServers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
@@ -123,7 +123,7 @@ async def test_a_certificate_that_is_not_trusted_is_said_with_what_to_do(
         assert "SSL_CERT_FILE" in last.advice, last
 
 
-async def test_a_certificate_of_another_host_is_said(settings: Settings) -> None:
+async def test_a_certificate_of_another_host_is_reported(settings: Settings) -> None:
     elsewhere = settings.rabbitmq_url.replace("@127.0.0.1:", "@127.1:")  # the same by another name
     *_, last = [one async for one in rabbitmq_steps(Settings(rabbitmq_url=elsewhere))]
     assert "certificate is of another host" in last.advice, last

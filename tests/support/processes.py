@@ -40,7 +40,7 @@ class Killstream:
         await self.process.wait()
 
     async def kill_parent(self, timeout_s: float) -> set[int]:
-        """Kill it, but not its children; return (and kill) the children that survive `timeout_s`."""
+        """Kill it alone; return (and kill) the children that survive it by `timeout_s`."""
         children = with_descendants([self.pid]) - {self.pid}
         os.kill(self.pid, signal.SIGKILL)
         await self.process.wait()
@@ -53,7 +53,7 @@ class Killstream:
         return left
 
     async def wait_for_output(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
-        """Wait until the output matches; fail with the output when the process ends or times out."""
+        """Wait until the output matches; fail with the output if the process ends before."""
         async with asyncio.timeout(timeout_s):
             while True:
                 if match := re.search(pattern, self.log.read_text()):

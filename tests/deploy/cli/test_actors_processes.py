@@ -51,7 +51,7 @@ async def test_end_with_an_error_when_one_of_them_is_killed(master: Killstream) 
     assert f"process {killed} ended with code -9" in master.log.read_text()
 
 
-async def test_end_well_when_all_are_signalled_at_once(master: Killstream) -> None:
+async def test_all_end_with_0_when_all_receive_a_signal(master: Killstream) -> None:
     workers = children(master.pid)
     for pid in [*workers, master.pid]:
         os.kill(pid, signal.SIGTERM)

@@ -23,7 +23,7 @@ async def test_version_is_that_of_the_package() -> None:
 @pytest.mark.parametrize(
     ("error", "code"), [(Misconfigured("set it"), 2), (KillstreamError("it is away"), 1)]
 )
-def test_an_error_of_ours_is_a_sentence_among_whatever_else_broke(
+def test_our_error_in_a_group_is_printed_as_a_message(
     error: KillstreamError, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     group = ExceptionGroup("parts", [ValueError("torn down"), ExceptionGroup("part", [error])])
@@ -33,7 +33,7 @@ def test_an_error_of_ours_is_a_sentence_among_whatever_else_broke(
     assert capsys.readouterr().err == f"killstream: {error}\n"
 
 
-def test_an_error_that_is_not_ours_stays_what_it_is() -> None:
+def test_a_group_without_our_errors_is_raised() -> None:
     group = ExceptionGroup("parts", [ValueError("a mistake")])
     with pytest.raises(ExceptionGroup, match="parts"):
         fail(group)

@@ -66,7 +66,7 @@ FETCH = a_message(
 
 
 @pytest.mark.service
-async def test_the_list_counts_filters_and_shows_no_content(rabbit: Settings) -> None:
+async def test_list_counts_and_filters_and_prints_no_content(rabbit: Settings) -> None:
     unknown = a_message("k-1", "gone", options={})
     put(rabbit, XQ, [a_message("p-1"), a_message("p-2"), unknown, b"\xc1 no message"])
     put(rabbit, "esi.XQ", [FETCH])
@@ -114,7 +114,7 @@ async def test_the_list_counts_filters_and_shows_no_content(rabbit: Settings) ->
 
 
 @pytest.mark.service
-async def test_a_retry_starts_afresh_and_the_rest_stays_in_order(rabbit: Settings) -> None:
+async def test_a_retry_resets_the_tries_and_keeps_the_order_of_the_others(rabbit: Settings) -> None:
     put(rabbit, XQ, [a_message(f"{number:03}") for number in range(300)])
     before = held(rabbit, XQ)
     ambiguous = await dead(rabbit, "retry", "007", "00")
@@ -155,7 +155,7 @@ async def test_an_actor_of_another_version_is_named_and_can_only_be_dropped(
 
 
 @pytest.mark.service
-async def test_all_of_one_is_shown(rabbit: Settings) -> None:
+async def test_show_prints_a_message_with_its_content(rabbit: Settings) -> None:
     put(rabbit, XQ, [a_message("abc1"), a_message("abc2"), a_message("d")])
     shown = (await dead(rabbit, "show", "abc2")).stdout
     assert 'argument   {"killmail_id":7,"hash":"secret body"}' in shown
@@ -166,7 +166,7 @@ async def test_all_of_one_is_shown(rabbit: Settings) -> None:
 
 
 @pytest.mark.service
-async def test_what_can_not_be_sent_stays_dead(rabbit: Settings) -> None:
+async def test_a_message_that_can_not_be_sent_stays_a_dead_letter(rabbit: Settings) -> None:
     put(rabbit, XQ, [a_message("a"), a_message("b")])
     with pika.BlockingConnection(connection_parameters(rabbit.rabbitmq_url)) as connection:
         connection.channel().queue_delete("database")
@@ -177,7 +177,7 @@ async def test_what_can_not_be_sent_stays_dead(rabbit: Settings) -> None:
 
 
 @pytest.mark.service
-async def test_two_readers_do_not_share_a_queue_between_them(rabbit: Settings) -> None:
+async def test_a_second_reader_of_a_queue_is_refused(rabbit: Settings) -> None:
     put(rabbit, XQ, [a_message("a"), a_message("b")])
     with dead_letters.connected(rabbit.rabbitmq_url) as connection:
         reading = dead_letters.read_all(connection, ["database"])
@@ -190,7 +190,7 @@ async def test_two_readers_do_not_share_a_queue_between_them(rabbit: Settings) -
 
 
 @pytest.mark.service
-async def test_a_rabbitmq_that_goes_silent_is_given_up_and_keeps_them(
+async def test_a_silent_rabbitmq_ends_the_command_and_keeps_the_dead_letters(
     rabbit: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.rabbitmq.HEARTBEAT_S", 1)
@@ -213,18 +213,18 @@ async def test_a_rabbitmq_that_goes_silent_is_given_up_and_keeps_them(
 
 
 @pytest.mark.service
-async def test_before_any_actors_ran_there_are_none() -> None:
+async def test_without_queues_there_are_no_dead_letters() -> None:
     async with empty_servers() as settings:
         assert (await dead(settings, "list")).stdout == "0 dead letters\n"
 
 
-async def test_without_rabbitmq_there_are_none() -> None:
+async def test_without_rabbitmq_there_are_no_dead_letters() -> None:
     done = await dead(Settings(), "list")
     assert done.exit_code == 2
     assert "there are no dead letters" in " ".join(done.stderr.split())
 
 
-async def test_a_rabbitmq_that_is_away_is_one_line() -> None:
+async def test_an_unavailable_rabbitmq_is_reported_in_one_line() -> None:
     done = await dead(Settings(rabbitmq_url=f"amqp://a:b@127.0.0.1:{free_port()}/x"), "list")
     assert done.exit_code == 1
     assert "KILLSTREAM_RABBITMQ_URL" in done.stderr
@@ -249,5 +249,5 @@ async def test_a_rabbitmq_that_is_away_is_one_line() -> None:
     ],
     ids=["none", "of SQLAlchemy", "a group", "long"],
 )
-def test_the_reason_is_the_error_that_a_traceback_ends_with(traceback: str, reason: str) -> None:
+def test_the_reason_is_the_last_error_of_the_traceback(traceback: str, reason: str) -> None:
     assert dead_letters.reason_of(traceback) == reason

@@ -98,7 +98,7 @@ async def test_list_by_age(database: AsyncEngine) -> None:
     assert (wrong.exit_code, "isn't an age" in wrong.output) == (2, True)
 
 
-async def test_show_prints_a_record_whole(database: AsyncEngine) -> None:
+async def test_show_prints_the_whole_record(database: AsyncEngine) -> None:
     rejection = refused(140000001, 5)
     await reject(database, rejection)
     (row,) = await rows(database, REJECTED)
@@ -152,11 +152,15 @@ async def test_retry_by_reason_and_all(database: AsyncEngine) -> None:
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all", "--reason", "x"], ["abc", "--all"]])
-async def test_retry_wants_one_selection(database: AsyncEngine, arguments: list[str]) -> None:
+async def test_retry_requires_exactly_one_selection(
+    database: AsyncEngine, arguments: list[str]
+) -> None:
     assert (await command("retry", *arguments)).exit_code == 2
 
 
-async def test_what_a_source_gave_is_decoded_anew_and_the_rest_stays(database: AsyncEngine) -> None:
+async def test_retry_decodes_source_documents_and_keeps_invalid_records(
+    database: AsyncEngine,
+) -> None:
     await reject(
         database,
         encode_rejection("not a killmail document", DOCUMENT, source="r2z2:host", position=17),
@@ -175,7 +179,9 @@ async def test_what_a_source_gave_is_decoded_anew_and_the_rest_stays(database: A
     assert decode_reference(entries[REJECTED_SOURCE]["reference"]).position == allotted
 
 
-async def test_a_position_that_is_pending_already_is_left_alone(database: AsyncEngine) -> None:
+async def test_a_record_whose_position_is_pending_gets_a_new_position(
+    database: AsyncEngine,
+) -> None:
     reference = bare(140000001, 5)
     value = encode_reference(reference)
     await reject(
@@ -190,7 +196,7 @@ async def test_a_position_that_is_pending_already_is_left_alone(database: AsyncE
         assert decode_reference(entry["reference"]).position == entry["position"]
 
 
-async def test_without_a_database_it_ends_with_a_sentence(
+async def test_without_a_database_it_ends_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path / "nothing"))
@@ -203,7 +209,7 @@ async def test_without_a_database_it_ends_with_a_sentence(
 
 
 @pytest.mark.service
-async def test_with_rabbitmq_the_actors_get_them_at_once(tmp_path: Path) -> None:
+async def test_with_rabbitmq_records_are_sent_to_the_actors_at_once(tmp_path: Path) -> None:
     import pika
 
     whole = a_reference(a_body(7), 1000)

@@ -41,7 +41,7 @@ def test_the_table_shows_no_password() -> None:
     assert "s3cret" not in done.stdout
 
 
-def test_what_is_wrong_is_one_line_with_exit_code_2() -> None:
+def test_a_wrong_setting_is_one_line_with_exit_code_2() -> None:
     done = run(DATABASE_URL="mysql://u:s3cret@h/d")
     assert (done.returncode, done.stdout) == (2, "")
     assert "KILLSTREAM_DATABASE_URL: must be postgresql://" in " ".join(done.stderr.split())

@@ -64,9 +64,7 @@ async def test_a_wrong_password_of_rabbitmq_ends_each_with_one_line(
 
 
 @pytest.mark.service
-async def test_a_wait_for_a_server_ends_with_a_request_to_stop(
-    settings: Settings, tmp_path: Path
-) -> None:
+async def test_a_signal_ends_the_wait_for_a_server(settings: Settings, tmp_path: Path) -> None:
     url = f"amqp://u:p@127.0.0.1:{free_port()}/v"
     away = settings.model_copy(update={"rabbitmq_url": url})
     for started in await start_all(away, tmp_path):
@@ -77,7 +75,7 @@ async def test_a_wait_for_a_server_ends_with_a_request_to_stop(
         assert started.log.read_text().count("server.unavailable") == 1
 
 
-async def test_a_taken_address_ends_it_before_anything_starts(
+async def test_an_address_in_use_ends_each_process_before_it_starts(
     tmp_path: Path, taken_port: int
 ) -> None:
     settings = Settings(
@@ -97,7 +95,7 @@ async def test_a_taken_address_ends_it_before_anything_starts(
 
 
 @pytest.mark.service
-async def test_a_taken_address_is_said_before_the_database_is_waited_for(
+async def test_an_address_in_use_is_reported_before_the_wait_for_the_database(
     tmp_path: Path, taken_port: int
 ) -> None:
     settings = Settings(

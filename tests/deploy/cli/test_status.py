@@ -85,21 +85,21 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     assert "r2z2:test 95000001 to 95000009, expired" in shown
 
 
-async def test_looking_makes_no_database(tmp_path: Path) -> None:
+async def test_status_creates_no_database(tmp_path: Path) -> None:
     facts = await inspect(Settings(data_dir=tmp_path / "new"))
     assert isinstance(facts.database, Unreachable)
     assert "killstream up" in facts.database.reason
     assert not (tmp_path / "new").exists()
 
 
-async def test_a_database_without_tables_says_what_to_do(tmp_path: Path) -> None:
+async def test_a_database_without_tables_is_reported_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "killstream.db").touch()
     facts = await inspect(Settings(data_dir=tmp_path))
     assert isinstance(facts.database, Unreachable)
     assert "killstream migrate" in facts.database.reason
 
 
-def test_servers_that_are_away_are_named_with_the_reason() -> None:
+def test_unavailable_servers_are_listed_with_the_reason() -> None:
     port = free_port()
     done = run(
         "--json",
@@ -127,7 +127,7 @@ async def test_command_shows_a_table(embedded: Settings, persist: Store) -> None
     assert "sequence 1" in done.stdout
 
 
-async def test_work_that_stands_still_is_shown_and_ends_with_code_1(embedded: Settings) -> None:
+async def test_stalled_work_is_shown_and_ends_with_code_1(embedded: Settings) -> None:
     async with open_database(embedded) as database, database.begin() as connection:
         received_at = datetime.now(UTC) - timedelta(minutes=10)
         await connection.execute(
@@ -146,7 +146,7 @@ async def test_work_that_stands_still_is_shown_and_ends_with_code_1(embedded: Se
 
 
 @pytest.mark.service
-async def test_real_servers_are_counted() -> None:
+async def test_queues_and_topics_of_real_servers_are_counted() -> None:
     async with empty_servers() as settings:
         fresh = await inspect(settings)
         assert isinstance(fresh.rabbitmq, RabbitmqFacts)
@@ -212,5 +212,5 @@ def test_group_is_the_streams_own() -> None:
     ("age_s", "said"),
     [(None, "never"), (3.4, "3 s ago"), (600, "10 min ago"), (7200, "2 h ago"), (1e6, "12 d ago")],
 )
-def test_ages_are_said_as_people_do(age_s: float | None, said: str) -> None:
+def test_ages_are_formatted_in_the_largest_unit(age_s: float | None, said: str) -> None:
     assert ago(age_s) == said

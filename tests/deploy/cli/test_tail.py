@@ -33,7 +33,7 @@ async def take(killmails: AsyncIterator[Killmail], count: int) -> list[int]:
     return [(await anext(killmails))["sequence"] for _ in range(count)]
 
 
-async def test_goes_on_where_it_was_when_the_gateway_was_away(
+async def test_resumes_after_an_outage_of_the_gateway(
     embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
     tailing = Tail(gateway_url(embedded), after=0)
@@ -49,7 +49,7 @@ async def test_goes_on_where_it_was_when_the_gateway_was_away(
     assert (tailing.after, tailing.count) == (6, 6)
 
 
-async def test_begins_with_what_comes_next_and_loses_nothing_before_the_first(
+async def test_starts_at_the_end_of_the_feed_and_loses_nothing_before_the_first_killmail(
     embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
     tailing = Tail(gateway_url(embedded))
@@ -64,7 +64,7 @@ async def test_begins_with_what_comes_next_and_loses_nothing_before_the_first(
             assert await first == [4, 5]
 
 
-async def test_what_comes_twice_is_given_once_and_pings_are_answered() -> None:
+async def test_duplicates_are_dropped_and_pings_are_answered() -> None:
     async def twice(socket: ServerConnection) -> None:
         await socket.recv()
         await socket.send('{"type":"ping"}')
@@ -83,7 +83,7 @@ async def test_what_comes_twice_is_given_once_and_pings_are_answered() -> None:
             assert await take(killmails, 2) == [7, 8]
 
 
-async def test_a_refused_subscription_ends_it_with_the_reason(
+async def test_a_rejected_subscription_ends_with_the_reason(
     embedded: Settings, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "DOCUMENT", "subscription { noSuchField }")
@@ -92,7 +92,7 @@ async def test_a_refused_subscription_ends_it_with_the_reason(
             await anext(Tail(gateway_url(embedded), 0).killmails())
 
 
-async def test_another_kind_of_server_ends_it_with_the_reason() -> None:
+async def test_another_kind_of_server_ends_with_the_reason() -> None:
     async def silent(socket: ServerConnection) -> None:
         await socket.wait_closed()
 
@@ -129,7 +129,7 @@ async def test_command_prints_lines_and_ends_with_its_count(
     assert errors.decode() == "tail: 2 killmails, last sequence 3\n"
 
 
-async def test_command_ends_quietly_when_nobody_reads_any_more(
+async def test_command_ends_without_error_when_its_output_is_closed(
     embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
     await persist(1)
@@ -148,7 +148,7 @@ async def test_command_ends_quietly_when_nobody_reads_any_more(
     assert errors.decode() == "tail: 1 killmails, last sequence 1\n"
 
 
-async def test_command_says_what_is_wrong_with_its_url() -> None:
+async def test_command_reports_an_invalid_url() -> None:
     process = await asyncio.create_subprocess_exec(
         KILLSTREAM, "tail", "--url", "http://x", stderr=asyncio.subprocess.PIPE
     )
@@ -158,7 +158,7 @@ async def test_command_says_what_is_wrong_with_its_url() -> None:
     assert "Traceback" not in errors.decode()
 
 
-async def test_command_ends_when_nothing_came_for_as_long_as_it_shall_wait(
+async def test_command_ends_after_its_timeout_without_a_killmail(
     embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
     async def tailed(*arguments: str) -> tuple[int | None, str, str]:
@@ -183,7 +183,7 @@ async def test_command_ends_when_nothing_came_for_as_long_as_it_shall_wait(
     assert errors.endswith("tail: 2 killmails, last sequence 2\n")
 
 
-def test_line_says_who_lost_what_where() -> None:
+def test_line_has_victim_ship_and_system() -> None:
     assert line(A_KILLMAIL) == (
         "2026-01-02T03:04:05Z  Ann (Rifter) in Amamake, 1 attacker, 1.23b ISK"
     )
@@ -209,7 +209,7 @@ def test_json_line_is_one_line() -> None:
     ("value", "text"),
     [(None, "value unknown"), (0, "0.00 ISK"), (9_000, "9.00k ISK"), (2.5e12, "2.50t ISK")],
 )
-def test_value_is_written_as_players_do(value: float | None, text: str) -> None:
+def test_value_is_formatted_as_players_do(value: float | None, text: str) -> None:
     assert isk(value) == text
 
 

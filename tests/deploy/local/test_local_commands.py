@@ -40,7 +40,7 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     )
 
 
-def test_what_is_missing_is_named_and_nothing_is_started(tmp_path: Path) -> None:
+def test_missing_programs_are_listed_and_nothing_is_started(tmp_path: Path) -> None:
     done = run("up", "--offset", "7000", PATH="/nonexistent", KILLSTREAM_SERVICES_DIR=str(tmp_path))
     assert done.returncode == 1
     assert "missing redis-server." in done.stderr
@@ -49,7 +49,7 @@ def test_what_is_missing_is_named_and_nothing_is_started(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
-def test_two_runs_do_not_meet(tmp_path: Path) -> None:
+def test_two_runs_are_serialised(tmp_path: Path) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = subprocess.Popen(
@@ -67,7 +67,7 @@ def test_two_runs_do_not_meet(tmp_path: Path) -> None:
             assert second.wait(timeout=30) == 0
 
 
-def test_a_server_of_others_is_not_stopped(own: Server) -> None:
+def test_a_server_that_we_did_not_start_is_not_stopped(own: Server) -> None:
     with pytest.raises(LocalServerError, match="wasn't started by `up`"):
         control.stop("redis")
     with pytest.raises(LocalServerError, match="never started by `up`"):
@@ -98,7 +98,7 @@ def test_up_starts_once_and_down_ends_it(own: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.service
-def test_status_asks_the_ports_that_are_used(
+def test_status_probes_the_used_ports(
     own: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Those of an existing server too, which the last `up` found on a shifted port."""
@@ -128,7 +128,7 @@ def test_an_existing_server_is_used_and_not_stopped(
 
 
 @pytest.mark.service
-def test_an_existing_server_is_not_used_when_an_own_one_is_asked_for(
+def test_own_ignores_an_existing_server(
     own: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     control.up()
@@ -159,7 +159,7 @@ def test_a_restart_starts_another_process_on_the_same_port(own: Server, *, kill:
 
 
 @pytest.mark.service
-def test_the_port_of_a_server_that_refuses_us_is_left_to_it(
+def test_a_port_with_a_foreign_server_is_not_used(
     own: Server, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "foreign").mkdir()

@@ -22,7 +22,7 @@ def test_kafka_runs_as_one_node_on_the_ports_it_is_given() -> None:
     assert {value for name, value in lines.items() if name.endswith("replication.factor")} == {"1"}
 
 
-def test_kafka_jars_are_asked_for_by_group_name_and_version() -> None:
+def test_pom_lists_the_jars_by_group_name_and_version() -> None:
     space = {"m": "http://maven.apache.org/POM/4.0.0"}
     asked = {
         f"{one.findtext('m:groupId', '', space)}:{one.findtext('m:artifactId', '', space)}": (
@@ -66,7 +66,7 @@ def test_the_directory_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert paths.services_dir() == paths.PROJECT / ".killstream" / "services"
 
 
-def test_data_lies_where_its_user_can_enter(
+def test_data_is_in_a_directory_that_its_user_can_enter(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     is_root = os.geteuid() == 0
@@ -95,7 +95,7 @@ def test_packages_start_no_servers_while_they_are_installed(
     assert not policy.exists()
 
 
-def test_a_policy_that_was_there_stays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_existing_policy_is_not_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     policy = tmp_path / "policy-rc.d"
     policy.write_text("theirs")
     monkeypatch.setattr(install, "_POLICY", policy)

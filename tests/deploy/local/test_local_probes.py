@@ -32,7 +32,7 @@ def test_a_free_port_is_not_listening(server: Server) -> None:
 
 @EACH_SERVER
 @pytest.mark.parametrize("answer", [hang_up, speak_http])
-def test_what_is_no_server_of_this_kind_refuses(
+def test_another_protocol_is_refused(
     server: Server, answer: Callable[[socket.socket], None]
 ) -> None:
     with listening(answer) as port, pytest.raises(Refused):
@@ -45,7 +45,7 @@ def refusal(server: Server, port: int) -> str:
     return str(raised.value)
 
 
-def test_a_server_that_says_nothing_refuses_within_seconds() -> None:
+def test_a_silent_server_is_refused_within_seconds() -> None:
     """All four at once: each probe waits for its limit."""
     with socket.create_server(("127.0.0.1", 0), backlog=16) as listener:
         port = listener.getsockname()[1]
@@ -56,12 +56,12 @@ def test_a_server_that_says_nothing_refuses_within_seconds() -> None:
         assert time.monotonic() - started < 6
 
 
-def test_a_free_port_is_one_that_nobody_holds() -> None:
+def test_a_free_port_is_not_in_use() -> None:
     with listening(hang_up) as port:
         assert next_free_port(port) > port
 
 
-def test_a_moved_server_gets_a_port_whose_neighbours_are_free() -> None:
+def test_another_port_of_a_server_has_free_extra_ports() -> None:
     first = next_free_server_port(22000)
     with socket.create_server(("127.0.0.1", first + EXTRA_PORTS)):
         second = next_free_server_port(22000)

@@ -19,7 +19,7 @@ def sleeper(tmp_path: Path) -> Iterator[ProcessRecord]:
     process.kill(record)
 
 
-def test_a_process_is_no_child_of_the_command(sleeper: ProcessRecord) -> None:
+def test_a_process_is_not_a_child_of_the_command(sleeper: ProcessRecord) -> None:
     assert process.is_running(sleeper)
     assert os.getsid(sleeper.pid) != os.getsid(0)
     with pytest.raises(ChildProcessError):
@@ -40,7 +40,7 @@ def test_a_later_process_with_the_same_id_is_not_ours(sleeper: ProcessRecord) ->
     assert process.is_running(sleeper)
 
 
-def test_a_kill_takes_the_children_along(tmp_path: Path) -> None:
+def test_a_kill_ends_the_children_too(tmp_path: Path) -> None:
     children = tmp_path / "children"
     script = f"sleep 60 & echo $! > {children}.new; mv {children}.new {children}; wait"
     record = process.spawn(Launch(["/bin/sh", "-c", script]), tmp_path / "log", 1)

@@ -58,7 +58,7 @@ async def test_each_failure_has_its_advice(settings: Settings) -> None:
     )
 
 
-async def test_a_broker_that_sends_clients_elsewhere_is_named() -> None:
+async def test_an_unreachable_advertised_address_is_reported() -> None:
     """As behind NAT: the bootstrap address works, the one that the broker gives doesn't."""
     elsewhere = free_port()
     with pytest.raises(Failed, match=f"127.0.0.1:{elsewhere}") as failure:
@@ -66,7 +66,7 @@ async def test_a_broker_that_sends_clients_elsewhere_is_named() -> None:
     assert "advertised.listeners" in failure.value.advice
 
 
-async def test_a_silent_server_ends_it_in_time(
+async def test_a_silent_server_fails_within_the_time_limit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.shared.topics.REQUEST_MS", 500)

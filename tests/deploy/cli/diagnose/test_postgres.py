@@ -58,14 +58,14 @@ async def test_each_failure_has_its_advice(settings: Settings) -> None:
     assert (step, "killstream migrate" in advice) == ("tables", True)
 
 
-async def test_a_server_that_only_reads_fails_at_writing(settings: Settings) -> None:
+async def test_a_read_only_server_fails_at_writing(settings: Settings) -> None:
     database = settings.database_url.rpartition("/")[2]
     await execute(settings, f"ALTER DATABASE {database} SET default_transaction_read_only = on")
     step, _, advice = failed(await all_of(postgres_steps(settings)))
     assert (step, "primary" in advice) == ("writing", True)
 
 
-async def test_a_held_lock_is_named(settings: Settings) -> None:
+async def test_a_locked_table_is_reported(settings: Settings) -> None:
     holder = await asyncpg.connect(settings.database_url.replace("+asyncpg", ""))
     try:
         await holder.execute("BEGIN")
@@ -76,7 +76,7 @@ async def test_a_held_lock_is_named(settings: Settings) -> None:
     assert (step, "pg_stat_activity" in advice) == ("writing", True)
 
 
-async def test_a_silent_server_ends_it_in_time(
+async def test_a_silent_server_fails_within_the_time_limit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finding, "STEP_S", 1.0)

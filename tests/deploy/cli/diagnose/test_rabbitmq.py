@@ -50,7 +50,7 @@ async def test_each_failure_has_its_advice(settings: Settings) -> None:
     assert (step, "firewall" in advice) == ("login", True)
 
 
-async def test_a_silent_server_ends_it_in_time(
+async def test_a_silent_server_fails_within_the_time_limit(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("actors.rabbitmq.ANSWER_S", 1.0)

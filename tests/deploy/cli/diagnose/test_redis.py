@@ -69,7 +69,7 @@ async def test_a_redis_that_works_passes_each_step(tmp_path: Path) -> None:
 
 
 @pytest.mark.service
-async def test_a_strangers_message_on_the_channel_fails(tmp_path: Path) -> None:
+async def test_an_invalid_message_on_the_channel_fails(tmp_path: Path) -> None:
     with redis_server(tmp_path) as place:
         publishing = asyncio.create_task(publish_when_heard(f"redis://{place}", "hello"))
         found = await findings(f"redis://{place}", for_s=60)
@@ -79,7 +79,7 @@ async def test_a_strangers_message_on_the_channel_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.service
-async def test_a_wrong_password_is_named_and_not_shown(tmp_path: Path) -> None:
+async def test_a_wrong_password_is_reported_and_masked(tmp_path: Path) -> None:
     with redis_server(tmp_path, "--requirepass right") as place:
         found = await findings(f"redis://:wrong@{place}")
         none_given = await findings(f"redis://{place}")
@@ -89,13 +89,13 @@ async def test_a_wrong_password_is_named_and_not_shown(tmp_path: Path) -> None:
     assert "wrong" not in found[0].result
 
 
-async def test_nobody_listening_there_says_what_to_do() -> None:
+async def test_a_port_without_a_server_has_advice() -> None:
     found = await findings(f"redis://127.0.0.1:{free_port()}/0")
     assert [finding.step for finding in found] == ["environment", "PING"]
     assert "just services" in found[-1].advice
 
 
-async def test_a_url_with_a_wrong_option_says_how_it_reads() -> None:
+async def test_a_url_with_a_wrong_option_has_the_format_as_advice() -> None:
     found = await findings("redis://localhost:6379/0?socket_timeout=long")
     assert "redis://" in found[-1].advice
 

@@ -85,7 +85,7 @@ async def test_each_failure_of_the_source_has_its_advice(
     assert (failing, text in advice) == (step, True), advice
 
 
-async def test_something_else_at_the_url_is_said() -> None:
+async def test_another_server_at_the_url_is_reported() -> None:
     async with standin() as upstream:
         settings = Settings(r2z2_url=f"{upstream.url}/nowhere")
         step, result, advice = failed(await all_of(source_steps(settings)))
