@@ -216,7 +216,7 @@ async def test_a_data_directory_that_can_not_be_created_is_reported(tmp_path: Pa
         ("query_only = ON", Misconfigured, "let us read and write there"),
     ],
 )
-async def test_a_full_disk_is_reported(
+async def test_a_full_or_read_only_file_is_reported(
     tmp_path: Path, pragma: str, kind: type[KillstreamError], said: str
 ) -> None:
     settings = Settings(data_dir=tmp_path)
