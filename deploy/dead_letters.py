@@ -19,6 +19,7 @@ from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from actors.rabbitmq import connection_parameters
 from actors.shared.errors import KillstreamError
+from deploy.shorten import printable
 
 NO_REASON: Final = "none recorded: rejected at the first try"
 UNREADABLE: Final = "unreadable"
@@ -179,11 +180,6 @@ def reason_of(traceback: str) -> str:
     after = lines[frames[-1] + 1 :] if frames else lines
     error = next((line for line in after if line.strip() and not line.startswith(" ")), NO_REASON)
     return printable(error.strip())[:REASON_CHARACTERS]
-
-
-def printable(text: str) -> str:
-    """Escape characters that a terminal could interpret as control sequences."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def killmail_ids(arguments: list[Any]) -> list[int]:

@@ -31,6 +31,11 @@ def _cut(text: str, limit: int) -> str:
     return f"{text[:half]} … {len(text) - 2 * half} characters … {text[-half:]}"
 
 
+def printable(text: str) -> str:
+    """Escape characters that a terminal could interpret as control sequences."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def name_messages(record: logging.LogRecord) -> bool:
     """Replace messages in dramatiq's log lines by actor and id, without the arguments."""
     if isinstance(record.args, tuple):

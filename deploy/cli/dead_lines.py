@@ -10,6 +10,7 @@ from dramatiq.common import xq_name
 from deploy import dead_letters
 from deploy.cli.status import ago
 from deploy.dead_letters import DeadLetter
+from deploy.shorten import printable
 
 GROUPS: Final = 20
 """Reasons in the counts; the other reasons are summed in one line."""
@@ -90,15 +91,15 @@ def detail_lines(
     yield f"killmails  {', '.join(map(str, one.killmail_ids)) or '-'}"
     message = dead_letters.parse(body)
     if message is None:
-        yield f"content    {dead_letters.printable(body.decode('utf-8', 'backslashreplace'))}"
+        yield f"content    {printable(body.decode('utf-8', 'backslashreplace'))}"
         return
     options = dict(message.options)
     traceback = str(options.pop("traceback", ""))
-    yield f"options    {dead_letters.printable(str(options))}"
+    yield f"options    {printable(str(options))}"
     for argument in _flat([*message.args, *message.kwargs.items()]):
-        yield f"argument   {dead_letters.printable(argument)}"
+        yield f"argument   {printable(argument)}"
     for line in traceback.splitlines():
-        yield f"traceback  {dead_letters.printable(line)}"
+        yield f"traceback  {printable(line)}"
 
 
 def _flat(arguments: Iterable[Any]) -> Iterator[str]:

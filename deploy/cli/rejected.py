@@ -7,6 +7,7 @@ import msgspec
 import typer
 
 from deploy.cli.ages import parse_age
+from deploy.shorten import printable
 
 SHOWN_REASONS: Final = 10
 """Records that can't be retried and are printed with their reason."""
@@ -112,7 +113,7 @@ def retry(
         lambda database: retry_records(database, ids or [], selection, dry_run=dry_run)
     )
     for id_, why in list(still_rejected.items())[:SHOWN_REASONS]:
-        typer.echo(f"{id_[:SHOWN_ID]} is still rejected: {why}", err=True)
+        typer.echo(f"{id_[:SHOWN_ID]} is still rejected: {printable(why)}", err=True)
     typer.echo(
         f"{'would be retried' if dry_run else 'retried'}: {retried:,},"
         f" still rejected: {len(still_rejected):,}"

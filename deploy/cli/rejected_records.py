@@ -26,6 +26,7 @@ from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, REJECTED
 from deploy.cli.process import configure, fail
 from deploy.cli.reasons import kind_of
+from deploy.shorten import printable
 from streams.sources.decode import Found, decode_document, decode_package
 
 T = TypeVar("T")
@@ -33,6 +34,8 @@ T = TypeVar("T")
 PAGE: Final = 200
 """Records that are read or moved in one transaction."""
 
+GROUPS: Final = 20
+"""Reasons counted in a list for people; the rest is one line."""
 SHOWN_ID: Final = 12
 """Characters of a digest in a list."""
 
@@ -290,7 +293,11 @@ def by_size(values: Sequence[bytes], max_bytes: int) -> Iterator[list[bytes]]:
 
 def lines(listing: Listing) -> list[str]:
     """Format a listing as text."""
-    text = [f"{number:>9,}  {reason}" for reason, number in listing.reasons.items()]
+    reasons = list(listing.reasons.items())
+    text = [f"{number:>9,}  {printable(reason)}" for reason, number in reasons[:GROUPS]]
+    if rest := reasons[GROUPS:]:
+        number = sum(number for _, number in rest)
+        text.append(f"{number:>9,}  for {len(rest):,} other reasons")
     text.append(f"{listing.total:>9,}  in total")
     if listing.newest:
         text.append("")
@@ -302,5 +309,5 @@ def _line(record: Record) -> str:
     killmail: Any = "-" if rejection.killmail_id is None else rejection.killmail_id
     return (
         f"{record.id[:SHOWN_ID]}  {record.rejected_at:%Y-%m-%d %H:%M:%S}  killmail {killmail}"
-        f"  {rejection.source or '-'}  {rejection.reason}"
+        f"  {printable(rejection.source or '-')}  {printable(rejection.reason)}"
     )

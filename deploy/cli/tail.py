@@ -19,6 +19,7 @@ from websockets.typing import Subprotocol
 from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings
 from deploy.cli.process import configure, fail
+from deploy.shorten import printable
 
 DOCUMENT: Final = """
 subscription Tail($after: Long) {
@@ -152,7 +153,7 @@ def line(killmail: Killmail) -> str:
     who = victim["characterName"] or victim["corporationName"] or "?"
     value = (killmail["zkb"] or {}).get("totalValue")
     attackers = killmail["attackerCount"]
-    return (
+    return printable(
         f"{killmail['killmailTime']}  {who} ({victim['shipTypeName'] or '?'})"
         f" in {killmail['solarSystemName'] or '?'},"
         f" {attackers} attacker{'' if attackers == 1 else 's'}, {isk(value)}"

@@ -85,6 +85,19 @@ async def test_list_counts_kinds_of_reasons_and_shows_the_newest(database: Async
     assert [r["rejection"]["value"] for r in as_json["newest"]] == ["<html>"]
 
 
+async def test_lists_show_nothing_that_a_terminal_obeys_and_few_kinds(
+    database: AsyncEngine,
+) -> None:
+    reasons = [f"odd\x07\n{i} {'x' * i}" for i in range(30)]
+    await reject(database, *(encode_rejection(reason, b"{}") for reason in reasons))
+    for arguments in (["list", "--limit", "1"], ["retry", "--all", "--dry-run"]):
+        shown = (await command(*arguments)).output
+        assert "\x07" not in shown
+        assert len(shown.splitlines()) < 30
+    assert "       10  for 10 other reasons" in (await command("list")).output
+    assert "odd\\x07" in (await command("list")).output
+
+
 async def test_list_by_age(database: AsyncEngine) -> None:
     await reject(database, refused(1, 1))
     async with database.begin() as connection:

@@ -200,6 +200,11 @@ def test_line_of_a_structure_without_names_and_value() -> None:
     assert line(structure) == "2026-01-02T03:04:05Z  ? (?) in ?, 3 attackers, value unknown"
 
 
+def test_line_holds_nothing_that_a_terminal_obeys() -> None:
+    hostile = {**A_KILLMAIL, "solarSystemName": "\x1b]0;title\x07\nAmamake"}
+    assert "in \\x1b]0;title\\x07\\nAmamake," in line(hostile)
+
+
 def test_json_line_is_one_line() -> None:
     assert msgspec.json.decode(json_line(A_KILLMAIL)) == A_KILLMAIL
     assert "\n" not in json_line(A_KILLMAIL)
