@@ -63,7 +63,7 @@ async def test_a_wrong_password_of_rabbitmq_ends_each_with_one_line(
 ) -> None:
     url = settings.rabbitmq_url.replace(":killstream@", ":s3cret@")
     wrong = settings.model_copy(update={"rabbitmq_url": url})
-    async with started_together(wrong, tmp_path) as processes:
+    async with started_together(wrong, tmp_path, (["streams"], ["actors"], ["up"])) as processes:
         for started in processes:
             assert await asyncio.wait_for(started.process.wait(), 60) == 2
             log = started.log.read_text()
