@@ -7,7 +7,6 @@ after a crash the ledger's entries are read from the source again.
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import wraps
 from typing import Any, Final
 
@@ -32,6 +31,7 @@ from dramatiq.worker import Worker
 from pika.exceptions import AMQPError
 
 from actors.rabbitmq import UNAVAILABLE, connection_parameters
+from actors.rabbitmq_broker import BoundedBroker
 from actors.resources import open_resources
 from actors.sender import Sender
 from actors.shared.counts import counts
@@ -91,13 +91,23 @@ class HoldResources(Middleware):
 
     def __init__(self, settings: Settings) -> None:
         self.opened = open_resources(settings)
+        self._opening: asyncio.Task[Any] | None = None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Open on the actors' loop; a MiddlewareError stops the worker from starting."""
         try:
-            _on_actors_loop(self.opened.__aenter__())
+            _on_actors_loop(self._open())
         except Exception as error:
             raise MiddlewareError(f"can't open the actors' resources: {error}") from error
+
+    async def _open(self) -> None:
+        self._opening = asyncio.current_task()
+        await self.opened.__aenter__()
+
+    def cancel_opening(self) -> None:
+        """Have `before_worker_boot` raise a MiddlewareError once what was opened is closed."""
+        if self._opening and not self._opening.done():
+            self._opening.get_loop().call_soon_threadsafe(self._opening.cancel)
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Close on the actors' loop."""
@@ -124,21 +134,17 @@ class CountErrors(Middleware):
         log.info("actors.stopped", **counts())
 
 
-class ThreadedRabbitmqBroker(RabbitmqBroker):
-    """Closes its connections also while a thread that outlived its time limit uses some."""
-
-    def close(self) -> None:
-        """Close the connections that are open now, and with them their channels."""
-        self._ignore_pika_logs()
-        for connection in tuple(self.connections):  # threads change the set meanwhile
-            with suppress(Exception):  # pika raises anything when two threads use a connection
-                connection.close()
-
-
 def _on_actors_loop(coroutine: Any) -> None:
     thread = get_event_loop_thread()
     assert thread is not None, "ActorsLoop comes first in the list"
     thread.run_coroutine(coroutine)
+
+
+def cancel_start(broker: dramatiq.Broker) -> None:
+    """Make a worker that is being started fail soon."""
+    for middleware in broker.middleware:
+        if isinstance(middleware, HoldResources):
+            middleware.cancel_opening()
 
 
 def unless_exhausted(tries: int, error: BaseException) -> bool:
@@ -156,7 +162,7 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         Retries(retry_when=unless_exhausted, min_backoff=1_000, max_backoff=600_000),
     ]
     if settings.rabbitmq_url:
-        connecting = ThreadedRabbitmqBroker(
+        connecting = BoundedBroker(
             url=settings.rabbitmq_url,
             confirm_delivery=True,  # publisher confirms
             max_priority=MAX_PRIORITY,

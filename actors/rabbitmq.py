@@ -1,6 +1,5 @@
 """RabbitMQ connection parameters that detect a silent server within seconds."""
 
-import asyncio
 import socket
 from functools import partial
 from ssl import SSLCertVerificationError
@@ -16,6 +15,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from actors.shared.daemon import in_daemon
 from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
 from actors.shared.outage import one_line
 from actors.shared.settings import Settings, masked
@@ -84,7 +84,7 @@ async def check_rabbitmq(settings: Settings, wait_s: float = START_S) -> None:
             )
         return None
 
-    connect = partial(asyncio.to_thread, _connect_once, settings.rabbitmq_url)
+    connect = partial(in_daemon, partial(_connect_once, settings.rabbitmq_url), "rabbitmq check")
     await when_available(where, connect, explain, wait_s=wait_s)
 
 

@@ -19,7 +19,7 @@ from deploy.datadir import lock_data_dir
 from deploy.eventlog import EventLog, maintain, open_event_log
 from deploy.migrate import migrate
 from deploy.ports import listen
-from deploy.workers import can_start, running_actors
+from deploy.workers import running_actors
 
 WORKER_THREADS: Final = 8
 """Worker threads of the actors."""
@@ -88,9 +88,10 @@ async def _run_parts(configured: Settings, stop: asyncio.Event, emptied: asyncio
     from streams.worker import run_streams
 
     await asyncio.sleep(0)  # the imports take seconds, in which a signal may have arrived
-    if stop.is_set() or not await can_start(settings(), stop):
+    if stop.is_set():
         return
-    async with running_actors(WORKER_THREADS, stop_ms=WORKER_STOP_MS), asyncio.TaskGroup() as group:
+    running = running_actors(WORKER_THREADS, stop, stop_ms=WORKER_STOP_MS)
+    async with running, asyncio.TaskGroup() as group:
         group.create_task(_part(run_streams(of_streams, stop, emptied), stop), name="streams")
         group.create_task(_part(run_gateway(of_gateway, stop), stop), name="gateway")
 

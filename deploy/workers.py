@@ -6,27 +6,31 @@ signals the whole group, and wait for a frozen server without a limit.
 
 import asyncio
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final
 
 import structlog
 
+from actors.shared.daemon import in_daemon, start_in_daemon
 from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
 
 log: Final = structlog.get_logger()
 
-STOP_MS: Final = 8_000
+STOP_MS: Final = 5_000
 """How long running actors may take at shutdown; RabbitMQ redelivers the other messages."""
 WAKE_MS: Final = 500
 """Interval at which idle threads check whether they must stop."""
+CANCEL_S: Final = 4.0
+"""How long a cancelled start may take to close what it has opened."""
 
 
 async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
     """Open the actors' resources once; return False if `stop` is set before they are open.
 
-    Waits for unavailable servers. The worker opens them in a thread, where the wait can't be
-    cancelled.
+    Waits for unavailable servers.
 
     Raises:
         KillstreamError: a resource can't be opened.
@@ -42,9 +46,11 @@ async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
 
 @asynccontextmanager
 async def running_actors(
-    threads: int, queues: Collection[str] = (), stop_ms: int = STOP_MS
+    threads: int, stop: asyncio.Event, queues: Collection[str] = (), stop_ms: int = STOP_MS
 ) -> AsyncIterator[None]:
     """Run the actors of these queues, all by default, until the block ends.
+
+    When `stop` is set during the start, the block runs without them.
 
     Raises:
         KillstreamError: a resource of the actors can't be opened.
@@ -52,6 +58,7 @@ async def running_actors(
     from dramatiq import Worker
     from dramatiq.middleware import MiddlewareError
 
+    from actors.broker import cancel_start
     from actors.worker import broker
 
     worker = Worker(
@@ -60,13 +67,23 @@ async def running_actors(
         worker_threads=threads,
         worker_timeout=WAKE_MS,
     )
+    starting = start_in_daemon(worker.start, "actors start")
     try:
-        await asyncio.to_thread(worker.start)
+        if await ends_before(stop, _ended(starting)):
+            log.info("ready", part="actors", queues=sorted(queues) or "all", threads=threads)
+        else:
+            cancel_start(broker)
+            with suppress(MiddlewareError, TimeoutError):
+                await asyncio.wait_for(_ended(starting), CANCEL_S)
     except MiddlewareError as error:
         raise error.__cause__ or error from None
-    log.info("ready", part="actors", queues=sorted(queues) or "all", threads=threads)
     try:
         yield
     finally:
-        await asyncio.to_thread(worker.stop, stop_ms)
-        await asyncio.to_thread(broker.close)
+        if starting.done() and not starting.exception():
+            await in_daemon(partial(worker.stop, stop_ms), "actors stop")
+            await in_daemon(broker.close, "rabbitmq close")
+
+
+async def _ended(starting: "Future[None]") -> None:
+    await asyncio.wrap_future(starting)

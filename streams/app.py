@@ -1,10 +1,12 @@
 """The Faust app."""
 
 import os
-from typing import Final
+from typing import Any, Final
 
 import faust
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types.settings import Settings as FaustSettings
+from mode.threads import WorkerThread
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings, settings
@@ -17,6 +19,17 @@ SESSION_TIMEOUT_S: Final = 6
 
 METADATA_MS: Final = 5_000
 """Refresh interval of the metadata, to notice a recreated topic."""
+
+
+class _DaemonThread(WorkerThread):
+    """A thread of Faust that doesn't keep the process from its exit while Kafka is silent."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.daemon = True
+
+
+AIOKafkaConsumerThread.Worker = _DaemonThread
 
 
 def make_app(settings: Settings) -> faust.App:

@@ -13,10 +13,10 @@ TRIES: Final = 8
 log: Final = structlog.get_logger()
 
 
-async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
+async def cancel_and_wait(*tasks: asyncio.Task[Any], retry_s: float = RETRY_S) -> None:
     """Cancel tasks and wait until they have ended; their exceptions aren't raised.
 
-    Takes `TRIES` times `RETRY_S` at most.
+    Takes `TRIES` times `retry_s` at most.
     """
     for _ in range(TRIES):
         unfinished = [task for task in tasks if not task.done()]
@@ -24,6 +24,6 @@ async def cancel_and_wait(*tasks: asyncio.Task[Any]) -> None:
             return
         for task in unfinished:
             task.cancel()
-        await asyncio.wait(unfinished, timeout=RETRY_S)
+        await asyncio.wait(unfinished, timeout=retry_s)
     if left := [task.get_name() for task in tasks if not task.done()]:
         log.error("task.abandoned", tasks=left)

@@ -61,7 +61,7 @@ ANSWER_S: Final = 15.0
 """Time limit for listing and creating topics."""
 REQUEST_MS: Final = 10_000
 """Time limit of one request; a batch that isn't stored by then fails."""
-CLOSE_S: Final = 3.0
+CLOSE_S: Final = 2.0
 TRANSIENT: Final = (
     NotControllerError,
     RequestTimedOutError,
@@ -86,8 +86,8 @@ async def open_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
         max_batch_size=1024 * 1024,
         request_timeout_ms=REQUEST_MS,
     )
-    await producer.start()
     try:
+        await producer.start()
         yield producer
     finally:
         with suppress(TimeoutError, KafkaError):

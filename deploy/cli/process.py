@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 import uvloop
@@ -13,6 +13,10 @@ from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
 from deploy.cli.shutdown import LIMIT_S, Shutdown, hold_signals
 from deploy.log import set_up_logs
+from streams.cancellation import cancel_and_wait
+
+CANCEL_S: Final = 0.2
+"""Interval of repeated cancellations of the tasks that libraries leave at the end."""
 
 console = Console(stderr=True, highlight=False)
 
@@ -42,6 +46,7 @@ def run(
             await main(configured, stop)
         finally:
             shutdown.begin()
+            await cancel_and_wait(*asyncio.all_tasks() - {asyncio.current_task()}, retry_s=CANCEL_S)
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

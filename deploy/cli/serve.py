@@ -86,9 +86,8 @@ def actors(
         check_contact(settings, source=False)
         names = [settings.named(queue) for queue in queues or ()]
         with nullcontext() if parent else serving_metrics(settings):
-            if await can_start(settings, stop):
-                async with running_actors(threads, names):
-                    await (stop_when_orphaned(parent, stop) if parent else stop.wait())
+            async with running_actors(threads, stop, names):
+                await (stop_when_orphaned(parent, stop) if parent else stop.wait())
 
     async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]

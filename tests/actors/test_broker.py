@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -21,15 +22,18 @@ from prometheus_client import REGISTRY
 
 from actors import broker as broker_module
 from actors import rabbitmq as rabbitmq_module
+from actors import rabbitmq_broker as rabbitmq_broker_module
 from actors.broker import (
     DATABASE_QUEUE,
     MAX_PRIORITY,
     MessagePack,
+    cancel_start,
     enqueue,
     make_broker,
     pause_s,
 )
 from actors.rabbitmq import check_rabbitmq
+from actors.shared.daemon import in_daemon
 from actors.shared.errors import Invalid, Misconfigured, RetryLater, ServerUnavailable
 from actors.shared.settings import Settings
 from deploy.local import control
@@ -198,6 +202,36 @@ async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives
 
 
 @pytest.mark.service
+async def test_a_stop_does_not_wait_for_a_silent_rabbitmq_and_loses_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbitmq_broker_module, "CLOSE_S", 0.5)
+    loop = asyncio.get_running_loop()
+    async with open_proxy(rig.settings.rabbitmq_url) as proxy:
+        behind = rig.settings.model_copy(
+            update={"rabbitmq_url": proxy.url(rig.settings.rabbitmq_url)}
+        )
+        async with a_rig(behind, monkeypatch) as silent:
+
+            async def last(number: int) -> None:
+                loop.call_soon_threadsafe(proxy.go_silent)
+                silent.done.put(number)
+
+            unit = silent.actor(last)
+            worker = Worker(silent.broker, worker_threads=1, worker_timeout=50)
+            await asyncio.to_thread(worker.start)
+            await enqueue(unit, 1)
+            assert await silent.next() == 1
+            began_s = time.monotonic()
+            await asyncio.to_thread(worker.stop, 1_000)
+            await asyncio.to_thread(silent.broker.close)
+            assert time.monotonic() - began_s < 4
+    rig.actor(rig.done.put, actor_name="last")
+    with rig.working():
+        assert await rig.next() == 1
+
+
+@pytest.mark.service
 async def test_a_wrong_password_is_said_with_the_setting_and_without_the_password() -> None:
     url = server_urls()["rabbitmq_url"].replace(":killstream@", ":s3cret@")
     with pytest.raises(
@@ -265,6 +299,25 @@ async def test_a_worker_does_not_start_without_what_actors_need(
     async with a_rig(without_tables, monkeypatch) as broken:
         with pytest.raises(MiddlewareError, match="killstream migrate"), broken.working():
             pass
+
+
+@pytest.mark.service
+async def test_a_start_that_waits_for_a_silent_server_is_cancelled_soon(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_proxy(rig.settings.redis_url) as proxy:
+        proxy.go_silent()
+        behind = rig.settings.model_copy(update={"redis_url": proxy.url(rig.settings.redis_url)})
+        async with a_rig(behind, monkeypatch) as waiting:
+            worker = Worker(waiting.broker, worker_threads=1, worker_timeout=50)
+            starting = asyncio.create_task(in_daemon(worker.start, "start"))
+            async with asyncio.timeout(TIMEOUT_S):
+                while not proxy.accepted:
+                    await asyncio.sleep(0.01)
+            assert not starting.done()
+            cancel_start(waiting.broker)
+            with pytest.raises(MiddlewareError, match="can't open"):
+                await asyncio.wait_for(starting, 2)
 
 
 @pytest.mark.service

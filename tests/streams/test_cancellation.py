@@ -1,16 +1,10 @@
 import asyncio
 from contextlib import suppress
 
-import pytest
-
-from streams import cancellation
 from streams.cancellation import cancel_and_wait
 
 
-async def test_a_swallowed_cancellation_is_followed_by_another(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cancellation, "RETRY_S", 0.01)
+async def test_a_swallowed_cancellation_is_followed_by_another() -> None:
     swallowed = 0
 
     async def stubborn() -> None:
@@ -23,15 +17,12 @@ async def test_a_swallowed_cancellation_is_followed_by_another(
 
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
-    await cancel_and_wait(task)
+    await cancel_and_wait(task, retry_s=0.01)
     assert task.cancelled()
     assert swallowed == 3
 
 
-async def test_what_swallows_every_cancellation_is_left_behind(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(cancellation, "RETRY_S", 0.01)
+async def test_what_swallows_every_cancellation_is_left_behind() -> None:
     released = asyncio.Event()
 
     async def stubborn() -> None:
@@ -42,7 +33,7 @@ async def test_what_swallows_every_cancellation_is_left_behind(
     task = asyncio.create_task(stubborn())
     await asyncio.sleep(0)
     async with asyncio.timeout(20):
-        await cancel_and_wait(task)
+        await cancel_and_wait(task, retry_s=0.01)
         assert not task.done()
         released.set()
         await task
@@ -54,5 +45,5 @@ async def test_what_a_task_raised_stays_with_it() -> None:
 
     task = asyncio.create_task(breaks())
     await asyncio.sleep(0)
-    await cancel_and_wait(task)
+    await cancel_and_wait(task, retry_s=0.01)
     assert isinstance(task.exception(), ValueError)

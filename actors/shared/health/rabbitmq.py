@@ -1,6 +1,6 @@
 """Probe RabbitMQ: messages and consumers of our queues."""
 
-import asyncio
+from functools import partial
 from typing import Final
 
 import pika
@@ -9,6 +9,7 @@ from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 from pika.frame import Method
 
+from actors.shared.daemon import in_daemon
 from actors.shared.health.facts import Embedded, QueueFacts, RabbitmqFacts, Unreachable
 from actors.shared.health.probe import quieten, within
 from actors.shared.settings import Settings
@@ -27,7 +28,8 @@ async def probe_rabbitmq(
     """Count the messages of each queue: ready, delayed and dead-lettered."""
     if not settings.rabbitmq_url:
         return Embedded()
-    return await within(limit_s, asyncio.to_thread(_count_messages, settings, limit_s))
+    count = partial(_count_messages, settings, limit_s)
+    return await within(limit_s, in_daemon(count, "rabbitmq probe"))
 
 
 def _count_messages(settings: Settings, limit_s: float) -> RabbitmqFacts:

@@ -1,8 +1,8 @@
 """The steps for RabbitMQ."""
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from pika import BasicProperties, BlockingConnection
@@ -15,6 +15,7 @@ from pika.exceptions import (
 )
 
 from actors.rabbitmq import connection_parameters
+from actors.shared.daemon import in_daemon
 from actors.shared.health.facts import QueueFacts, RabbitmqFacts, Unreachable
 from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.settings import PREFIX, Settings, masked
@@ -40,8 +41,8 @@ async def rabbitmq_steps(settings: Settings) -> AsyncIterator[Finding]:
     yield Finding("environment", f"{NAME}={masked(settings.rabbitmq_url)}")
     url = settings.rabbitmq_url
     steps: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
-        ("login", lambda: asyncio.to_thread(_log_in, url)),
-        ("round trip", lambda: asyncio.to_thread(_round_trip, url)),
+        ("login", lambda: in_daemon(partial(_log_in, url), "login")),
+        ("round trip", lambda: in_daemon(partial(_round_trip, url), "round trip")),
         ("queues", lambda: _count_queues(settings)),
     )
     for step, run in steps:
