@@ -236,6 +236,8 @@ class Esi:
             raise Unavailable(f"no answer to {request.path}: {error!r}") from None
         REQUESTS.labels(group=request.group, status=answer.status).inc()
         remaining = answer.number("X-Ratelimit-Remaining")
+        if answer.denial is Denial.TOKEN:
+            remaining = None  # of the address: ESI doesn't know the owner
         if remaining is not None:
             TOKENS_LEFT.labels(group=request.group).set(remaining)
         await self._budget.charge(reservation, tokens_of(answer.status), remaining)

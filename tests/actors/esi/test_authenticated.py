@@ -241,6 +241,22 @@ async def test_420_pauses_every_owner() -> None:
             await mine(esi, OTHER)
 
 
+async def test_a_rejected_token_says_nothing_of_its_owners_budget() -> None:
+    async def say(request: web.Request) -> web.Response:
+        if request.headers["Authorization"] == f"Bearer {TOKEN}":
+            error = {"error": "unexpected end of JSON input", "sso_status": 401}
+            headers = {"X-Ratelimit-Remaining": "0"}  # of the address, for it isn't known whose
+            return web.json_response(error, status=403, headers=headers)
+        headers = {"X-Ratelimit-Remaining": "28", "X-Pages": "1"}
+        return web.json_response(PAGE, headers=headers)
+
+    async with esi_that_says(say) as esi:
+        with pytest.raises(TokenRejected):
+            await mine(esi)
+        page = await recent_killmails(esi, "character", ME, 1, token="refreshed", owner=ME)
+        assert page.value == [(7, HASH)]
+
+
 async def test_no_metric_is_counted_for_each_character() -> None:
     limited = says(429, {"error": "slow down"}, X_Ratelimit_Remaining="0")
     async with esi_that_says(limited) as esi:
