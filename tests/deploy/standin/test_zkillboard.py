@@ -4,6 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from deploy.standin.participants import Entry, Participants
 from deploy.standin.zkillboard import MAX_ERRORS
 from tests.deploy.standin.conftest import NOON, Client, Clock, Start
 
@@ -193,20 +194,36 @@ async def test_only_what_is_out_is_listed(start: Start, clock: Clock) -> None:
     assert last["killmail_id"] in await ids(client, path)
 
 
-async def test_each_killmail_is_read_once_however_often_it_is_asked_for(
+async def test_each_killmail_is_read_once_however_often_it_comes_and_is_asked_for(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    read = []
+    add_side = Participants._list
+
+    def counted(self: Participants, entry: Entry, *rest: Any) -> None:
+        read.append(entry.killmail_id)
+        add_side(self, entry, *rest)
+
+    monkeypatch.setattr(Participants, "_list", counted)
     client = await start(synthetic=300, faults={"duplicate_rate": 0.3})
     corporation_id = busiest(client, "corporation_id")
     path = f"/api/corporationID/{corporation_id}/"
     first = await ids(client, path)
     await client.switch(hole_rate=0.3, shuffle=20)
-
-    def refuse(*_: Any) -> None:
-        raise AssertionError("read again")
-
-    monkeypatch.setattr("deploy.standin.participants.Participants._list", refuse)
     assert await ids(client, path) == first
+    played = [one.killmail_id for one in client.standin.dataset.killmails]
+    assert sorted(read) == sorted(played * 2)
+
+
+async def test_of_two_entities_both_must_take_part(start: Start) -> None:
+    client = await start(synthetic=400)
+    alliance_id = busiest(client, "alliance_id")
+    corporation_id = busiest(client, "corporation_id")
+    allied = expected(client, "alliance_id", alliance_id, "kills", "losses")
+    wanted = expected(client, "corporation_id", corporation_id, "kills", "losses")
+    both = await ids(client, f"/api/allianceID/{alliance_id}/corporationID/{corporation_id}/")
+    assert both == [id_ for id_ in wanted if id_ in allied]
+    assert both not in (allied, wanted)
 
 
 async def test_history_has_moved_under_its_old_name(start: Start) -> None:
