@@ -113,6 +113,8 @@ class Poller:
         """None ends it; an event is set when everything before it has been sent."""
         self._due_soon = asyncio.Event()
         self._checked_s = 0.0
+        self._recording: list[Step] = []
+        """Steps that the database hasn't stored yet."""
 
     async def run(self, ending: asyncio.Event) -> None:
         """Run until `ending` is set; an error of one task ends all.
@@ -166,6 +168,21 @@ class Poller:
                     await asyncio.wait({passing})
         except TimeoutError:
             log.warning("poll.drain_timed_out", source=self._source.name, after_s=limit_s)
+            if self._source.gives_once:
+                self._log_lost()
+
+    def _log_lost(self) -> None:
+        """Log what was given once and isn't recorded, so that it can be fetched by hand."""
+        while not self._fetched.empty():
+            if isinstance(step := self._fetched.get_nowait(), Step):
+                self._recording.append(step)
+        for step in self._recording:
+            log.error(
+                "poll.given_once_lost",
+                source=self._source.name,
+                objects=step.objects,
+                killmails=[f"{r.killmail_id}/{r.hash}" for r in step.references],
+            )
 
     async def _read(self, cursor: Cursor, ending: asyncio.Event) -> None:
         started = cursor.position is not None
@@ -202,6 +219,7 @@ class Poller:
     async def _record(self, steps: list[Step]) -> list[Step]:
         if not steps:
             return []
+        self._recording = steps
         recorded = await self._in_database(
             lambda: record(
                 self._database,
@@ -212,6 +230,7 @@ class Poller:
                 gives_once=self._source.gives_once,
             )
         )
+        self._recording = []
         self._checked_s = asyncio.get_running_loop().time()
         if any(step.pending or step.objects for step in recorded):
             self._due_soon.set()

@@ -103,11 +103,14 @@ async def _send(entries: Sequence[Any]) -> None:
 
 
 def _reference_of(entry: Any) -> Reference:
-    """Make a reference from the id and hash of an entry whose source is no longer polled."""
+    """Make a reference from the id and hash of an entry whose source is no longer polled.
+
+    Its time is unknown: ours doesn't compare with the upstream's.
+    """
     return Reference(
         source=entry.source,
         position=entry.position,
-        as_of=entry.received_at.timestamp(),
+        as_of=0.0,
         killmail_id=entry.killmail_id,
         hash=entry.killmail_hash,
     )

@@ -2,8 +2,10 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+import structlog
 from aiohttp import web
 from redis.asyncio import Redis
+from sqlalchemy import text
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
@@ -359,3 +361,26 @@ async def test_a_graceful_end_takes_the_poll_that_is_under_way(log: Log) -> None
         counts = await polling
     assert log.durable == {1}
     assert counts.received == 1
+
+
+@pytest.mark.parametrize("redirects", [True, False])
+async def test_what_no_database_took_before_the_end_is_said(log: Log, redirects: bool) -> None:
+    asked = asyncio.Event()
+
+    async def listen(_: web.Request) -> web.Response:
+        if asked.is_set():
+            return web.json_response({"package": None})
+        async with log.database.begin() as connection:
+            await connection.execute(text("ALTER TABLE ledger RENAME TO ledger_behind"))
+        asked.set()
+        if redirects:
+            raise web.HTTPFound("/object.php?objectID=an-object")
+        return web.json_response({"package": {"killID": 7, "zkb": {"hash": HASH}}})
+
+    options = replace(QUICK, given_once_s=0.3)
+    with structlog.testing.capture_logs() as logs:
+        async with upstream({"/listen.php": listen}) as url:
+            await poll_until(asked.is_set, settings_for(url), log, options)
+    (lost,) = [line for line in logs if line["event"] == "poll.given_once_lost"]
+    given = (lost["objects"], lost["killmails"])
+    assert given == ((("an-object",), []) if redirects else ((), [f"7/{HASH}"]))

@@ -101,6 +101,7 @@ async def test_what_only_a_gone_upstream_holds_is_asked_of_esi(opened: Resources
     (message,) = sent("esi")
     asked = decode_reference(message.args[0][0])
     assert (asked.position, asked.killmail_id, asked.hash) == (10, 7, reference.hash)
+    assert asked.as_of == 0.0  # a version with the upstream's own time replaces it
 
 
 async def test_what_is_no_reference_is_rejected_with_its_place(opened: Resources) -> None:

@@ -17,6 +17,7 @@ from tests.support.servers import server_urls
         ("postgresql+asyncpg://u:p@h/d", "postgresql://u:p@h/d"),
         ("postgresql+psycopg2://u:p@h/d", "postgresql://u:p@h/d"),
         ("postgresql://u:p@h/d?sslmode=require", "postgresql://u:p@h/d?sslmode=require"),
+        ("postgresql+asyncpg://u:p@h/d?sslmode=require", "postgresql://u:p@h/d?sslmode=require"),
         ("postgresql+asyncpg://u:p@h/d?ssl=false", "postgresql://u:p@h/d?sslmode=disable"),
         (
             "postgresql+asyncpg://u:p@h/d?ssl=verify-full",
