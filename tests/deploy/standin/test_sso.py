@@ -84,8 +84,11 @@ async def test_page_lists_scopes_and_characters_and_its_form_leads_back(start: S
 
 
 async def test_page_escapes_what_it_was_given(start: Start) -> None:
-    client = await start()
-    assert b"<b>" not in (await authorize(client, state='"><b>')).body
+    marked = Application(client_id='"><b>', secret="x", callbacks=(CALLBACK,))
+    client = await start(applications=(marked,))
+    page = (await authorize(client, client_id=marked.client_id, state='"><b>')).body
+    assert b"<b>" not in page
+    assert b"response_type=code&amp;client_id=" in page
 
 
 @pytest.mark.parametrize("path", [{"deny": "1"}, {"character_id": None}])
