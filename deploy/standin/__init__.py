@@ -2,18 +2,20 @@
 
 They are R2Z2, RedisQ, ESI, EVE's SSO and zKillboard's API.
 
-It plays killmails (from a file, or made up) by the rules of the real services and can
-misbehave in each way they are known to. One killmail's way through it:
+It serves killmails (from a file, or made up) by the rules of the real services, and simulates their
+known faults. One killmail passes these files:
 
-    killmails.py or synthetic.py -> layout.py (which sequence number holds what)
-    -> dataset.py (what is out by now) -> r2z2.py, redisq.py, esi.py, zkillboard.py (as each
-    upstream gives it)
+    killmails.py or synthetic.py -> layout.py (its sequence number) -> dataset.py (its release)
+    -> r2z2.py, redisq.py, esi.py, zkillboard.py (the formats of the upstreams)
 
-`characters.py` are those who can log in at `sso/`.
-`faults.py` are the switches, `malformed.py` and `evekill.py` what files and packages hold when
-their maker errs, `limits.py` the rate limits, `esi_gateway.py` what all of ESI's routes pass,
-`members.py` what needs a token, `entities.py` and `universe.py` what is public beside killmails,
-`participants.py` who is on which killmail and `census.py` who belongs where, `stats.py` what was
-asked of it.
-Nothing here is imported by the packages that do the work: they see it over HTTP only.
+The other files:
+
+- `faults.py`: the switches; `malformed.py`, `evekill.py`: malformed files and packages
+- `limits.py`: rate limits; `stats.py`: counts of requests
+- `esi_gateway.py`: what all of ESI's routes share; `members.py`: its routes that require a token;
+  `entities.py`, `universe.py`: its other public routes
+- `participants.py`: the killmails of each character, corporation and alliance; `census.py`: their
+  affiliations; `characters.py`: the characters that can log in at `sso/`
+
+The packages actors, streams and api don't import it: they use it over HTTP only.
 """

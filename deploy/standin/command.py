@@ -1,4 +1,4 @@
-"""The command of the stand-in: its options, and what each is good for."""
+"""The command of the stand-in, with its options."""
 
 import asyncio
 import sys
@@ -16,8 +16,8 @@ from deploy.standin.playback import Window
 from deploy.standin.server import StandinOptions, run_standin
 from deploy.standin.sso.applications import DEVELOPMENT, Application
 
-_DATASET = "What is played"
-_SERVE = "Where and how"
+_DATASET = "Dataset"
+_SERVE = "Server"
 
 
 @with_fault_options
@@ -25,26 +25,27 @@ def standin(
     killmails: Annotated[
         Path | None,
         typer.Option(
-            help="Play this file: ESI bodies, one a line, plain or .gz.", rich_help_panel=_DATASET
+            help="Serve this file: ESI bodies, one per line, plain or .gz.",
+            rich_help_panel=_DATASET,
         ),
     ] = None,
     hashes: Annotated[
         Path | None,
         typer.Option(
-            help="CSV with killmail_id and hash; else hashes are computed.",
+            help="CSV with killmail_id and hash; without it hashes are computed.",
             rich_help_panel=_DATASET,
         ),
     ] = None,
     zkb: Annotated[
         Path | None,
         typer.Option(
-            help='Lines of {"killID","zkb"}; what is missing is made up.', rich_help_panel=_DATASET
+            help='Lines of {"killID","zkb"}; missing blocks are made up.', rich_help_panel=_DATASET
         ),
     ] = None,
     universe: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of tables with real names; else names are made up.",
+            help="Folder of tables with real names; without it names are made up.",
             rich_help_panel=_DATASET,
         ),
     ] = None,
@@ -52,7 +53,7 @@ def standin(
         bool,
         typer.Option(
             "--synthetic",
-            help="Make killmails up (the default without --killmails).",
+            help="Make up killmails (the default without --killmails).",
             rich_help_panel=_DATASET,
         ),
     ] = False,
@@ -60,20 +61,18 @@ def standin(
         int | None,
         typer.Option(
             min=0,
-            help="How many to make up; without it there is no end, one a second.",
+            help="Number of killmails to make up; without it an endless dataset, one per second.",
             rich_help_panel=_DATASET,
         ),
     ] = None,
     seed: Annotated[
         int,
-        typer.Option(
-            help="The same seed gives the same dataset and faults.", rich_help_panel=_DATASET
-        ),
+        typer.Option(help="Seed of the dataset and the faults.", rich_help_panel=_DATASET),
     ] = 1,
     begin: Annotated[
         str | None,
         typer.Option(
-            help="When the made-up kills begin: 'now' or ISO 8601; else 2026-01-01.",
+            help="Time of the first made-up kill: 'now' or ISO 8601; default 2026-01-01.",
             rich_help_panel=_DATASET,
         ),
     ] = None,
@@ -81,7 +80,7 @@ def standin(
         float | None,
         typer.Option(
             min=0.001,
-            help="Killmails released per second (EVE makes 0.25); else all are out at once.",
+            help="Killmails released per second (EVE has 0.25); without it all at once.",
             rich_help_panel=_DATASET,
         ),
     ] = None,
@@ -89,8 +88,8 @@ def standin(
         float,
         typer.Option(
             min=0,
-            help="How long before the start the first number came out; files of more than a day "
-            "ago are gone.",
+            help="How long before the start the first number was released; files expire after a "
+            "day.",
             rich_help_panel=_DATASET,
         ),
     ] = 0,
@@ -101,12 +100,12 @@ def standin(
         str, typer.Option(help="Address to listen on.", rich_help_panel=_SERVE)
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="Port to listen on; 0 takes a free one.", rich_help_panel=_SERVE)
+        int, typer.Option(help="Port to listen on; 0 chooses a free one.", rich_help_panel=_SERVE)
     ] = 4400,
     ban: Annotated[
         float,
         typer.Option(
-            help="Seconds that R2Z2 refuses everything after its limit was broken.",
+            help="Seconds for which R2Z2 refuses all requests after its limit was exceeded.",
             rich_help_panel=_SERVE,
         ),
     ] = 3_600,
@@ -160,7 +159,7 @@ def standin(
         list[str] | None,
         typer.Option(
             metavar="JSON",
-            help="Faults for a while; repeatable: "
+            help="Temporary faults; repeatable: "
             '{"faults": {"esi_wrong": ["html"]}, "from_s": 30, "for_s": 120}.',
             rich_help_panel=_SERVE,
         ),

@@ -1,4 +1,4 @@
-"""The stand-in's own doors: its switches, its counts, and what is in play."""
+"""The stand-in's own endpoints: switches, counts, and the dataset."""
 
 from collections.abc import Mapping
 from json import JSONDecodeError
@@ -26,7 +26,7 @@ class Control:
         self._zkillboard = zkillboard
 
     def routes(self) -> list[web.RouteDef]:
-        """List what is served."""
+        """Return the routes."""
         return [
             web.get("/standin/faults", self.faults),
             web.put("/standin/faults", self.set_faults),
@@ -37,13 +37,13 @@ class Control:
         ]
 
     async def faults(self, _: web.Request) -> web.Response:
-        """Answer how the switches stand."""
+        """Return the current switches."""
         return _json(self._playback.faults)
 
     async def set_faults(self, request: web.Request) -> web.Response:
-        """Set the named switches; those not named stay.
+        """Set the given switches; the others don't change.
 
-        With `?for_s=120` only for that long, with `&from_s=30` not before that.
+        With `?for_s=120` for that time only; with `&from_s=30` starting after that time.
         """
         try:
             changes = await request.json()
@@ -58,22 +58,22 @@ class Control:
         return _json(self._playback.faults)
 
     async def reset_faults(self, _: web.Request) -> web.Response:
-        """Put all switches back to how they stood at the start; close all windows."""
+        """Reset all switches to their values at the start; close all windows."""
         self._playback.reset()
         return _json(self._playback.faults)
 
     async def stats(self, _: web.Request) -> web.Response:
-        """Answer what was asked of the stand-in since it started."""
+        """Return the counts since the start."""
         return _json(self.counted())
 
     async def killmails(self, _: web.Request) -> web.Response:
-        """List the ids that are out by now, each once, in the order they came."""
+        """Return the ids of the released killmails, each once, in the order of their release."""
         dataset = self._playback.dataset
         released = dataset.released_indexes(self._playback.now_s())
         return _json([dataset.killmails.summary(index).killmail_id for index in released])
 
     async def killmail(self, request: web.Request) -> web.Response:
-        """Answer one killmail of the dataset: id, hash, body and zkb."""
+        """Return one killmail of the dataset: id, hash, body and zkb."""
         given = request.match_info["killmail_id"]
         digits = given.isascii() and given.isdigit()
         played = self._playback.dataset.killmails.find(int(given)) if digits else None
@@ -89,7 +89,7 @@ class Control:
         )
 
     def counted(self) -> dict[str, Any]:
-        """Give all counts.
+        """Return all counts.
 
         Shape: {"requests": {upstream: {endpoint: {status: n}}}, "faults": {kind: n},
         "refused": {limit: n}, "esi": {"tokens_used", "tokens_highest", "refused"} of the killmail

@@ -1,4 +1,4 @@
-"""What is out by now: the layout released over time, and the files it makes."""
+"""The dataset: releases the layout's positions over time, and builds their files."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -7,16 +7,16 @@ from deploy.standin.faults import Faults
 from deploy.standin.killmails import Killmails
 from deploy.standin.layout import Layout, Slot
 from deploy.standin.malformed import Parts, occurs, parts_of
-from deploy.standin.zkb import ganked
+from deploy.standin.zkb import with_gank_label
 
-_GOOD_DAY: Final = Faults()
+_NO_FAULTS: Final = Faults()
 
 
 class Dataset:
-    """A sequence of killmails on its way out, number after number.
+    """A sequence of killmails that is released number by number.
 
-    Positions count slots from 0; the sequence number is `first_sequence` + position. Without a
-    rate everything is out from the start.
+    A position is the index of a slot; the sequence number is `first_sequence` + position. Without
+    a rate all positions are released at the start.
     """
 
     def __init__(
@@ -32,18 +32,18 @@ class Dataset:
         self.killmails = killmails
         self.first_sequence = first_sequence
         self.requested_until = 0
-        """How many positions somebody may have seen: those stay as they are."""
+        """Positions below this may have been requested; they don't change any more."""
         self._layout = Layout(len(killmails), seed, faults, first_sequence)
         self._seed = seed
         self._rate_per_s = rate_per_s
         self._started_at_s = started_at_s
         self._rewritten: dict[int, int] = {}
-        """Which position rewrote which."""
+        """By rewritten position, the position that rewrote it."""
         if rate_per_s is None:
             self._layout.extend_to_end()
 
     def released(self, now_s: float) -> int:
-        """Count the positions that are out."""
+        """Return the number of released positions."""
         if self._rate_per_s is None:
             return len(self._layout.slots)
         due = max(0, int((now_s - self._started_at_s) * self._rate_per_s)) + 1
@@ -51,31 +51,31 @@ class Dataset:
         return min(due, len(self._layout.slots))
 
     def released_at_s(self, position: int) -> float:
-        """Tell when a position comes or came out."""
+        """Return the time of a position's release."""
         if self._rate_per_s is None:
             return self._started_at_s
         return self._started_at_s + position / self._rate_per_s
 
     def available_at_s(self, position: int, faults: Faults) -> float:
-        """Tell when the file of a position comes or came: with its number, or late."""
+        """Return the time from which the file of a position exists: its release, or later."""
         late_s = 0.0
         if occurs("late", faults.late_rate, self._seed, position):
             late_s = faults.late_s
         sequence = self.first_sequence + position
-        delays_s = [run.late_s for run in faults.absent if run.late_s and run.holds(sequence)]
+        delays_s = [run.late_s for run in faults.absent if run.late_s and run.contains(sequence)]
         return self.released_at_s(position) + max([late_s, *delays_s])
 
     @property
     def slots(self) -> Sequence[Slot]:
-        """What each position holds, as far as it is laid out."""
+        """The slots that are laid out so far."""
         return self._layout.slots
 
     def slot(self, position: int) -> Slot:
-        """Return what a released position holds."""
+        """Return the slot of a released position."""
         return self._layout.slots[position]
 
     def mark_requested(self, position: int) -> None:
-        """Record that somebody has seen a position: it stays, and what it rewrites is rewritten."""
+        """Record a request of a position: it can't change any more; its rewrite takes effect."""
         if position >= self.requested_until:
             self.requested_until = position + 1
         updates = self._layout.slots[position].updates
@@ -83,11 +83,11 @@ class Dataset:
             self._rewritten[updates] = position
 
     def rewritten(self, position: int) -> bool:
-        """Tell whether the file of a position reads differently than at first."""
+        """Return whether the file of a position was rewritten."""
         return position in self._rewritten
 
     def relayout(self, faults: Faults, now_s: float) -> None:
-        """Lay out anew, under other faults, what nobody can have seen yet."""
+        """Lay out all positions that can't have been requested yet again, with other faults."""
         seen = self.requested_until
         if self._rate_per_s is not None:
             seen = max(seen, self.released(now_s))
@@ -95,14 +95,14 @@ class Dataset:
         if self._rate_per_s is None:
             self._layout.extend_to_end()
 
-    def parts(self, position: int, faults: Faults = _GOOD_DAY) -> Parts:
-        """Give what the killmail of a position looks like by now, with the faults of its maker."""
+    def parts(self, position: int, faults: Faults = _NO_FAULTS) -> Parts:
+        """Return the current parts of a position's killmail, with the faults of hash and body."""
         killmail = self.killmails[self._layout.slots[position].index]
-        zkb = ganked(killmail.zkb) if self.rewritten(position) else killmail.zkb
+        zkb = with_gank_label(killmail.zkb) if self.rewritten(position) else killmail.zkb
         return parts_of(killmail, zkb, faults, self._seed, position)
 
-    def document(self, position: int, faults: Faults = _GOOD_DAY) -> bytes | None:
-        """Make the file of a position; None for a hole."""
+    def document(self, position: int, faults: Faults = _NO_FAULTS) -> bytes | None:
+        """Build the file of a position; None for a hole."""
         slot = self._layout.slots[position]
         if slot.kind == "hole":
             return None
@@ -134,12 +134,12 @@ class Dataset:
         )
 
     def documents(self) -> Iterator[tuple[int, bytes | None]]:
-        """Go through all files that are laid out, as (sequence number, file or None for a hole)."""
+        """Yield all files that are laid out as (sequence number, file or None for a hole)."""
         for position in range(len(self._layout.slots)):
             yield self.first_sequence + position, self.document(position)
 
     def released_indexes(self, now_s: float) -> list[int]:
-        """List which killmails are out, each once, in the order they came."""
+        """Return the indexes of the released killmails, each once, in the order of release."""
         slots = self._layout.slots[: self.released(now_s)]
         return [slot.index for slot in slots if slot.kind == "killmail" and not slot.duplicate]
 

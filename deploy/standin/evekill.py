@@ -1,4 +1,4 @@
-"""A killmail as EVE-KILL's RedisQ server writes it: its own shape, not ESI's.
+"""A killmail in the format of EVE-KILL's RedisQ server, which differs from ESI's.
 
 Source: EVE-KILL/Thessia, server/routes/redisq/index.get.ts (read 2026-11-26).
 """
@@ -13,7 +13,7 @@ _IDS: Final = ("ship_type_id", "character_id", "corporation_id", "alliance_id", 
 
 
 def evekill_body(body: bytes) -> bytes:
-    """Write a body as that server does: no items, and 0 for each id and position that is absent."""
+    """Convert a body to that format: without items, and with 0 for each absent id and position."""
     killmail: Killmail = parse_killmail(body)
     victim = killmail.victim
     position = victim.position
@@ -42,5 +42,5 @@ def evekill_body(body: bytes) -> bytes:
     )
 
 
-def _ids(who: Victim | Attacker) -> dict[str, Any]:
-    return {name: getattr(who, name) or 0 for name in _IDS}
+def _ids(participant: Victim | Attacker) -> dict[str, Any]:
+    return {name: getattr(participant, name) or 0 for name in _IDS}

@@ -1,4 +1,4 @@
-"""The options of the command that set faults: one for each switch, made from its declaration."""
+"""The command's options for faults, generated from the switches' declarations."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ from actors.shared.errors import Misconfigured
 from deploy.standin.faults import Faults, changed
 
 _PANELS: Final = {
-    "limits": "Where and how",
+    "limits": "Server",
     "redisq": "RedisQ's faults",
     "esi": "ESI's faults",
     "tranquility": "ESI's faults",
@@ -24,7 +24,7 @@ _PANELS: Final = {
 
 
 def with_fault_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Put an option for each switch in the place of the command's `**faults`."""
+    """Replace the command's `**faults` by an option for each switch."""
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
     switches = [_parameter(field) for field in msgspec.structs.fields(Faults)]
@@ -35,10 +35,10 @@ def with_fault_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def faults_of(given: Mapping[str, Any]) -> Faults:
-    """Turn the options into switches.
+    """Convert the options to switches.
 
     Raises:
-        Misconfigured: a value is wrong; says of which switch.
+        Misconfigured: a value is wrong; the message has its switch.
     """
     changes = {
         field.name: _decoded(field, given[field.name])
@@ -66,7 +66,7 @@ def _parameter(field: msgspec.structs.FieldInfo) -> inspect.Parameter:
 
 
 def _is_json(field: msgspec.structs.FieldInfo) -> bool:
-    """Tell whether a switch holds more than a number, a word or yes and no: a list or a table."""
+    """Return whether a switch's value is given as JSON: a list or a table."""
     return not isinstance(field.default, bool | int | float | str | None)
 
 

@@ -1,4 +1,4 @@
-"""The switches: each way in which the upstreams are known to misbehave."""
+"""The switches: the known faults of the upstreams."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,15 +15,15 @@ ErrorStatus = Annotated[int, Meta(ge=400, le=599)]
 KillmailStatus = Annotated[int, Meta(ge=300, le=599)]
 
 WrongHash = Literal["space", "upper", "empty", "null", "wrong"]
-"""A hash with a space behind it, in upper case, empty, null, or another killmail's."""
+"""A hash with a trailing space, in upper case, empty, null, or another killmail's."""
 WrongBody = Literal["null", "list", "object", "text", "absent"]
-"""`esi` as null, [], {}, "" or not there: the body has to be fetched."""
+"""`esi` as null, [], {} or "", or absent: the body must be fetched."""
 WrongAnswer = Literal["404", "422", "html", "empty", "cut"]
-"""A refusal of a killmail that exists; 200 with a page, with nothing, with half of the JSON."""
+"""A refusal of an existing killmail; 200 with an HTML page, an empty body, or half of the JSON."""
 Deleted = Literal["doomheim", "404"]
 """A deleted character sits in the corporation Doomheim, or isn't there at all."""
 WrongObject = Literal["429", "503", "cut", "utf8"]
-"""A refusal; 200 with half of the JSON, or with bytes that are no UTF-8."""
+"""A refusal; 200 with half of the JSON, or with invalid UTF-8."""
 
 SsoError = Literal["token", "grant", "migrate", "expired", "client", "credentials", "unavailable"]
 """Refusals of a refresh: the first five are for ever, the last passes."""
@@ -37,50 +37,51 @@ WrongToken = Literal[
 signed with a key that isn't the SSO's, not at all, with the public key as HMAC's secret."""
 
 MAX_SKIPPED = 0.9
-"""Most sequence numbers that may hold no new killmail; beyond it a dataset would hardly get on."""
+"""Maximum fraction of sequence numbers without a new killmail."""
 
 
 class Absent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A run of sequence numbers without files: for ever, or until `late_s` after they were due.
+    """A run of sequence numbers without files: permanently, or until `late_s` after their release.
 
-    Numbers that stay absent for ever take no killmail with them: it comes at a later number.
+    A permanently absent number has no killmail; the killmail gets a later number.
     """
 
     first: Count
     count: Annotated[int, Meta(ge=1, le=100_000)]
     late_s: Seconds | None = None
 
-    def holds(self, sequence: int) -> bool:
-        """Tell whether a sequence number lies in the run."""
+    def contains(self, sequence: int) -> bool:
+        """Return whether a sequence number is in the run."""
         return 0 <= sequence - self.first < self.count
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the stand-in behaves now. The defaults are a good day on which limits hold.
+    """The current behaviour of the stand-in. The defaults have no faults, and rate limits.
 
-    A change of one of LAYOUT_FAULTS applies to the sequence numbers that nobody has asked for yet.
-    Whatever they say, each killmail of the dataset is played at some number: nothing is ever lost
-    by the stand-in.
+    A change of one of LAYOUT_FAULTS applies to sequence numbers that weren't requested yet. With
+    any faults each killmail of the dataset gets a number: the stand-in loses none.
     """
 
     limits: Annotated[
         bool,
-        Meta(description="Hold the rate limits: R2Z2 15/s, RedisQ 2/s, ESI's tokens per 15 min."),
+        Meta(
+            description="Enforce the rate limits: R2Z2 15/s, RedisQ 2/s, ESI's tokens per 15 min."
+        ),
     ] = True
 
     r2z2_from_start: Annotated[
         bool,
         Meta(
-            description="Let sequence.json name the first number until that one is asked for, so "
-            "that a reader without a cursor gets the whole dataset; the real one names the tip."
+            description="sequence.json has the first number until it is requested, so that a "
+            "reader without a cursor gets the whole dataset; the real one has the newest."
         ),
     ] = True
-    r2z2_latency_ms: Annotated[Milliseconds, Meta(description="Hold back each answer.")] = 0
+    r2z2_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
     r2z2_status: Annotated[
         ErrorStatus | None, Meta(description="Answer everything with this status: 403, 429, 503.")
     ] = None
-    r2z2_expire_s: Annotated[Seconds, Meta(description="How long a file stays.")] = 86_400.0
-    hole_rate: Annotated[Fraction, Meta(description="Numbers that stay 404 for ever.")] = 0.0
+    r2z2_expire_s: Annotated[Seconds, Meta(description="How long a file exists.")] = 86_400.0
+    hole_rate: Annotated[Fraction, Meta(description="Numbers that are 404 permanently.")] = 0.0
     null_rate: Annotated[
         Fraction, Meta(description="Numbers whose file is a placeholder with null id and hash.")
     ] = 0.0
@@ -88,51 +89,49 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Fraction, Meta(description="Numbers that answer HTML with status 200 the first time.")
     ] = 0.0
     late_rate: Annotated[
-        Fraction, Meta(description="Numbers whose file comes late_s after it was due.")
+        Fraction, Meta(description="Numbers whose file appears late_s after its release.")
     ] = 0.0
-    late_s: Annotated[Seconds, Meta(description="How late those files come.")] = 20.0
+    late_s: Annotated[Seconds, Meta(description="How late those files appear.")] = 20.0
     absent: Annotated[
         tuple[Absent, ...],
         Meta(
-            description="Runs of numbers without files, for ever or until late_s after they were "
-            'due: [{"first": 96000100, "count": 26, "late_s": 20}].'
+            description="Runs of numbers without files, permanently or until late_s after their "
+            'release: [{"first": 96000100, "count": 26, "late_s": 20}].'
         ),
     ] = ()
     sequence_behind: Annotated[
         Count,
-        Meta(description="How far below the tip the number in sequence.json lies, beyond 50."),
+        Meta(description="How far sequence.json is behind the newest number, beyond up to 50."),
     ] = 0
     sequence_number: Annotated[
-        Count | None, Meta(description="The number that sequence.json names, whatever the tip is.")
+        Count | None, Meta(description="A fixed number for sequence.json.")
     ] = None
     sequence_zero_next: Annotated[
-        Count, Meta(description="How many of the next sequence.json name number 0; counts down.")
+        Count, Meta(description="How many of the next sequence.json have number 0; counts down.")
     ] = 0
     duplicate_rate: Annotated[
-        Fraction, Meta(description="Numbers that repeat a killmail of the 200 numbers before.")
+        Fraction, Meta(description="Numbers that repeat a killmail of the previous 200 numbers.")
     ] = 0.0
     rewrite_rate: Annotated[
         Fraction,
-        Meta(
-            description="Files that carry sequence_updated: an older file, rewritten from then on."
-        ),
+        Meta(description="Files with sequence_updated: the number of a file that they rewrite."),
     ] = 0.0
     shuffle: Annotated[
         Count,
-        Meta(description="Draw each killmail from the next N of the dataset, not in order."),
+        Meta(description="Choose each killmail at random from the next N of the dataset."),
     ] = 0
 
     hash_wrong: Annotated[
         tuple[WrongHash, ...],
         Meta(
-            description="What hashes in files and packages look like: any of space, upper, empty, "
+            description="Wrong hashes in files and packages: any of space, upper, empty, "
             "null, wrong."
         ),
     ] = ()
     hash_wrong_rate: Annotated[Fraction, Meta(description="Numbers with such a hash.")] = 1.0
     body_wrong: Annotated[
         tuple[WrongBody, ...],
-        Meta(description="What a file has for its body: any of null, list, object, text, absent."),
+        Meta(description="Wrong bodies in files: any of null, list, object, text, absent."),
     ] = ()
     body_wrong_rate: Annotated[Fraction, Meta(description="Numbers with such a body.")] = 1.0
     zkb_list_rate: Annotated[Fraction, Meta(description="Numbers whose zkb is an empty list.")] = (
@@ -141,7 +140,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     redisq_from_start: Annotated[
         bool,
-        Meta(description="Give a new queue the whole dataset; the real one only what comes after."),
+        Meta(description="A new queue gets the whole dataset; the real one only later killmails."),
     ] = True
     redisq_embedded: Annotated[
         bool, Meta(description="Embed the killmail in the package, as RedisQ did until 2025-12-01.")
@@ -149,8 +148,8 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     redisq_evekill: Annotated[
         bool,
         Meta(
-            description="Answer as EVE-KILL's server does: without a redirect, with a body of its "
-            "own making (no items, 0 for absent ids)."
+            description="Answer as EVE-KILL's server: without a redirect, and with a body that "
+            "isn't ESI's (no items, 0 for absent ids)."
         ),
     ] = False
     redisq_delay: Annotated[
@@ -167,12 +166,14 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         tuple[WrongObject, ...],
         Meta(description="How object.php fails at first: any of 429, 503, cut, utf8."),
     ] = ()
-    redisq_object_wrong_rate: Annotated[Fraction, Meta(description="Objects that fail so.")] = 1.0
+    redisq_object_wrong_rate: Annotated[
+        Fraction, Meta(description="Objects that fail in this way.")
+    ] = 1.0
     redisq_object_wrong_first: Annotated[
-        Count, Meta(description="How many requests for each such object fail.")
+        Count, Meta(description="How many of the first requests for each such object fail.")
     ] = 1
 
-    esi_latency_ms: Annotated[Milliseconds, Meta(description="Hold back each answer.")] = 0
+    esi_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
     esi_error_rate: Annotated[
         Fraction, Meta(description="Answers that are esi_error_status instead.")
     ] = 0.0
@@ -181,18 +182,20 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Meta(description="How many of the next answers are esi_error_status; counts down."),
     ] = 0
     esi_error_status: Annotated[
-        ErrorStatus, Meta(description="What a failing answer says: 502, 503 or 504.")
+        ErrorStatus, Meta(description="The status of failing answers: 502, 503 or 504.")
     ] = 502
     esi_wrong: Annotated[
         tuple[WrongAnswer, ...],
         Meta(
-            description="What good killmails are answered with: any of 404, 422, html, empty, cut."
+            description="Wrong answers for existing killmails: any of 404, 422, html, empty, cut."
         ),
     ] = ()
-    esi_wrong_rate: Annotated[Fraction, Meta(description="Answers that are wrong so.")] = 1.0
+    esi_wrong_rate: Annotated[Fraction, Meta(description="Answers that are wrong in this way.")] = (
+        1.0
+    )
     esi_killmail_status: Annotated[
         dict[int, KillmailStatus],
-        Meta(description='Killmails with one answer for ever: {"140000000": 403}, or 301, 410.'),
+        Meta(description='Killmails with a permanent status: {"140000000": 403}, or 301, 410.'),
     ] = {}
     esi_token_status: Annotated[
         ErrorStatus | None,
@@ -269,7 +272,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = ()
     names_refused: Annotated[
         bool,
-        Meta(description="Answer 404 to names of which one is a character or a corporation."),
+        Meta(description="Answer 404 to batches of names with a character or a corporation."),
     ] = False
     renamed: Annotated[
         dict[int, str], Meta(description='Names that changed: {"2112000000": "New Name"}.')
@@ -282,7 +285,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ),
     ] = ()
 
-    zkillboard_latency_ms: Annotated[Milliseconds, Meta(description="Hold back each answer.")] = 0
+    zkillboard_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
     zkillboard_status: Annotated[
         ErrorStatus | None,
         Meta(description="Answer everything with this status: 503 is its reinforced mode."),
@@ -296,17 +299,17 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 LAYOUT_FAULTS = (
     "hole_rate", "null_rate", "duplicate_rate", "rewrite_rate", "shuffle", "absent"
 )  # fmt: skip
-"""Switches that decide which number holds what."""
+"""Switches that change the assignment of killmails to numbers."""
 COUNTDOWNS = ("esi_fail_next", "sequence_zero_next", "sso_fail_next", "sso_lost_next")
 
 
 def changed(faults: Faults, changes: Any) -> Faults:
-    """Return the switches with some of them set anew.
+    """Return the switches with some changes.
 
-    Shape of changes: {"hole_rate": 0.05, "limits": false}; what isn't named stays as it is.
+    Shape of changes: {"hole_rate": 0.05, "limits": false}; the other switches don't change.
 
     Raises:
-        Misconfigured: an unknown name, a wrong type or a value out of range; says which.
+        Misconfigured: a name is unknown, or a value has a wrong type or is out of range.
     """
     if not isinstance(changes, dict):
         raise Misconfigured("faults are a JSON object of switch names and values")

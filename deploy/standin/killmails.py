@@ -1,4 +1,4 @@
-"""What is played: killmails with their hash, exact ESI bytes and zkb block; read from a file."""
+"""The killmails of the dataset, with hash, ESI's exact bytes and zkb block; read from a file."""
 
 import csv
 import gzip
@@ -17,7 +17,7 @@ _CHARACTERS_ONLY_FROM = 2_100_000_000
 
 
 class UpstreamKillmail(msgspec.Struct, frozen=True, gc=False):
-    """One killmail as the upstreams know it.
+    """One killmail as the upstreams serve it.
 
     Shape: `body` is ESI's JSON byte for byte, `zkb` zKillboard's JSON block.
     """
@@ -30,34 +30,34 @@ class UpstreamKillmail(msgspec.Struct, frozen=True, gc=False):
 
 
 class KillmailSummary(NamedTuple):
-    """The little that is known of a killmail without making or reading the rest."""
+    """Id and time of a killmail, which are known without building its body."""
 
     killmail_id: int
     killed_at_s: int
 
 
 class Killmails(Protocol):
-    """A sequence of killmails that can also be asked by id."""
+    """A sequence of killmails with access by id."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> UpstreamKillmail: ...
     def __iter__(self) -> Iterator[UpstreamKillmail]: ...
     def summary(self, index: int, /) -> KillmailSummary:
-        """Tell id and time of one killmail, cheaply."""
+        """Return id and time of one killmail without building its body."""
 
     def find(self, killmail_id: int, /) -> UpstreamKillmail | None:
-        """Return the killmail with this id, if it is one of these."""
+        """Return the killmail with this id, or None."""
 
     def category_hints(self) -> Mapping[int, str]:
-        """Tell what ids are whose number alone doesn't say it.
+        """Return the categories of ids that can't be derived from the number.
 
-        Shape: {id: "corporation" | "alliance"}; from 100,000,000 on and made before 2010, when
-        one range of ids served characters, corporations and alliances.
+        Shape: {id: "corporation" | "alliance"}, for ids from 100,000,000 on that were created
+        before 2010, when characters, corporations and alliances shared one range of ids.
         """
 
 
 class FileKillmails:
-    """The killmails of a file, in its order; a repeated id counts once."""
+    """The killmails of a file, in its order; a repeated id is skipped."""
 
     def __init__(self, played: list[UpstreamKillmail], hints: Mapping[int, str]) -> None:
         self._played = played
@@ -74,16 +74,16 @@ class FileKillmails:
         return iter(self._played)
 
     def summary(self, index: int, /) -> KillmailSummary:
-        """Tell id and time of one killmail."""
+        """Return id and time of one killmail."""
         played = self._played[index]
         return KillmailSummary(played.killmail_id, played.killed_at_s)
 
     def find(self, killmail_id: int, /) -> UpstreamKillmail | None:
-        """Return the killmail with this id, if it is one of these."""
+        """Return the killmail with this id, or None."""
         return self._by_id.get(killmail_id)
 
     def category_hints(self) -> Mapping[int, str]:
-        """Tell which old ids are corporations or alliances."""
+        """Return the categories of old ids of corporations and alliances."""
         return self._hints
 
 
@@ -93,15 +93,15 @@ def read_killmails(
     zkb: Path | None = None,
     bands: Mapping[int, str] | None = None,
 ) -> FileKillmails:
-    """Read a file of killmails, one ESI body a line (plain or .gz).
+    """Read a file of killmails, one ESI body per line (plain or .gz).
 
-    Hashes and zkb blocks that no file gives are computed and made up.
+    Missing hashes are computed, missing zkb blocks are made up.
 
     Shape: `hashes` is CSV with the columns killmail_id and hash; `zkb` has lines of
-    {"killID": 1, "zkb": {...}}; `bands` says which space a solar system lies in.
+    {"killID": 1, "zkb": {...}}; `bands` has the kind of space of each solar system.
 
     Raises:
-        Misconfigured: a file can't be read or a line isn't a killmail; says which.
+        Misconfigured: a file can't be read, or a line isn't a killmail.
     """
     known_hashes = _read_hashes(hashes) if hashes else {}
     known_zkb = _read_zkb(zkb) if zkb else {}
@@ -131,12 +131,12 @@ def read_killmails(
 
 
 def _collect_legacy_ids(killmail: Killmail, hints: dict[int, str]) -> None:
-    everyone: list[Victim | Attacker] = [killmail.victim, *killmail.attackers]
-    for who in everyone:
-        if _NEW_IDS_FROM <= (who.corporation_id or 0) < _CHARACTERS_ONLY_FROM:
-            hints[who.corporation_id or 0] = "corporation"
-        if _NEW_IDS_FROM <= (who.alliance_id or 0) < _CHARACTERS_ONLY_FROM:
-            hints[who.alliance_id or 0] = "alliance"
+    participants: list[Victim | Attacker] = [killmail.victim, *killmail.attackers]
+    for one in participants:
+        if _NEW_IDS_FROM <= (one.corporation_id or 0) < _CHARACTERS_ONLY_FROM:
+            hints[one.corporation_id or 0] = "corporation"
+        if _NEW_IDS_FROM <= (one.alliance_id or 0) < _CHARACTERS_ONLY_FROM:
+            hints[one.alliance_id or 0] = "alliance"
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -1,4 +1,4 @@
-"""Which sequence number holds what: killmails, holes, placeholders, repeats, rewrites."""
+"""Assign killmails, holes, placeholders, repeats and rewrites to sequence numbers."""
 
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -10,14 +10,14 @@ import msgspec
 from deploy.standin.faults import Faults
 
 LOOKBACK: Final = 200
-"""How far back a repeat or a rewrite may point, in numbers."""
+"""How many numbers back the target of a repeat or rewrite may be."""
 
 
 class Slot(msgspec.Struct, frozen=True, gc=False):
     """One sequence number of the dataset.
 
-    `index` is the killmail's index in the dataset (-1 where there is none); `duplicate` marks a
-    repeat; `updates` is the position of an older slot whose file is rewritten by now.
+    `index` is the killmail's index in the dataset (-1 if there is none); `duplicate` marks a
+    repeat; `updates` is the position of an older slot whose file this one rewrites.
     """
 
     kind: Literal["killmail", "hole", "null"]
@@ -33,8 +33,8 @@ _NULL: Final = Slot("null")
 class Layout:
     """Assigns the killmails of the dataset to sequence numbers, as far as needed.
 
-    The same seed, faults and count give the same layout. Each killmail gets exactly one slot that
-    isn't a repeat, whatever the faults.
+    The same seed, faults and count give the same layout. With any faults each killmail gets exactly
+    one slot that isn't a repeat.
     """
 
     def __init__(self, count: int, seed: int, faults: Faults, first_sequence: int = 0) -> None:
@@ -47,12 +47,12 @@ class Layout:
 
     @property
     def done(self) -> bool:
-        """Tell whether every killmail has its slot."""
+        """Whether every killmail has a slot."""
         self._fill()
         return not self._window
 
     def extend(self, until: int) -> None:
-        """Assign until there are so many slots, or no killmail is left."""
+        """Assign until there are `until` slots, or no killmail is left."""
         while len(self.slots) < until and not self.done:
             self.slots.append(self._next())
 
@@ -62,10 +62,10 @@ class Layout:
             self.slots.append(self._next())
 
     def relayout(self, unchanged: int, faults: Faults) -> None:
-        """Take back all slots but the first `unchanged`, and go on under other faults."""
-        given = {slot.index for slot in self.slots[:unchanged]}
-        back = {slot.index for slot in self.slots[unchanged:] if slot.kind == "killmail"} - given
-        self._rest = chain(sorted(back.union(self._window)), self._rest)
+        """Remove all slots after the first `unchanged`, to assign them again with other faults."""
+        assigned = {slot.index for slot in self.slots[:unchanged]}
+        removed = {slot.index for slot in self.slots[unchanged:] if slot.kind == "killmail"}
+        self._rest = chain(sorted((removed - assigned).union(self._window)), self._rest)
         self._window = []
         self._faults = faults
         del self.slots[unchanged:]
@@ -73,7 +73,7 @@ class Layout:
     def _next(self) -> Slot:
         faults = self._faults
         sequence = self._first_sequence + len(self.slots)
-        if any(run.late_s is None and run.holds(sequence) for run in faults.absent):
+        if any(run.late_s is None and run.contains(sequence) for run in faults.absent):
             return _HOLE
         roll = self._random.random() - faults.hole_rate
         if roll < 0:
@@ -91,8 +91,8 @@ class Layout:
     def _earlier(self) -> int | None:
         newest = len(self.slots)
         positions = range(max(0, newest - LOOKBACK), newest)
-        holding = [p for p in positions if self.slots[p].kind == "killmail"]
-        return self._random.choice(holding) if holding else None
+        candidates = [p for p in positions if self.slots[p].kind == "killmail"]
+        return self._random.choice(candidates) if candidates else None
 
     def _fill(self) -> None:
         missing = max(1, self._faults.shuffle) - len(self._window)

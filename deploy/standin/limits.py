@@ -1,13 +1,13 @@
-"""The upstreams' rate limits: floating windows, a fixed error window, a ban. No I/O, no clock."""
+"""The upstreams' rate limits: floating windows, a fixed error window, a ban; without I/O."""
 
 from collections import deque
 from math import ceil
 
 
 class FloatingWindow:
-    """Tokens that come back one window after each was spent.
+    """Tokens that are available again one window after they were spent.
 
-    What was spent at T counts up to, but not at, T + window.
+    A token spent at T counts as used before T + window.
     """
 
     def __init__(self, tokens: int, window_s: float) -> None:
@@ -18,14 +18,14 @@ class FloatingWindow:
         self._used = 0
 
     def used(self, now_s: float) -> int:
-        """Count the tokens that are spent and not back yet."""
+        """Return the number of used tokens."""
         spent = self._spent
         while spent and spent[0][0] + self.window_s <= now_s:
             self._used -= spent.popleft()[1]
         return self._used
 
     def spend(self, now_s: float, cost: int, *, enforce: bool = True) -> bool:
-        """Take the cost, or refuse and take nothing when it isn't there."""
+        """Spend tokens; if there are too few, return False and spend none."""
         used = self.used(now_s) + cost
         if enforce and used > self.tokens:
             return False
@@ -36,7 +36,7 @@ class FloatingWindow:
         return True
 
     def retry_after_s(self, now_s: float, cost: int) -> int:
-        """Tell in how many whole seconds, at least one, the cost will be there."""
+        """Return the whole seconds, at least one, until the cost is available."""
         missing = self.used(now_s) + cost - self.tokens
         for spent_at_s, tokens in self._spent:
             missing -= tokens
@@ -46,7 +46,7 @@ class FloatingWindow:
 
 
 class ErrorBudget:
-    """So many errors per window, all back when the window turns."""
+    """Errors per fixed window; a new window starts with the full number."""
 
     def __init__(self, errors: int = 100, window_s: float = 60.0) -> None:
         self._errors = errors
@@ -55,29 +55,29 @@ class ErrorBudget:
         self._made = 0
 
     def remaining(self, now_s: float) -> int:
-        """Count the errors that may still be made in this window."""
-        self._turn(now_s)
+        """Return the number of errors left in this window."""
+        self._start_window(now_s)
         return max(0, self._errors - self._made)
 
     def reset_s(self, now_s: float) -> int:
-        """Tell in how many whole seconds, at least one, the window turns."""
+        """Return the whole seconds, at least one, until the next window."""
         return max(1, ceil(self._window_s - now_s % self._window_s))
 
     def error(self, now_s: float) -> None:
         """Count one error."""
-        self._turn(now_s)
+        self._start_window(now_s)
         self._made += 1
 
-    def _turn(self, now_s: float) -> None:
+    def _start_window(self, now_s: float) -> None:
         window = int(now_s // self._window_s)
         if window != self._window:
             self._window, self._made = window, 0
 
 
 class RequestLimit:
-    """So many requests in any second; when broken, a ban that each retry prolongs.
+    """Requests per second; exceeding the limit starts a ban, which each retry extends.
 
-    With `ban_s` 0 the one request too many is refused and nothing more.
+    With `ban_s` 0 only the excess requests are refused.
     """
 
     def __init__(self, per_s: int, ban_s: float = 0.0) -> None:
@@ -87,11 +87,11 @@ class RequestLimit:
 
     @property
     def highest_per_s(self) -> int:
-        """The most requests that came within one second, refused ones too."""
+        """The most requests within one second, including refused ones."""
         return self._seen.highest_used
 
     def allows(self, now_s: float, *, enforce: bool = True) -> bool:
-        """Count one request; say whether it is within the limit and outside of a ban."""
+        """Count one request; return whether it is within the limit and outside of a ban."""
         self._seen.spend(now_s, 1, enforce=False)
         if not enforce:
             return True

@@ -1,4 +1,4 @@
-"""What files and packages hold when their maker errs: hash, body and zkb, each wrong in its way."""
+"""Malformed files and packages: faults of hash, body and zkb."""
 
 import hashlib
 from random import Random
@@ -19,11 +19,11 @@ _BODIES: Final[dict[str, bytes | None]] = {
 
 
 class Parts(NamedTuple):
-    """The parts of a file or package, each as JSON; `applied` names the faults in them."""
+    """The parts of a file or package, each as JSON; `applied` lists their faults."""
 
     hash: bytes
     body: bytes | None
-    """None leaves the key out."""
+    """None omits the key."""
     zkb: bytes
     applied: tuple[str, ...]
 
@@ -31,14 +31,14 @@ class Parts(NamedTuple):
 def parts_of(
     killmail: UpstreamKillmail, zkb: bytes, faults: Faults, seed: int, position: int
 ) -> Parts:
-    """Give the parts of one number's file under these faults; the same seed gives the same.
+    """Return the parts of one number's file with these faults; the same seed gives the same parts.
 
     Args:
-        killmail: what the number holds.
-        zkb: its block as of now.
+        killmail: the killmail of the number.
+        zkb: its current block.
         faults: the switches.
-        seed: of the run.
-        position: of the number.
+        seed: the seed of the run.
+        position: the number's position.
     """
     hash_ = b'"%b"' % killmail.killmail_hash.encode()
     body: bytes | None = killmail.body
@@ -58,9 +58,9 @@ def parts_of(
 
 
 def occurs(fault: str, rate: Fraction, seed: int, position: int) -> bool:
-    """Decide whether a fault hits a position; the same seed decides the same.
+    """Return whether a position has a fault; the same seed gives the same result.
 
-    A higher rate hits the same positions and more.
+    A higher rate selects the same positions and more.
     """
     return rate > 0 and Random(f"{fault} {seed} {position}").random() < rate
 

@@ -25,8 +25,8 @@ RANGES: Final = (
 )
 """From, until, category. Source: ESI's documentation of id ranges (read 2026-11-21).
 
-From 100,000,000 to 2,100,000,000 corporations and alliances from before 2010 lie among the
-characters: there the dataset knows which is which.
+From 100,000,000 to 2,100,000,000 there are also corporations and alliances from before 2010; their
+categories are derived from the dataset.
 """
 
 _FILES: Final = ("types", "systems", "constellations", "regions", "factions", "npc_corporations")
@@ -84,21 +84,21 @@ _ALLIED: Final = ("Coalition", "Federation", "Pact", "Dominion", "Collective", "
 
 
 class Name(NamedTuple):
-    """What `/universe/names` says about one id."""
+    """The answer of `/universe/names` for one id."""
 
     name: str
     category: str
 
 
 class Names:
-    """Resolves ids. The same id has the same name, always."""
+    """Resolves ids; an id always has the same name."""
 
     def __init__(self, hints: Mapping[int, str], universe: Path | None = None) -> None:
         self._hints = hints
         self._real = read_names(universe) if universe else {}
 
     def find(self, entity_id: int) -> Name | None:
-        """Resolve an id; None when it lies outside of EVE's ranges."""
+        """Resolve an id; None when it is outside of EVE's ranges."""
         category = self._hints.get(entity_id) or category_of(entity_id)
         if category is None:
             return None
@@ -107,12 +107,12 @@ class Names:
 
 
 def category_of(entity_id: int) -> str | None:
-    """Tell what an id stands for by its range; None outside of all."""
+    """Return the category of an id by its range; None outside of all ranges."""
     return next((what for low, high, what in RANGES if low <= entity_id < high), None)
 
 
 def make_name(entity_id: int, category: str) -> str:
-    """Make up the name of an id; another id of the category gets another one."""
+    """Make up the name of an id; names are unique within a category."""
     first = _FIRST[entity_id % len(_FIRST)]
     last = _LAST[entity_id // 7 % len(_LAST)]
     what = _WHAT[entity_id // 3 % len(_WHAT)]
@@ -146,7 +146,7 @@ def read_names(universe: Path) -> dict[int, str]:
 
 
 def read_bands(universe: Path) -> dict[int, str]:
-    """Read which space each solar system lies in: high, low, null, wspace, abyssal, pochven."""
+    """Read the space of each solar system: high, low, null, wspace, abyssal, pochven."""
     rows = read_table(universe / "systems.json.gz")
     return {int(str(row["id"])): str(row["band"]) for row in rows}
 

@@ -19,45 +19,45 @@ from deploy.standin.sso.grants import Grants
 from deploy.standin.stats import Stats
 
 ENDLESS_RATE_PER_S: Final = 1.0
-"""Rate of a dataset without end to which no rate was given."""
+"""Rate of an endless dataset without a given rate."""
 
 
 class Window(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Switches that are set for a while, and then stand again as before."""
+    """Switches that are set for a limited time."""
 
     faults: dict[str, Any]
     for_s: Seconds
     from_s: Seconds = 0.0
-    """How long after now, or after the start, it opens."""
+    """Time from now, or from the start, until it opens."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StandinOptions:
-    """What a stand-in plays, where, and by which rules."""
+    """The dataset, the address and the rules of a stand-in."""
 
     host: str = "127.0.0.1"
     port: int = 0
-    """0 takes a free one."""
+    """0 chooses a free one."""
     killmails: Path | None = None
-    """ESI bodies, one a line, plain or .gz. None makes killmails up."""
+    """ESI bodies, one per line, plain or .gz. None: killmails are made up."""
     hashes: Path | None = None
-    """CSV with killmail_id and hash. None computes them."""
+    """CSV with killmail_id and hash. None: hashes are computed."""
     zkb: Path | None = None
-    """Lines of {"killID","zkb"}. What it lacks is made up."""
+    """Lines of {"killID","zkb"}. Missing blocks are made up."""
     universe: Path | None = None
-    """A folder with the names of types, systems and so on. None makes names up."""
+    """A folder with the names of types, systems and so on. None: names are made up."""
     synthetic: int | None = None
-    """How many killmails to make up; None for no end (one per second, unless a rate is given)."""
+    """Number of killmails to make up; None: endless (one per second, unless a rate is given)."""
     begins_at: datetime | None = None
-    """When the made-up kills begin. None: 2026-01-01, so that one seed gives one dataset."""
+    """Time of the first made-up kill. None: 2026-01-01, so that a seed gives one dataset."""
     seed: int = 1
     rate_per_s: float | None = None
-    """Sequence numbers released per second. None: all are out at once."""
+    """Sequence numbers released per second. None: all at once."""
     released_before_s: float = 0.0
-    """How long before the start the first number came out."""
+    """How long before the start the first number was released."""
     first_sequence: int = 96_000_000
     limits: bool = True
-    """Whether the rate limits hold at the start (with the switch of that name in `faults`)."""
+    """Whether the rate limits are enforced at the start (if the switch in `faults` is set, too)."""
     faults: Faults = field(default_factory=Faults)
     windows: tuple[Window, ...] = ()
     r2z2_per_s: int = 15
@@ -67,7 +67,7 @@ class StandinOptions:
     """Tokens of the killmail bucket."""
     esi_window_s: float = 900
     esi_errors: int = 100
-    """Errors per minute on routes without a bucket, before ESI answers nothing but 420."""
+    """Errors per minute on routes without a bucket, after which ESI answers only 420."""
     recent_page_size: int = 1_000
     """Killmails on one page of a recent list."""
     recent_days: int = 90
@@ -87,7 +87,7 @@ class StandinOptions:
 
     @property
     def effective_rate_per_s(self) -> float | None:
-        """The rate in effect: a dataset without end has one in any case."""
+        """The rate in use; an endless dataset always has one."""
         if self.rate_per_s is None and self.killmails is None and self.synthetic is None:
             return ENDLESS_RATE_PER_S
         return self.rate_per_s
@@ -109,7 +109,7 @@ class Playback:
         self.grants = Grants()
         self.stats = Stats()
         self._faults = self._first_faults = faults
-        self._windows: list[_Opening] = []
+        self._windows: list[_OpenWindow] = []
         for window in options.windows:
             self.open_window(window)
 
@@ -119,7 +119,7 @@ class Playback:
 
     @property
     def faults(self) -> Faults:
-        """The switches as they stand now."""
+        """The current switches."""
         faults = self._faults
         if self._windows:
             now_s = self.now_s()
@@ -134,34 +134,34 @@ class Playback:
         self._faults = faults
 
     def switch(self, changes: Any) -> None:
-        """Set some switches for good; lay out anew what follows if they ask for it.
+        """Set some switches permanently; change the layout if they are among LAYOUT_FAULTS.
 
         Raises:
-            Misconfigured: what `changed` refuses.
+            Misconfigured: as `changed`.
         """
         self._switch_to(changed(self._faults, changes))
 
     def reset(self) -> None:
-        """Set all switches as at the start, and close all windows."""
+        """Reset all switches to their values at the start, and close all windows."""
         self._windows = []
         self._switch_to(self._first_faults)
 
     def open_window(self, window: Window) -> None:
-        """Set some switches for a while. Of two open windows the later one's switches hold.
+        """Set some switches for a limited time; of two open windows the later one has precedence.
 
         Raises:
-            Misconfigured: what `changed` refuses, or a switch that can't be set for a while.
+            Misconfigured: as `changed`, or a switch can only be set permanently.
         """
         lasting = sorted(window.faults.keys() & {*LAYOUT_FAULTS, *COUNTDOWNS})
         if lasting:
-            raise Misconfigured(f"{', '.join(lasting)} can't be set for a while, only for good")
+            raise Misconfigured(f"{', '.join(lasting)} can only be set permanently")
         validated = changed(Faults(), window.faults)
         values = {name: getattr(validated, name) for name in window.faults}
         from_s = self.now_s() + window.from_s
-        self._windows.append(_Opening(from_s, from_s + window.for_s, values))
+        self._windows.append(_OpenWindow(from_s, from_s + window.for_s, values))
 
     def count_down(self, switch: str) -> bool:
-        """Use up one of a switch that counts down; say whether there was one."""
+        """Decrement a switch that counts down; return whether it was above 0."""
         left: int = getattr(self._faults, switch)
         if left:
             self._faults = msgspec.structs.replace(self._faults, **{switch: left - 1})
@@ -173,7 +173,7 @@ class Playback:
             self.dataset.relayout(faults, self.now_s())
 
 
-class _Opening(NamedTuple):
+class _OpenWindow(NamedTuple):
     from_s: float
     until_s: float
     values: dict[str, Any]

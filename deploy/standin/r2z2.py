@@ -1,4 +1,4 @@
-"""R2Z2: numbered files with whole killmails, and the history of each day.
+"""R2Z2: numbered files with killmails, and the history of each day.
 
 Source: zKillboard's API reference and its queue code (read 2026-11-21).
 """
@@ -16,7 +16,7 @@ from deploy.standin.limits import RequestLimit
 from deploy.standin.playback import Playback
 
 REFRESH_EVERY: Final = 51
-"""`sequence.json` is written anew after so many killmails."""
+"""Killmails after which `sequence.json` is updated."""
 
 _DAY_S: Final = 86_400
 _PUBLISHED_AFTER_S: Final = 6 * 3_600
@@ -35,7 +35,7 @@ class R2z2:
         self._html_given: set[int] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        """List what is served."""
+        """Return the routes."""
         return [
             web.get("/ephemeral/{name}.json", self.ephemeral),
             web.get("/history/totals.json", self.totals),
@@ -44,11 +44,11 @@ class R2z2:
         ]
 
     def highest_per_s(self) -> int:
-        """The most requests of one address within one second."""
+        """Return the most requests of one address within one second."""
         return max((limit.highest_per_s for limit in self._request_limits.values()), default=0)
 
     async def ephemeral(self, request: web.Request) -> web.Response:
-        """Answer `sequence.json` or the file of one number."""
+        """Return `sequence.json` or the file of one number."""
         refusal = await self._refusal(request)
         name = request.match_info["name"]
         if name == "sequence":
@@ -56,7 +56,7 @@ class R2z2:
         return self._counted("ephemeral", refusal or self._file(name))
 
     async def totals(self, request: web.Request) -> web.Response:
-        """Answer how many killmails each finished day has."""
+        """Return the number of killmails of each finished day."""
         refusal = await self._refusal(request)
         if refusal is None:
             totals = {day: len(indexes) for day, indexes in sorted(self._days().items())}
@@ -64,14 +64,14 @@ class R2z2:
         return self._counted("totals", refusal)
 
     async def day(self, request: web.Request) -> web.Response:
-        """Answer the ids and hashes of one day."""
+        """Return the ids and hashes of one day."""
         refusal = await self._refusal(request)
         if refusal is None and (hashes := self.hashes_of(request.match_info["day"])):
             return self._counted("history", _json(hashes))
         return self._counted("history", refusal or _not_found())
 
     async def raw_day(self, request: web.Request) -> web.Response:
-        """Answer the ESI bodies of one day, by id."""
+        """Return the ESI bodies of one day, by id."""
         refusal = await self._refusal(request)
         if refusal is None and (played := self._played_on(request.match_info["day"])):
             bodies = b",".join(b'"%d":%b' % (one.killmail_id, one.body) for one in played)

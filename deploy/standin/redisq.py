@@ -1,7 +1,7 @@
 """RedisQ: a queue per reader, long polls, packages behind a redirect.
 
-Source: zKillboard's RedisQ server as of 2026-03-19; the real one was shut down on 2026-05-31,
-mirrors still speak its protocol.
+Source: zKillboard's RedisQ server as of 2026-03-19. It was shut down on 2026-05-31; mirrors still
+use its protocol.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from deploy.standin.faults import Faults, WrongObject
 from deploy.standin.limits import RequestLimit
 from deploy.standin.malformed import occurs
 from deploy.standin.playback import Playback
-from deploy.standin.redisq_filter import Filter, Unparsable, parse_filter
+from deploy.standin.redisq_filter import Filter, InvalidFilter, parse_filter
 
 MAX_TTW_S: Final = 10
 MAX_TTL_S: Final = 10_800
@@ -41,7 +41,7 @@ _RECHECK_INTERVAL_S: Final = 0.05
 
 @dataclass
 class Queue:
-    """A reader's place: the next position of the dataset, and until when it is remembered."""
+    """A reader's state: the next position of the dataset, and when it expires."""
 
     position: int
     expires_at_s: float
@@ -50,7 +50,7 @@ class Queue:
 
 @dataclass
 class Object:
-    """A package behind a redirect: which position it shows, until when, how often it was asked."""
+    """A package behind a redirect: its position, its expiry, and the number of requests."""
 
     position: int
     expires_at_s: float
@@ -68,7 +68,7 @@ class Redisq:
         self._objects: dict[str, Object] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """List what is served."""
+        """Return the routes."""
         return [
             web.get("/listen.php", self.listen),
             web.get("/redisq", self.listen),
@@ -82,7 +82,7 @@ class Redisq:
         return answer
 
     async def object(self, request: web.Request) -> web.Response:
-        """Answer the package that a redirect pointed at."""
+        """Return the package of a redirect."""
         answer = self._refusal(request) or self._object(request.query.get("objectID", ""))
         self._playback.stats.requests["redisq", "object", answer.status] += 1
         return answer
@@ -97,7 +97,7 @@ class Redisq:
         given = request.query.get("filter", "").strip()
         try:
             filter_ = parse_filter(given) if given else None
-        except Unparsable:
+        except InvalidFilter:
             return web.Response(status=400)
         ttw_s = _clamped(request.query.get("ttw"), MAX_TTW_S)
         queue = self._queue(name, _clamped(request.query.get("ttl"), MAX_TTL_S))
@@ -129,7 +129,7 @@ class Redisq:
         return _redirect(object_id)
 
     async def _next(self, queue: Queue, filter_: Filter | None, ttw_s: int) -> int | None:
-        """Pop the queue's next matching position; whatever doesn't match is gone for it too."""
+        """Pop the queue's next matching position; drops positions that don't match."""
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + ttw_s
         scanned = 0
@@ -252,8 +252,8 @@ def _redirect(object_id: str) -> web.Response:
     return web.Response(status=302, headers=location | _CORS)
 
 
-def _clamped(given: str | None, most: int) -> int:
+def _clamped(given: str | None, maximum: int) -> int:
     try:
-        return min(max(int(given or most), 1), most)
+        return min(max(int(given or maximum), 1), maximum)
     except ValueError:
-        return most
+        return maximum

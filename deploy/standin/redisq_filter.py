@@ -1,4 +1,4 @@
-"""RedisQ's filter strings: a few rules on key names, all of them or any of them.
+"""RedisQ's filters: comparisons by key, of which all or any must be true.
 
 Source: RedisQ's README and its filter code, as of 2026-03-19.
 """
@@ -20,14 +20,14 @@ _RULE: Final = re.compile(r"([^!<>=]+)(!=|<=|>=|=|<|>)(.+)")
 _NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-class Unparsable(Exception):
-    """The filter isn't one: the server answers 400."""
+class InvalidFilter(Exception):
+    """The text isn't a filter; the server answers 400."""
 
 
 class Rule(NamedTuple):
-    """One comparison, true when any value under that key fulfils it.
+    """One comparison, true when any value of the key fulfils it.
 
-    So `!=` says "some value differs", not "no value is".
+    So `!=` means that some value differs, not that all do.
     """
 
     key: str
@@ -36,26 +36,26 @@ class Rule(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Rules that must hold together, or of which one must."""
+    """Rules of which all must be true, or any."""
 
     rules: tuple[Rule, ...]
     any_of: bool
 
     def matches(self, package: Any) -> bool:
-        """Try a package; keys are looked for at every depth."""
-        verdicts = (_holds(rule, package) for rule in self.rules)
-        return any(verdicts) if self.any_of else all(verdicts)
+        """Return whether a package matches; searches the keys at every depth."""
+        results = (_is_true(rule, package) for rule in self.rules)
+        return any(results) if self.any_of else all(results)
 
 
 def parse_filter(text: str) -> Filter:
-    """Parse a filter: rules with ";" between them (all) or "," (any), never both.
+    """Parse a filter: rules that are separated by ";" (all) or by "," (any), not by both.
 
     Raises:
-        Unparsable: both separators, an empty rule, or a rule without key, operator or value.
+        InvalidFilter: both separators, an empty rule, or a rule without key, operator or value.
     """
     any_of = "," in text
     if any_of and ";" in text:
-        raise Unparsable("';' and ',' can't be mixed")
+        raise InvalidFilter("';' and ',' can't be mixed")
     rules = tuple(_parse_rule(part) for part in re.split("[;,]", text))
     return Filter(rules, any_of)
 
@@ -63,14 +63,14 @@ def parse_filter(text: str) -> Filter:
 def _parse_rule(text: str) -> Rule:
     match = _RULE.fullmatch(text.strip())
     if match is None:
-        raise Unparsable(f"not a rule: {text!r}")
+        raise InvalidFilter(f"not a rule: {text!r}")
     key, compare, value = (part.strip() for part in match.groups())
     if not (key and value):
-        raise Unparsable(f"not a rule: {text!r}")
+        raise InvalidFilter(f"not a rule: {text!r}")
     return Rule(key, compare, value)
 
 
-def _holds(rule: Rule, package: Any) -> bool:
+def _is_true(rule: Rule, package: Any) -> bool:
     return any(_compare(found, rule) for found in _values(rule.key, package))
 
 

@@ -1,4 +1,4 @@
-"""Builds the stand-in and runs it, inside another program's loop or as a process."""
+"""Build the stand-in and run it, in another program's event loop or as a process."""
 
 import asyncio
 import signal
@@ -32,7 +32,7 @@ __all__ = ["Standin", "StandinOptions", "load_dataset", "run_standin", "start_st
 
 @dataclass(frozen=True)
 class Standin:
-    """A stand-in that serves. `url` has no slash at the end."""
+    """A running stand-in. `url` has no trailing slash."""
 
     url: str
     playback: Playback
@@ -41,7 +41,7 @@ class Standin:
 
     @property
     def dataset(self) -> Dataset:
-        """What is played."""
+        """The dataset."""
         return self.playback.dataset
 
     async def stop(self) -> None:
@@ -50,7 +50,7 @@ class Standin:
 
 
 def load_dataset(options: StandinOptions) -> Dataset:
-    """Read or make up the killmails and lay them out; no server is needed to go through them.
+    """Read or make up the killmails and lay them out; usable without a server.
 
     Raises:
         Misconfigured: a file is missing or wrong.
@@ -66,11 +66,11 @@ def load_dataset(options: StandinOptions) -> Dataset:
 
 
 async def start_standin(options: StandinOptions) -> Standin:
-    """Serve inside the running loop, until `stop()`.
+    """Serve in the running event loop until `stop()`.
 
     Raises:
         Misconfigured: a file is missing or wrong.
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     dataset = await asyncio.to_thread(load_dataset, options)
     limits = options.limits and options.faults.limits
@@ -111,30 +111,30 @@ async def start_standin(options: StandinOptions) -> Standin:
 async def run_standin(options: StandinOptions) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    Says in its first line what is played and where, in its last what was asked.
+    Prints the address and the dataset in the first line, and the counts of requests in the last.
 
     Raises:
         Misconfigured: a file is missing or wrong.
-        OSError: the port is taken.
+        OSError: the port is in use.
     """
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_ in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(signal_, ended.set)
     standin = await start_standin(options)
-    _say(f"stand-in at {standin.url}: {describe(options)}")
+    _print(f"stand-in at {standin.url}: {describe(options)}")
     try:
         await ended.wait()
     finally:
         counted = msgspec.json.encode(standin.playback.stats.counted()).decode()
         await standin.stop()
-        _say(f"stand-in ended: {counted}")
+        _print(f"stand-in ended: {counted}")
 
 
 def describe(options: StandinOptions) -> str:
-    """Say in one line what is played, how fast and by which rules."""
+    """Return dataset, rate and limits in one line."""
     if options.killmails:
-        what = f"plays {options.killmails}"
+        what = f"serves {options.killmails}"
     else:
         many = "no end of" if options.synthetic is None else f"{options.synthetic:,}"
         what = f"makes up {many} killmails from seed {options.seed}"
@@ -154,6 +154,6 @@ def _load_killmails(options: StandinOptions) -> Killmails:
     return read_killmails(options.killmails, options.hashes, options.zkb, bands)
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()

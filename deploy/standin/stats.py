@@ -1,4 +1,4 @@
-"""What was asked of the stand-in, and what it answered."""
+"""Counts of the stand-in's requests, faults and refusals."""
 
 from collections import Counter
 from typing import Any
@@ -11,12 +11,12 @@ class Stats:
         self.requests: Counter[tuple[str, str, int]] = Counter()
         """By upstream, endpoint and status."""
         self.faults: Counter[str] = Counter()
-        """Faults that were given out, by kind."""
+        """Answers with a fault, by kind."""
         self.refused: Counter[str] = Counter()
-        """Requests that came above a limit, by the limit's name."""
+        """Requests above a limit, by the limit's name."""
 
     def counted(self) -> dict[str, Any]:
-        """Give the counts as JSON.
+        """Return the counts as JSON.
 
         Shape: {"requests": {"esi": {"killmail": {"200": 5}}}, "faults": {"hole": 1},
         "refused": {"killmail": 2}}

@@ -1,4 +1,4 @@
-"""Makes up killmails that look like real ones: the same seed and index, the same killmail."""
+"""Make up realistic killmails; the same seed and index give the same killmail."""
 
 from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,21 +16,21 @@ from deploy.standin.killmails import KillmailSummary, UpstreamKillmail
 from deploy.standin.zkb import make_zkb
 
 ENDLESS: Final = 900_000_000
-"""Length of a dataset without end: at one killmail per second it lasts 28 years."""
+"""Length of an endless dataset: 28 years at one killmail per second."""
 
 FIRST_KILLMAIL_ID: Final = 140_000_000
 BEGINS_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
 CACHE_SIZE: Final = 100_000
-"""Most killmails held in memory; the others are made anew when asked for."""
+"""Killmails in memory; the others are generated again at their next access."""
 
 _BANDS: Final = {system: band for _, band, systems in types.BANDS for system in systems}
 _Choice = TypeVar("_Choice")
 
 
 class SyntheticKillmails:
-    """A sequence of made-up killmails, each made when it is looked at.
+    """A sequence of made-up killmails, each generated at its first access.
 
-    Ids ascend with the index and leave gaps, as EVE's do.
+    Ids ascend with the index and have gaps, as EVE's do.
     """
 
     def __init__(
@@ -53,17 +53,17 @@ class SyntheticKillmails:
         return (self._cached(index) for index in range(self._count))
 
     def summary(self, index: int, /) -> KillmailSummary:
-        """Tell id and time of one killmail without making it."""
+        """Return id and time of one killmail without generating it."""
         return KillmailSummary(_killmail_id(index), int(self._clock.killed_at(index).timestamp()))
 
     def find(self, killmail_id: int, /) -> UpstreamKillmail | None:
-        """Return the killmail with this id, if it is one of these."""
+        """Return the killmail with this id, or None."""
         index = (killmail_id - FIRST_KILLMAIL_ID) // 2
         known = 0 <= index < self._count and _killmail_id(index) == killmail_id
         return self._cached(index) if known else None
 
     def category_hints(self) -> Mapping[int, str]:
-        """No made-up id lies where its number doesn't tell what it is."""
+        """Return nothing, as the category of each made-up id follows from its number."""
         return {}
 
     def _make(self, index: int) -> UpstreamKillmail:
@@ -78,12 +78,12 @@ class SyntheticKillmails:
 
 
 def _killmail_id(index: int) -> int:
-    """Give every second id or so, with gaps of up to two."""
+    """Return ids that ascend by about two."""
     return FIRST_KILLMAIL_ID + 2 * index + (index * 40_503 >> 7 & 1)
 
 
 def make_killmail(random: Random, killmail_id: int, killed_at: datetime) -> dict[str, Any]:
-    """Make up one killmail in ESI's shape."""
+    """Make up one killmail in ESI's format."""
     roll = random.random() * 100
     structure = roll < types.STRUCTURES.share
     deployable = not structure and roll < types.STRUCTURES.share + types.DEPLOYABLES.share
@@ -128,7 +128,7 @@ def _attackers(random: Random, damage: int) -> list[dict[str, Any]]:
 def _shared_damage(
     random: Random, damage: int, attackers: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Split the damage so that it adds up; the first, who did most, need not strike last."""
+    """Split the damage among the attackers, the most first; any of them has the final blow."""
     cuts = sorted(random.randrange(damage + 1) for _ in attackers[1:])
     parts = [high - low for low, high in zip([0, *cuts], [*cuts, damage], strict=True)]
     last = random.randrange(len(attackers))
@@ -166,7 +166,7 @@ def _npc(random: Random) -> dict[str, Any]:
 
 
 def _side(random: Random, *, character: bool) -> dict[str, Any]:
-    """Make up who somebody is; few are seen often, most rarely."""
+    """Make up the ids of a participant: a few occur often, most of them rarely."""
     corporation = int(random.random() ** 2 * 6_700)
     side = {"corporation_id": 98_000_001 + corporation * 120}
     if random.random() < 0.86:
@@ -239,14 +239,14 @@ def _coordinate(random: Random) -> float:
     return round(random.gauss(0, 1.5e12), random.choice((3, 4)))
 
 
-def _weighted(random: Random, choices: Sequence[_Choice], upto: Sequence[float]) -> _Choice:
-    return choices[bisect(upto, random.random() * upto[-1], hi=len(choices) - 1)]
+def _weighted(random: Random, choices: Sequence[_Choice], up_to: Sequence[float]) -> _Choice:
+    return choices[bisect(up_to, random.random() * up_to[-1], hi=len(choices) - 1)]
 
 
 class _KillClock:
-    """When each made-up kill happens.
+    """The times of the made-up kills.
 
-    With a rate they come at that rate; without, as through a real day, 15,000 a day.
+    With a rate they have that rate; without, 15,000 per day, with the distribution of a real day.
     """
 
     def __init__(self, begins_at: datetime, rate_per_s: float | None) -> None:
@@ -254,7 +254,7 @@ class _KillClock:
         self._rate_per_s = rate_per_s
 
     def killed_at(self, index: int) -> datetime:
-        """Tell when the kill of this index happens."""
+        """Return the time of the kill with this index."""
         if self._rate_per_s is not None:
             return self._begins_at + timedelta(seconds=int(index / self._rate_per_s))
         day, place = divmod(index, 15_000)

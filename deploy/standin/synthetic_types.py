@@ -1,15 +1,16 @@
-"""What made-up killmails are made of: ids of ships, modules, systems, and how often each comes.
+"""The ids of ships, modules and solar systems in made-up killmails, and their frequencies.
 
-Frequencies follow what was counted in 83,780 real killmails of 2021; ids are EVE's own.
+Frequencies are those of 83,780 real killmails of 2021; ids are EVE's.
 """
 
 from typing import Final, NamedTuple
 
 
 class Hull(NamedTuple):
-    """A class of victims: its share of all, its ships, and what they carry.
+    """A class of victims: its share of all victims in percent, its ships, and their items.
 
-    `slots` are most low, mid, high and rig slots; `cargo` the mean number of stacks beside them.
+    `slots` are the maxima of low, mid, high and rig slots; `cargo` is the mean number of stacks in
+    the cargo hold.
     """
 
     share: float
@@ -17,7 +18,7 @@ class Hull(NamedTuple):
     slots: tuple[int, int, int, int]
     cargo: float
     damage: int
-    """About how much damage one of them takes."""
+    """The median of the damage taken."""
 
 
 CAPSULE: Final = Hull(27.4, (670,) * 30 + (33328,), (0, 0, 0, 0), 0.35, 450)
@@ -82,7 +83,7 @@ SHIPS: Final = (
 DEPLOYABLES: Final = Hull(
     4.0, (33475, 33475, 33475, 12198, 12199, 12200), (0, 0, 0, 0), 0.6, 60_000
 )
-"""They keep the character who placed them more often than not; structures have none."""
+"""Most of them have the character that placed them; structures have no character."""
 STRUCTURES: Final = Hull(
     0.9, (35832, 35832, 35825, 35835, 35833, 2233, 16213, 12235), (4, 4, 6, 3), 6.0, 7_000_000
 )
@@ -152,7 +153,7 @@ ATTACKER_COUNTS: Final = (
     (0.42, 100, 249),
     (0.05, 250, 603),
 )
-"""Share of killmails, fewest and most attackers."""
+"""Share of killmails in percent, minimum and maximum of attackers."""
 
 NULL_IDS: Final = (
     30001046, 30002355, 30002874, 30001984, 30000848, 30000240, 30004049, 30002005, 30000843,
@@ -173,7 +174,7 @@ BANDS: Final = (
     (5.3, "abyssal", tuple(range(32_000_001, 32_000_200, 3))),
     (4.5, "pochven", POCHVEN_IDS),
 )
-"""Share of killmails, space, its solar systems."""
+"""Share of killmails in percent, space, its solar systems."""
 
 KILLS_BY_HOUR: Final = (
     4.22, 4.31, 3.97, 4.0, 4.32, 3.27, 2.82, 2.47, 2.63, 2.75, 2.91, 2.1,

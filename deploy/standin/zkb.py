@@ -1,4 +1,4 @@
-"""zKillboard's block beside a killmail, made up: prices are invented, the rest follows from it.
+"""Make up zKillboard's block of a killmail: prices are made up, the rest is derived.
 
 Source: zKillboard's queue processing, as described for its R2Z2 files (read 2026-11-21).
 """
@@ -37,7 +37,7 @@ def make_zkb(killmail: Killmail, killmail_hash: str, bands: Mapping[int, str]) -
     """Make up the block of one killmail; the same killmail gets the same block.
 
     Args:
-        killmail: what happened.
+        killmail: the killmail.
         killmail_hash: its hash.
         bands: solar system id -> high, low, null, wspace, abyssal, pochven.
     """
@@ -76,8 +76,8 @@ def make_zkb(killmail: Killmail, killmail_hash: str, bands: Mapping[int, str]) -
     return msgspec.json.encode(zkb)
 
 
-def ganked(zkb: bytes) -> bytes:
-    """Give the block as it reads once zKillboard has found out that the kill was a gank."""
+def with_gank_label(zkb: bytes) -> bytes:
+    """Return the block with the label that zKillboard adds to ganks later."""
     block = msgspec.json.decode(zkb)
     block["labels"] = [*block.get("labels", []), "ganked"]
     return msgspec.json.encode(block)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.standin.redisq_filter import Rule, Unparsable, parse_filter
+from deploy.standin.redisq_filter import Rule, InvalidFilter, parse_filter
 
 PACKAGE = {
     "package": {
@@ -51,7 +51,7 @@ def test_filter_matches(filter_: str, expected: bool) -> None:
     "filter_", ["alliance_id=1,2,3", "a=1;b=2,c=3", "a", "=1", "a=", "a=1;", ",", "a!1", " = "]
 )
 def test_filter_is_refused(filter_: str) -> None:
-    with pytest.raises(Unparsable):
+    with pytest.raises(InvalidFilter):
         parse_filter(filter_)
 
 
@@ -66,7 +66,7 @@ def test_every_filter_written_by_the_grammar_reads_back(written: list[Rule], bet
 def test_any_text_is_a_filter_or_unparsable(text: str) -> None:
     try:
         parsed = parse_filter(text)
-    except Unparsable:
+    except InvalidFilter:
         return
     assert parsed.rules
     parsed.matches(PACKAGE)
