@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.standin.redisq_filter import Rule, InvalidFilter, parse_filter
+from deploy.standin.redisq_filter import InvalidFilter, Rule, parse_filter
 
 PACKAGE = {
     "package": {
