@@ -141,7 +141,7 @@ def describe(options: StandinOptions) -> str:
     rate_per_s = options.effective_rate_per_s
     pace = "all at once" if rate_per_s is None else f"{rate_per_s:g} per second"
     limits = "limits on" if options.limits and options.faults.limits else "limits off"
-    return f"{what}, {pace}, {limits}; R2Z2, RedisQ, ESI and zKillboard on this address"
+    return f"{what}, {pace}, {limits}; R2Z2, RedisQ, ESI, SSO and zKillboard on this address"
 
 
 def _load_killmails(options: StandinOptions) -> Killmails:

@@ -450,6 +450,24 @@ async def test_revoked_token_is_dead_and_any_other_is_answered_the_same(
     assert again.status == (400 if kind == "refresh_token" else 200)
 
 
+async def test_esi_takes_the_access_token_until_it_ends_and_no_other(
+    start: Start, clock: Clock
+) -> None:
+    client = await start()
+    given = await log_in(client)
+    path = f"/characters/{await character_id(client)}/roles"
+
+    async def status(bearer: str) -> int:
+        headers = {"Authorization": f"Bearer {bearer}"}
+        return (await client.get(path, headers=headers)).status
+
+    assert await status(given["access_token"]) == 200
+    assert await status(given["refresh_token"]) == 403
+    assert await status(given["access_token"][:-8] + "forged00") == 403
+    clock.now_s += 1_200
+    assert await status(given["access_token"]) == 403
+
+
 async def test_es256_signs_when_switched(start: Start) -> None:
     client = await start(faults={"sso_alg": "ES256"})
     checked = await verified(client, (await log_in(client))["access_token"])
