@@ -88,6 +88,7 @@ class Tail:
         self.last = last
         self._feed_id = feed_id
         self._foreign_logged = False
+        self._invalid_logged = False
         self._database = database
         self._unpublished_timeout_s = unpublished_timeout_s
         self._ring: dict[int, View | None] = {}
@@ -226,7 +227,9 @@ class Tail:
         try:
             entry = decode_entry(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            _log.error("tail.message_invalid", error=str(error))
+            if not self._invalid_logged:  # the metric counts the others
+                self._invalid_logged = True
+                _log.error("tail.message_invalid", error=str(error))
             EVENTS_DROPPED.inc()
             return None
         if entry.feed_id == self._feed_id:
