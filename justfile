@@ -8,7 +8,6 @@ venv := root / ".venv"
 test_servers := root / ".killstream/test-servers"
 export PATH := venv / "bin:" + env("PATH")
 export VIRTUAL_ENV := venv
-export UV_COMPILE_BYTECODE := env("UV_COMPILE_BYTECODE", "1") # each start of a process saves a second
 
 # The caller's own choice of an interpreter, a folder or another environment ends here.
 unexport CONDA_PREFIX

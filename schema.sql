@@ -137,6 +137,8 @@ CREATE TABLE users (
     expires_at             TIMESTAMPTZ,      -- of the access token; it is refreshed when needed
     publication_delay_h    BIGINT NOT NULL DEFAULT 0,
     is_premium             BOOLEAN NOT NULL DEFAULT false, -- synchronized more often
+    sync_corporation       BOOLEAN NOT NULL DEFAULT false, -- wanted by the user; needs the Director role
+    next_enrollment_at     TIMESTAMPTZ,      -- when corporation and role are looked up
     next_sync_at           TIMESTAMPTZ,      -- null: never
     next_full_sync_at      TIMESTAMPTZ,
     sync_started_at        TIMESTAMPTZ,      -- of the sync that runs now
@@ -144,7 +146,9 @@ CREATE TABLE users (
     last_killmail_sync_at  TIMESTAMPTZ,      -- of the last sync that succeeded
     last_sync_count        BIGINT,           -- killmails that it found new
     last_sync_duration_ms  BIGINT,
-    last_sync_error        TEXT              -- of the last sync; null when it succeeded
+    last_sync_error        TEXT,             -- of the last sync; null when it succeeded
+    list_expires_at        TIMESTAMPTZ,      -- when ESI may be asked again
+    next_page              BIGINT NOT NULL DEFAULT 1 -- of a full sync that was interrupted
 );
 CREATE INDEX users_of_account ON users (account_id);
 CREATE INDEX users_due ON users (next_sync_at);
@@ -164,6 +168,8 @@ CREATE TABLE corporation_syncs (
     last_sync_count        BIGINT,
     last_sync_duration_ms  BIGINT,
     last_sync_error        TEXT,
+    list_expires_at        TIMESTAMPTZ,
+    next_page              BIGINT NOT NULL DEFAULT 1,
     PRIMARY KEY (corporation_id, character_id)
 );
 CREATE INDEX corporation_syncs_due ON corporation_syncs (next_sync_at);

@@ -38,6 +38,7 @@ from actors.shared.counts import counts
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.metrics import ERRORS
 from actors.shared.outage import Outage, one_line
+from actors.shared.queues import Queue
 from actors.shared.settings import Settings, settings
 
 log: Final = structlog.get_logger()
@@ -46,10 +47,12 @@ dramatiq_rabbitmq.MAX_ENQUEUE_ATTEMPTS = (
     2  # the second for a stale connection; after that `enqueue` retries and logs
 )
 
-DATABASE_QUEUE: Final = settings().named("database")
+DATABASE_QUEUE: Final = settings().named(Queue.DATABASE)
 """The queue of actors that use the database."""
-ESI_QUEUE: Final = settings().named("esi")
+ESI_QUEUE: Final = settings().named(Queue.ESI)
 """The queue of actors that use ESI."""
+SYNC_QUEUE: Final = settings().named(Queue.SYNC)
+"""The queue of actors that list users' killmails."""
 
 MAX_PRIORITY: Final = 9
 """Highest message priority in RabbitMQ; live killmails have it."""

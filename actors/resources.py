@@ -17,10 +17,12 @@ from actors.esi.slots import max_in_flight
 from actors.names.cache import NameCache
 from actors.rabbitmq import check_rabbitmq
 from actors.shared.database import check_schema, open_database
+from actors.shared.errors import Misconfigured
 from actors.shared.events import open_events
 from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
 from actors.shared.topics import create_topics, open_producer
+from actors.users.tokens import Keeper, open_keeper
 
 REDIS_TIMEOUT_S: Final = 5.0
 """Time limit of one Redis command."""
@@ -38,8 +40,21 @@ class Resources:
     redis: Redis | None
     """None when no Redis is configured: its state stays in this process then."""
     esi: Esi
+    tokens: Keeper | None = None
+    """None when users can't log in here."""
     names: NameCache = field(default_factory=NameCache)
     """Names resolved so far."""
+
+    @property
+    def keeper(self) -> Keeper:
+        """Return what gives access tokens.
+
+        Raises:
+            Misconfigured: users can't log in here.
+        """
+        if self.tokens is None:
+            raise Misconfigured("set KILLSTREAM_EVE_CLIENT_ID and KILLSTREAM_TOKEN_KEYS")
+        return self.tokens
 
 
 @asynccontextmanager
@@ -62,7 +77,8 @@ async def open_resources(settings: Settings) -> AsyncIterator[Resources]:
         if redis:
             stack.push_async_callback(redis.aclose)
         esi = Esi(settings, http, open_budget(settings, redis))
-        opened = Resources(settings, database, events, producer, http, redis, esi)
+        keeper = open_keeper(settings, database, http)
+        opened = Resources(settings, database, events, producer, http, redis, esi, keeper)
         stack.push_async_callback(opened.names.close)
         _opened.append(opened)
         stack.callback(_opened.remove, opened)

@@ -9,8 +9,25 @@ from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.killmails.reject import reject
 from actors.names.resolve import resolve_names
+from actors.sync.character import sync_character
+from actors.sync.corporation import enroll_corporation, sync_corporation
+from actors.sync.delayed import publish_delayed
+from actors.sync.schedule import schedule_syncs
 
 keep: Final = actor(actor_name="keep", queue_name=DATABASE_QUEUE)(persist.fn)
 """The name of `persist` until version 0.1; the queues may still hold messages under it."""
 
-__all__ = ["broker", "fetch", "persist", "recall", "reject", "resolve_names", "sweep"]
+__all__ = [
+    "broker",
+    "enroll_corporation",
+    "fetch",
+    "persist",
+    "publish_delayed",
+    "recall",
+    "reject",
+    "resolve_names",
+    "schedule_syncs",
+    "sweep",
+    "sync_character",
+    "sync_corporation",
+]

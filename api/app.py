@@ -59,6 +59,6 @@ async def _answer(_request: Request, error: Exception) -> JSONResponse:
         case HTTPException():
             return JSONResponse({"error": error.detail}, error.status_code)
         case DatabaseUnavailable():
-            _log.debug("database.unavailable", error=str(error))
+            _log.warning("database.unavailable", error=str(error))
             return JSONResponse({"error": UNAVAILABLE_MESSAGE}, 503)
     return JSONResponse({"error": INTERNAL_MESSAGE}, 500)  # the server logs it

@@ -38,7 +38,7 @@ def format_error(error: GraphQLError, _debug: bool = False) -> dict[str, Any]:
         _log.error("graphql.resolver_failed", path=error.path, exc_info=error.original_error)
         message = INTERNAL_MESSAGE
     elif code == "UNAVAILABLE":
-        _log.debug("database.unavailable", error=str(error.original_error))
+        _log.warning("database.unavailable", error=str(error.original_error))
         message = UNAVAILABLE_MESSAGE
     extensions = {**(error.extensions or {}), "code": code}
     return {**error.formatted, "message": message, "extensions": extensions}

@@ -88,7 +88,6 @@ class Tail:
         self.last = last
         self._feed_id = feed_id
         self._foreign_logged = False
-        self._invalid_logged = False
         self._database = database
         self._unpublished_timeout_s = unpublished_timeout_s
         self._ring: dict[int, View | None] = {}
@@ -227,9 +226,7 @@ class Tail:
         try:
             entry = decode_entry(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
-            if not self._invalid_logged:  # the metric counts the others
-                self._invalid_logged = True
-                _log.error("tail.message_invalid", error=str(error))
+            _log.error("tail.message_invalid", error=str(error))
             EVENTS_DROPPED.inc()
             return None
         if entry.feed_id == self._feed_id:

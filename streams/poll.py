@@ -13,10 +13,10 @@ import structlog
 from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.shared.outage import Outage
 from actors.shared.settings import Settings
 from streams.ledger import Fenced
 from streams.lock import LockLost, run_alone
+from streams.outage import reason_of
 from streams.poller import Counts, Poller, PollOptions, Refuse, Send
 from streams.sources.r2z2 import open_r2z2, r2z2_name
 from streams.sources.redisq import open_redisq, redisq_name
@@ -97,21 +97,15 @@ async def _until_stopped(
     """Acquire the lock and run `work`; repeats until `work` returns or `stop` is set."""
     lock = settings.named(f"killstream:poll:{name}")
     end_s = options.given_once_s + options.drain_s
-    outage = Outage("Redis, the lock of the poller")
-
-    async def locked(stop: asyncio.Event) -> None:
-        outage.worked()
-        await work(stop)
-
     while not stop.is_set():
         try:
-            await run_alone(settings.redis_url, lock, locked, stop, options.lease, end_s=end_s)
+            await run_alone(settings.redis_url, lock, work, stop, options.lease, end_s=end_s)
             return
         except Fenced as error:
             log.warning("poll.fenced", source=name, reason=str(error))
             pause_s = options.lease.lasts_s
         except (LockLost, RedisError, OSError) as error:
-            outage.failed(error)
+            log.warning("poll.paused", what="the lock in Redis", reason=reason_of(error))
             pause_s = options.lease.renewed_every_s
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)

@@ -3,6 +3,9 @@
 from actors.broker import enqueue
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
+from actors.shared.settings import settings
+from actors.sync.delayed import publish_delayed
+from actors.sync.schedule import schedule_syncs
 from streams.app import app
 
 
@@ -16,3 +19,17 @@ async def sweep_unpublished() -> None:
 async def recall_unpolled() -> None:
     """Have ledger entries sent again that no poller sends."""
     await enqueue(recall)
+
+
+@app.timer(interval=5.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+async def start_due_syncs() -> None:
+    """Have the syncs of users and corporations started that are due."""
+    if settings().eve_client_id:
+        await enqueue(schedule_syncs)
+
+
+@app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+async def publish_due() -> None:
+    """Have the killmails published whose publication was delayed until now."""
+    if settings().eve_client_id:
+        await enqueue(publish_delayed)

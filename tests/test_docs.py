@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from actors.broker import DATABASE_QUEUE, ESI_QUEUE
 from actors.shared.feed import Entry
 from actors.shared.health.kafka import GROUP
+from actors.shared.queues import Queue
 from actors.shared.reference import Reference
 from actors.shared.rejection import Rejection
 from actors.shared.settings import NOT_SETTINGS, PREFIX, Settings
@@ -95,10 +96,7 @@ def test_help_teaches_with_an_example(name: str) -> None:
 
 
 def test_queues_are_listed() -> None:
-    assert [name for name, *_ in table(OPERATORS, "queue")] == [
-        f"`{DATABASE_QUEUE}`",
-        f"`{ESI_QUEUE}`",
-    ]
+    assert [name for name, *_ in table(OPERATORS, "queue")] == [f"`{queue}`" for queue in Queue]
     assert {DATABASE_QUEUE, ESI_QUEUE} <= set(re.findall(r"`(\w+)`", ENGINEERS.read_text()))
 
 

@@ -9,7 +9,7 @@ is idempotent.
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy import select
 
 from actors.broker import ESI_QUEUE, MAX_PRIORITY, actor, enqueue
-from actors.esi.budget import Spent
+from actors.esi.budget import BudgetClass, Spent
 from actors.esi.errors import Refused, Unavailable, UnexpectedStatus
 from actors.killmails.persist import persist
 from actors.killmails.postpone import MAX_MESSAGE_DELAY, postpone, record_refusals
@@ -26,7 +26,13 @@ from actors.resources import resources
 from actors.shared.body import unpack
 from actors.shared.database import reading
 from actors.shared.errors import Invalid, RetryLater
-from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.reference import (
+    Origin,
+    Reference,
+    decode_reference,
+    encode_reference,
+    origin_of,
+)
 from actors.shared.rejection import encode_rejection
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
@@ -41,6 +47,12 @@ MAX_DELAY_MS: Final = MAX_MESSAGE_DELAY // timedelta(milliseconds=1)
 MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Size at which a message to `persist` is full."""
 
+_CLASSES: Final[dict[Origin, BudgetClass]] = {
+    "live": BudgetClass.LIVE,
+    "sync": BudgetClass.SYNC,
+    "import": BudgetClass.IMPORT,
+}
+
 Key = tuple[int, str]
 """killmail_id and hash."""
 Outcome = bytes | RetryLater | Invalid
@@ -48,7 +60,7 @@ Outcome = bytes | RetryLater | Invalid
 
 
 @actor(queue_name=ESI_QUEUE, priority=0)
-async def fetch(references: list[bytes], tries: int = 0) -> None:
+async def fetch(references: list[bytes], tries: int = 0, budget_class: int | None = None) -> None:
     """Get bodies from the database or from ESI and send them to `persist`.
 
     References whose body isn't available now are postponed one by one. A refusal is accepted only
@@ -57,16 +69,18 @@ async def fetch(references: list[bytes], tries: int = 0) -> None:
     Args:
         references: encoded by `actors.shared.reference`; those with bodies are sent on unchanged.
         tries: how many tries of this message failed in an outage.
+        budget_class: of `BudgetClass`; by default what each reference's source is for.
     """
     whole, wanted, rejections = _read(references)
-    bodies = await _get_bodies({(r.killmail_id, r.hash) for r in wanted})
+    classes = {(r.killmail_id, r.hash): _class_of(r, budget_class) for r in wanted}
+    bodies = await _get_bodies(classes)
     outcomes = [(r, bodies[r.killmail_id, r.hash]) for r in wanted]
     got = whole + [_with_body(r, body) for r, body in outcomes if isinstance(body, bytes)]
     waiting = [(r, wait) for r, wait in outcomes if isinstance(wait, RetryLater)]
     refused = [(r, reason) for r, reason in outcomes if isinstance(reason, Invalid)]
     for message in _messages(got):
         await enqueue(persist, message, priority=MAX_PRIORITY)
-    await _postpone(waiting, tries)
+    await _postpone(waiting, tries, budget_class)
     rejections += await _refuse(refused)
     if rejections:
         await enqueue(reject, rejections)
@@ -93,14 +107,18 @@ def _with_body(reference: Reference, body: bytes) -> Reference:
     return msgspec.structs.replace(reference, body=msgspec.Raw(body))
 
 
-async def _get_bodies(keys: set[Key]) -> dict[Key, Outcome]:
+def _class_of(reference: Reference, given: int | None) -> BudgetClass:
+    return _CLASSES[origin_of(reference.source)] if given is None else BudgetClass(given)
+
+
+async def _get_bodies(keys: Mapping[Key, BudgetClass]) -> dict[Key, Outcome]:
     """Get each body, or the reason why there is none; requests only what isn't stored.
 
     A stored body is used even where ESI refuses the given hash: the killmail's key is its id.
     """
     stored = await _stored({killmail_id for killmail_id, _ in keys})
     missing = sorted(key for key in keys if stored.get(key[0], ("",))[0] != key[1])
-    answers = await asyncio.gather(*(_ask(*key) for key in missing))
+    answers = await asyncio.gather(*(_ask(*key, keys[key]) for key in missing))
     bodies: dict[Key, Outcome] = {key: stored[key[0]][1] for key in keys if key[0] in stored}
     for key, answer in zip(missing, answers, strict=True):
         if key not in bodies or not isinstance(answer, Invalid):
@@ -118,9 +136,9 @@ async def _stored(ids: Collection[int]) -> dict[int, tuple[str, bytes]]:
         return {row.killmail_id: (row.killmail_hash, unpack(row.body)) for row in rows}
 
 
-async def _ask(killmail_id: int, killmail_hash: str) -> Outcome:
+async def _ask(killmail_id: int, killmail_hash: str, budget_class: BudgetClass) -> Outcome:
     try:
-        return await resources().esi.killmail(killmail_id, killmail_hash)
+        return await resources().esi.killmail(killmail_id, killmail_hash, budget_class)
     except (Refused, UnexpectedStatus) as error:
         return Invalid(str(error))
     except Unavailable as error:
@@ -143,27 +161,32 @@ def _messages(got: Iterable[Reference]) -> Iterator[list[bytes]]:
         yield message
 
 
-async def _postpone(waiting: Sequence[tuple[Reference, RetryLater]], tries: int) -> None:
+async def _postpone(
+    waiting: Sequence[tuple[Reference, RetryLater]], tries: int, budget_class: int | None
+) -> None:
     """Send delayed messages to this actor; after `MAX_TRIES` in an outage use the ledger."""
     spent = [(r, wait) for r, wait in waiting if isinstance(wait, Spent)]
     in_outage = [(r, wait) for r, wait in waiting if not isinstance(wait, Spent)]
     # At least a hundredth of the window: while the budget is spent, tokens are returned one by
     # one, and a message per token would be too many messages.
-    await _send_later(spent, resources().settings.esi_window_s * 10, tries)
+    await _send_later(spent, resources().settings.esi_window_s * 10, tries, budget_class)
     if tries + 1 < MAX_TRIES:
-        await _send_later(in_outage, UNAVAILABLE_MS * 2**tries, tries + 1)
+        await _send_later(in_outage, UNAVAILABLE_MS * 2**tries, tries + 1, budget_class)
     elif in_outage:
         left = [reference for reference, _ in in_outage]
         await postpone(resources().database, left, LEFT_TO_LEDGER * random.uniform(1.0, 1.5))
 
 
 async def _send_later(
-    waiting: Sequence[tuple[Reference, RetryLater]], min_ms: int, tries: int
+    waiting: Sequence[tuple[Reference, RetryLater]],
+    min_ms: int,
+    tries: int,
+    budget_class: int | None,
 ) -> None:
     if waiting:
         delay_ms = max(min_ms, *(wait.delay_ms for _, wait in waiting))
         later = [encode_reference(reference) for reference, _ in waiting]
-        await enqueue(fetch, later, tries, delay_ms=_jittered(delay_ms))
+        await enqueue(fetch, later, tries, budget_class, delay_ms=_jittered(delay_ms))
 
 
 async def _refuse(refused: Sequence[tuple[Reference, Invalid]]) -> list[bytes]:

@@ -16,10 +16,12 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
+from actors.killmails.delay import hold_back
 from actors.killmails.publish import Unpublished, publish_or_leave
 from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import publish_rejections, record_rejections
 from actors.killmails.version import (
+    Arrival,
     Change,
     Version,
     attacker_columns,
@@ -43,22 +45,13 @@ from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS, UNPUB
 log: Final = structlog.get_logger()
 
 
-class Arrival(msgspec.Struct, frozen=True, gc=False):
-    """A reference whose body was parsed."""
-
-    value: bytes
-    """The encoded reference, as received."""
-    reference: Reference
-    version: Version
-
-
 @actor(queue_name=DATABASE_QUEUE, priority=0)
 async def persist(references: list[bytes]) -> None:
     """Store killmails and publish them.
 
     Idempotent: a killmail that is stored already changes nothing; a later version of its zkb block
     or body adds an `updated` entry. The batch is one transaction, unless the database refuses part
-    of it.
+    of it. What its owners delay is held back (see `actors.killmails.delay`).
     """
     arrivals, rejections = read(references)
     unpublished, refused = await store_all(resources().database, arrivals, rejections)
@@ -179,8 +172,8 @@ async def store(
     `feed_counter`, which numbers the entries and serializes the transactions until their commit.
     So sequences follow the order of commits, and a rollback leaves no gap.
     """
-    latest = _latest(arrivals)
     async with database.begin() as connection:
+        latest = _latest(await hold_back(connection, arrivals))
         created_at = [datetime.now(UTC)] * len(latest)
         columns = body_columns(latest) | zkb_columns(latest) | {"created_at": created_at}
         added = set(await insert_missing(connection, KILLMAILS, columns))

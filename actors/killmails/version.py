@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from actors.shared.body import pack, unpack
 from actors.shared.killmail import Killmail, parse_killmail
-from actors.shared.reference import NO_JSON, Origin
+from actors.shared.reference import NO_JSON, Origin, Reference
 from actors.shared.rows import Columns
 
 
@@ -34,6 +34,15 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     def without_zkb(self) -> "Version":
         """Return a copy without the zkb block."""
         return replace(self, zkb=NO_JSON, zkb_as_of=None)
+
+
+class Arrival(msgspec.Struct, frozen=True, gc=False):
+    """A reference whose body was parsed."""
+
+    value: bytes
+    """The encoded reference, as received."""
+    reference: Reference
+    version: Version
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from actors.shared.tables import (
     USER_KILLMAILS,
     USERS,
 )
+from actors.users.delay import delete_unowned
 from actors.users.secrets import hash_of, new_secret
 from actors.users.sso import Tokens
 from actors.users.tokens import ACTIVE, Keeper
@@ -161,6 +162,8 @@ async def _store_user(connection: AsyncConnection, tokens: Tokens, account_id: s
         "expires_at": claims.expires_at,
         "next_sync_at": now,
     }
+    if READ_CORPORATION_KILLMAILS in claims.scopes:
+        values |= {"sync_corporation": True, "next_enrollment_at": now}
     if known is None:
         account_id = await _existing(connection, account_id) or await _create(connection, now)
         values |= {"character_id": claims.character_id, "owner_hash": claims.owner_hash}
@@ -203,12 +206,16 @@ async def _store_tokens(connection: AsyncConnection, keeper: Keeper, tokens: Tok
 
 
 async def forget_character(connection: AsyncConnection, character_id: int) -> None:
-    """Delete a character's user, tokens, syncs and lists; its account too if it was the last."""
+    """Delete a character's user, tokens, syncs and lists; its account too if it was the last.
+
+    Delayed killmails that only this character brought are deleted, too.
+    """
     account_id = await connection.scalar(
         select(USERS.c.account_id).where(USERS.c.character_id == character_id)
     )
     for table in (TOKENS, CORPORATION_SYNCS, USER_KILLMAILS, USERS):
         await connection.execute(delete(table).where(table.c.character_id == character_id))
+    await delete_unowned(connection)
     if account_id is not None:
         await delete_empty_account(connection, account_id)
 

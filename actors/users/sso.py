@@ -198,7 +198,7 @@ class Sso:
         client_id = self._settings.eve_client_id
         secret = self._settings.eve_client_secret.get_secret_value()
         if secret:
-            return await self._send("POST", url, form, aiohttp.BasicAuth(client_id, secret))
+            return await self._send("POST", url, form, aiohttp.encode_basic_auth(client_id, secret))
         return await self._send("POST", url, form | {"client_id": client_id})
 
     async def _send(
@@ -206,19 +206,20 @@ class Sso:
         method: str,
         url: str,
         form: dict[str, str] | None = None,
-        auth: aiohttp.BasicAuth | None = None,
+        authorization: str | None = None,
     ) -> Answer:
         headers = {
             "User-Agent": user_agent(self._settings, self._settings.sso_url),
             "Accept": "application/json",
         }
+        if authorization is not None:
+            headers["Authorization"] = authorization
         try:
             async with self._http.request(
                 method,
                 url,
                 headers=headers,
                 data=form,
-                auth=auth,
                 timeout=TIMEOUT,
                 allow_redirects=False,
             ) as response:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import aiohttp
 import structlog
 from prometheus_client import Counter
 from sqlalchemy import delete, or_, select, update
@@ -16,9 +17,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import reading
 from actors.shared.errors import RetryLater
+from actors.shared.settings import Settings
 from actors.shared.tables import TOKENS, USERS
 from actors.users.sso import LoginRequired, Sso, Tokens
-from actors.users.vault import Vault
+from actors.users.vault import Vault, open_vault
 
 log: Final = structlog.get_logger()
 
@@ -169,6 +171,29 @@ class Keeper:
         REFRESHES.labels(result="login_required").inc()
         log.warning("user.login_required", character_id=character_id, reason=reason)
         return LoginRequired(reason)
+
+
+def open_keeper(
+    settings: Settings, database: AsyncEngine, http: aiohttp.ClientSession
+) -> Keeper | None:
+    """Make the keeper; None while no application of EVE's is configured.
+
+    Raises:
+        Misconfigured: there is no key for tokens, or an invalid one.
+    """
+    if not settings.eve_client_id:
+        return None
+    return Keeper(database, open_vault(settings), Sso(settings, http))
+
+
+async def expire_token(database: AsyncEngine, character_id: int) -> None:
+    """Have the access token refreshed before its next use, as ESI rejects it."""
+    async with database.begin() as connection:
+        await connection.execute(
+            update(USERS)
+            .where(USERS.c.character_id == character_id)
+            .values(expires_at=datetime.now(UTC))
+        )
 
 
 async def rotate_keys(database: AsyncEngine, vault: Vault) -> int:

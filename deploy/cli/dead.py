@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Final
 
@@ -17,6 +16,7 @@ import typer
 from actors.rabbitmq import UNAVAILABLE, check_rabbitmq
 from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
 from actors.shared.outage import one_line
+from actors.shared.queues import Queue
 from actors.shared.settings import PREFIX, Settings
 from deploy import dead_letters
 from deploy.cli.ages import parse_age
@@ -38,13 +38,6 @@ app = typer.Typer(
 
 PROGRESS_S: Final = 1.0
 """Interval of the lines of progress."""
-
-
-class Queue(StrEnum):
-    """The queues, without the namespace."""
-
-    DATABASE = "database"
-    ESI = "esi"
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,9 @@
 import asyncio
 
 import typer
-from cryptography.fernet import Fernet
 
-from actors.shared.database import check_schema, open_database
 from actors.shared.errors import KillstreamError
 from actors.shared.settings import Settings
-from actors.users.tokens import rotate_keys
-from actors.users.vault import open_vault
 from deploy.cli.process import configure, fail
 
 app = typer.Typer(
@@ -30,6 +26,8 @@ def new() -> None:
 
     Example: export KILLSTREAM_TOKEN_KEYS="$(killstream keys new)"
     """
+    from cryptography.fernet import Fernet
+
     typer.echo(Fernet.generate_key().decode())
 
 
@@ -48,6 +46,10 @@ def rotate() -> None:
 
 
 async def _rotate(settings: Settings) -> int:
+    from actors.shared.database import check_schema, open_database
+    from actors.users.tokens import rotate_keys
+    from actors.users.vault import open_vault
+
     vault = open_vault(settings)
     async with open_database(settings, "keys") as database:
         await check_schema(database)

@@ -11,7 +11,7 @@ from rich.console import Console
 from actors.shared.counts import counts
 from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
-from deploy.cli.shutdown import LIMIT_S, Shutdown, block_signals
+from deploy.cli.shutdown import LIMIT_S, Shutdown, hold_signals
 from deploy.log import set_up_logs
 from streams.cancellation import cancel_and_wait
 
@@ -32,7 +32,7 @@ def run(
     setting ends the command with exit code 2 and a message with the correction. Once the event is
     set the process ends within `limit_s`, with exit code 1 if parts of it haven't finished.
     """
-    block_signals()
+    hold_signals()
     configured = configure()
     print_servers(what, configured)
 
@@ -45,7 +45,7 @@ def run(
         try:
             await main(configured, stop)
         finally:
-            shutdown.start()
+            shutdown.begin()
             await cancel_and_wait(*asyncio.all_tasks() - {asyncio.current_task()}, retry_s=CANCEL_S)
 
     try:

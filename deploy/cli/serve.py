@@ -4,23 +4,16 @@ import asyncio
 import os
 import sys
 from contextlib import nullcontext
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from actors.shared.errors import KillstreamError
+from actors.shared.queues import Queue
 from actors.shared.settings import PREFIX, Settings
 from deploy.cli.process import configure, fail, run
 from deploy.cli.shutdown import LIMIT_S
 from deploy.contact import check_contact
-
-
-class Queue(StrEnum):
-    """The queues that actor processes can be limited to."""
-
-    DATABASE = "database"
-    ESI = "esi"
 
 
 def up() -> None:

@@ -1,4 +1,4 @@
-"""The current corporation of each character, and the current alliance of each corporation."""
+"""Which corporation each character is in, and which alliance each corporation, by now."""
 
 from typing import Final, NamedTuple
 
@@ -10,7 +10,7 @@ DOOMHEIM: Final = 1_000_001
 
 
 class Affiliation(NamedTuple):
-    """The corporation and alliance of a character."""
+    """Where a character belongs."""
 
     character_id: int
     corporation_id: int
@@ -19,11 +19,11 @@ class Affiliation(NamedTuple):
 
 
 class Census:
-    """Derives affiliations from the killmails, and applies the switches that change them.
+    """Joins what the killmails show with the switches that change it.
 
-    A character's corporation is the one in `Characters`; for a character that only later killmails
-    have, it is the one in its newest killmail. A corporation's alliance is the one in its newest
-    released killmail.
+    A character is where `Characters` has it, which is also who logs in; one that only later
+    killmails show is where the newest of those has it. A corporation is in the alliance of its
+    newest killmail that is out.
     """
 
     def __init__(self, playback: Playback, participants: Participants) -> None:
@@ -31,7 +31,7 @@ class Census:
         self._participants = participants
 
     def affiliation(self, character_id: int) -> Affiliation | None:
-        """Return a character's affiliation; None for an id that isn't a character's."""
+        """Tell where a character belongs; None for an id that is no character's."""
         faults = self._playback.faults
         deleted = faults.esi_deleted.get(character_id)
         if deleted == "404" or not self.is_known(character_id, "character"):
@@ -50,18 +50,18 @@ class Census:
         return Affiliation(character_id, corporation_id, alliance_id, director)
 
     def alliance_of(self, corporation_id: int) -> int | None:
-        """Return the alliance of a corporation."""
+        """Tell the alliance of a corporation."""
         if corporation_id in self._playback.faults.esi_closed:
             return None
         return self._participants.alliance_of(corporation_id)
 
     def corporations_of(self, alliance_id: int) -> list[int]:
-        """Return the corporations of an alliance."""
+        """List the corporations of an alliance."""
         closed = self._playback.faults.esi_closed
         return [id_ for id_ in self._participants.corporations_of(alliance_id) if id_ not in closed]
 
     def member_count(self, corporation_id: int) -> int:
-        """Return the number of a corporation's members, of which some have no killmail."""
+        """Count the members of a corporation: those known by name, and some who never fight."""
         faults = self._playback.faults
         if corporation_id in faults.esi_closed:
             return 0
@@ -69,13 +69,13 @@ class Census:
         return faults.esi_members.get(corporation_id, made_up)
 
     def is_known(self, entity_id: int, category: str) -> bool:
-        """Return whether an id exists in this category."""
+        """Tell whether an id belongs to something of this category."""
         known = self._playback.names.find(entity_id)
         unknown = entity_id in self._playback.faults.unknown_ids
         return known is not None and known.category == category and not unknown
 
     def name(self, entity_id: int) -> str:
-        """Return the name of a known id."""
+        """Tell the name of an id that is known."""
         known = self._playback.names.find(entity_id)
         return self._playback.faults.renamed.get(entity_id, known.name if known else "")
 

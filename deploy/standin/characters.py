@@ -1,4 +1,4 @@
-"""The characters of the stand-in: those in the killmails of its dataset."""
+"""The characters of the stand-in: those who occur in the killmails that it plays."""
 
 from base64 import b64encode
 from collections import Counter, defaultdict
@@ -14,31 +14,31 @@ from deploy.standin.killmails import Killmails
 from deploy.standin.names import Names, make_name
 
 READ_WHOLE: Final = 20_000
-"""Up to this length all killmails of a dataset are read for their characters."""
+"""The longest dataset that is read whole for its characters."""
 READ_OF_LONGER: Final = 5_000
-"""How many killmails of a longer dataset are read, as some are endless."""
+"""How many killmails of a longer one are read: some have no end."""
 
 _PLAYERS_FROM: Final = 2_000_000
-"""Corporations with a lower id are NPCs', which have no player as director."""
+"""Corporations below are NPCs', which have no directors among the players."""
 
 
 class Character(msgspec.Struct, frozen=True):
-    """A character as in its newest killmail."""
+    """A character as of the newest killmail it occurs in."""
 
     character_id: int
     name: str
     corporation_id: int
     alliance_id: int | None
     owner_hash: str
-    """The hash of its first owner; the switch `sso_sold` changes it."""
+    """Of its first owner; the switch `sso_sold` gives it another."""
     is_director: bool
-    """True for one known member of each player corporation: the one with the lowest id."""
+    """Exactly one known member of each player corporation is: the one with the lowest id."""
 
 
 class Characters:
-    """The characters that can log in; a dataset always has the same.
+    """Who can log in. The same dataset has the same characters.
 
-    The killmails are read at the first access.
+    The killmails are read when a character is asked for first, not before.
     """
 
     def __init__(self, killmails: Killmails, names: Names) -> None:
@@ -46,15 +46,15 @@ class Characters:
         self._names = names
 
     def get(self, character_id: int) -> Character | None:
-        """Return a character; None when no killmail has it."""
+        """Return a character; None when it doesn't occur."""
         return self._by_id.get(character_id)
 
     def members(self, corporation_id: int) -> list[Character]:
-        """Return the members of a corporation, those with most killmails first."""
+        """List the members of a corporation, those with most killmails first."""
         return self._by_corporation.get(corporation_id, [])
 
     def all(self, limit: int) -> list[Character]:
-        """Return characters, those with most killmails first."""
+        """List characters, those with most killmails first."""
         return list(islice(self._by_id.values(), limit))
 
     @cached_property
@@ -101,7 +101,7 @@ class Characters:
 
 
 def owner_hash(character_id: int, owner: int = 1) -> str:
-    """Make up the hash of a character's first, second, ... owner, in EVE's format."""
+    """Make up the hash of a character's first, second, ... owner, in the shape of EVE's."""
     digest = sha1(f"owner {owner} of {character_id}".encode(), usedforsecurity=False)
     return b64encode(digest.digest()).decode()
 

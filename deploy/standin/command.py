@@ -122,7 +122,7 @@ def standin(
     sso_url: Annotated[
         str | None,
         typer.Option(
-            help="URL of the SSO for browsers and the gateway; default: the URL of the request.",
+            help="Where browsers and the gateway reach the SSO, when not where it is asked.",
             rich_help_panel=_SERVE,
         ),
     ] = None,
@@ -169,13 +169,13 @@ def standin(
     """Serve R2Z2, RedisQ, ESI, EVE's SSO and zKillboard's API on one port, from a file or made up.
 
     Point KILLSTREAM_R2Z2_URL, KILLSTREAM_REDISQ_URL, KILLSTREAM_ESI_URL, KILLSTREAM_SSO_URL and
-    KILLSTREAM_ZKILLBOARD_URL at its address. While it runs, GET /standin/stats returns the
-    counts of requests; PUT /standin/faults changes the faults, with ?for_s=120 for a limited time:
+    KILLSTREAM_ZKILLBOARD_URL at its address. While it runs, GET /standin/stats counts what was
+    asked of it, and PUT /standin/faults changes the faults, with ?for_s=120 for a while:
     curl -X PUT -d '{"hole_rate": 0.05}' http://127.0.0.1:4400/standin/faults
 
-    GET /standin/characters lists the characters that can log in. With &character_id=ID (or &deny=1)
-    in the login's URL a program gets the redirect without the page. GET /standin/sso/grants counts
-    the tokens of each character; DELETE /standin/sso/grants/ID revokes its grants.
+    GET /standin/characters lists who can log in; a program that adds &character_id=ID (or &deny=1)
+    to the SSO's address needs no page. GET /standin/sso/grants counts the tokens of each
+    character, DELETE /standin/sso/grants/ID takes back what it granted.
     """
     try:
         if synthetic and killmails:

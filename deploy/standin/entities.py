@@ -1,6 +1,6 @@
 """ESI's public routes of characters, corporations and alliances.
 
-Data that the killmails don't have is made up from the id and doesn't change.
+What the killmails don't tell is made up from the id, always the same.
 
 Source: ESI's OpenAPI document (compatibility date 2026-08-18; read 2026-11-27).
 """
@@ -48,7 +48,7 @@ class Entities:
         self._lifetimes = Lifetimes()
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+        """List what is served."""
         return each_spelling(
             (web.post, "/characters/affiliation", self.affiliation),
             (web.get, "/characters/{id}", self.character),
@@ -59,28 +59,28 @@ class Entities:
         )
 
     async def character(self, request: web.Request) -> web.Response:
-        """Return one character."""
+        """Answer one character."""
         return await self._answer(request, _CHARACTER, self._character)
 
     async def affiliation(self, request: web.Request) -> web.Response:
-        """Return the affiliations of up to 1,000 characters; an error when one is unknown."""
+        """Answer where up to 1,000 characters belong, or nothing when one is unknown."""
         body = await request.read()
         return await self._answer(request, _AFFILIATION, lambda _: self._affiliations(body))
 
     async def corporation(self, request: web.Request) -> web.Response:
-        """Return one corporation."""
+        """Answer one corporation."""
         return await self._answer(request, _CORPORATION, self._corporation)
 
     async def alliances(self, request: web.Request) -> web.Response:
-        """Return the ids of all alliances."""
+        """Answer the ids of all alliances."""
         return await self._answer(request, _ALLIANCES, self._alliances)
 
     async def alliance(self, request: web.Request) -> web.Response:
-        """Return one alliance."""
+        """Answer one alliance."""
         return await self._answer(request, _ALLIANCE, self._alliance)
 
     async def alliance_corporations(self, request: web.Request) -> web.Response:
-        """Return the ids of an alliance's corporations."""
+        """Answer the ids of an alliance's corporations."""
         return await self._answer(request, _MEMBERS, self._alliance_corporations)
 
     async def _answer(self, request: web.Request, route: Route, handle: Handler) -> web.Response:
@@ -209,7 +209,7 @@ def _date(entity_id: int) -> str:
 
 
 def _present(answer: dict[str, Any]) -> dict[str, Any]:
-    """Return the answer without its None values, as ESI has no null."""
+    """Leave out what is unknown: ESI has no null."""
     return {name: value for name, value in answer.items() if value is not None}
 
 

@@ -38,7 +38,7 @@ _ROUTES: Final = (
     ("GET", "/universe/types/{type_id}"),
     ("GET", "/universe/groups/{group_id}"),
 )
-"""The routes in `/meta/status`."""
+"""What `/meta/status` tells of."""
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 _Ids = Annotated[list[_Int64], msgspec.Meta(min_length=1, max_length=1000)]
@@ -62,7 +62,7 @@ class Esi:
         self._lifetime = Lifetime(started_s, started_s + MAX_AGE_S)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+        """List what is served."""
         return each_spelling(
             (web.get, "/killmails/{killmail_id}/{killmail_hash}", self.killmail),
             (web.post, "/universe/names", self.names),
@@ -71,20 +71,20 @@ class Esi:
         )
 
     async def killmail(self, request: web.Request) -> web.Response:
-        """Return one body, byte for byte as in the dataset."""
+        """Answer one body, exactly as the dataset has it."""
         return await self._gateway.answer(request, self._killmail, self._find_killmail)
 
     async def names(self, request: web.Request) -> web.Response:
-        """Return the names of up to 1,000 ids; an error when one is unknown."""
+        """Answer the names of up to 1,000 ids, or nothing when one is unknown."""
         body = await request.read()
         return await self._gateway.answer(request, self._names, lambda _: self._find_names(body))
 
     async def status(self, request: web.Request) -> web.Response:
-        """Return the status of Tranquility."""
+        """Answer how Tranquility is."""
         return await self._gateway.answer(request, self._status, self._status_answer)
 
     async def meta_status(self, request: web.Request) -> web.Response:
-        """Return the status of each route."""
+        """Answer how each route is."""
         return await self._gateway.answer(request, self._meta, self._meta_answer)
 
     def _find_killmail(self, request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
-"""ESI's caching headers: the lifetime of an answer, and 304 for a client that has it.
+"""ESI's caching headers: how long an answer stands, and 304 for who knows it already.
 
-Source: ESI's best practices (read 2026-11-21): the lifetime is Expires - Last-Modified.
+Source: ESI's best practices (read 2026-11-21): Expires - Last-Modified is how long.
 """
 
 import hashlib
@@ -15,20 +15,20 @@ from deploy.standin.esi_gateway import JSON
 
 
 class Lifetime(NamedTuple):
-    """When an answer was modified and when it expires, in Unix seconds."""
+    """From when on and until when an answer stands, in Unix seconds."""
 
     modified_s: float
     expires_s: float
 
 
 class Lifetimes:
-    """The lifetimes of the answers by path; another body has a new lifetime."""
+    """Remembers since when each answer stands; another body starts anew."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[bytes, Lifetime]] = {}
 
     def of(self, path: str, body: bytes, now_s: float, max_age_s: float) -> Lifetime:
-        """Return the lifetime of a path's body."""
+        """Tell how long this body of a path stands."""
         digest = hashlib.sha1(body, usedforsecurity=False).digest()
         known = self._known.get(path)
         if known and known[0] == digest and now_s < known[1].expires_s:
@@ -46,14 +46,14 @@ def cacheable(
     etag: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """Return 200 with the headers of the lifetime, or 304 if the client has the body.
+    """Answer 200 with the headers of its lifetime, or 304 to who knows the body already.
 
     Args:
-        request: may have the client's ETag or date.
+        request: may say what it knows.
         body: JSON.
-        lifetime: the lifetime of the body.
-        etag: without quotes; by default a digest of the body.
-        headers: additional headers.
+        lifetime: how long it stands.
+        etag: without quotes; None takes a digest of the body.
+        headers: more of them.
     """
     etag = f'"{etag or hashlib.sha1(body, usedforsecurity=False).hexdigest()}"'
     modified = _http_date(lifetime.modified_s)

@@ -1,4 +1,4 @@
-"""ESI's gateway, which all routes share: compatibility date, access tokens, and the two limiters.
+"""ESI's gateway: what every route passes, from the compatibility date to the two limiters.
 
 Source: ESI's documentation on rate limits, errors and versions (read 2026-11-21).
 """
@@ -18,10 +18,10 @@ from deploy.standin.playback import Playback
 from deploy.standin.sso.grants import Bearer
 
 TOKENS_BY_STATUS: Final = {2: 2, 3: 1, 4: 5, 5: 0}
-"""Cost of an answer by the first digit of its status; 429 costs nothing."""
+"""Cost of an answer by the hundreds of its status; 429 costs nothing."""
 
 PREFIXES: Final = ("", "/latest", "/v1")
-"""Paths have no version any more; the old prefixes still work."""
+"""Paths have no version any more; the old prefixes still answer."""
 
 JSON: Final = {"Content-Type": "application/json"}
 _DOWN: Final = b'{"error":"Timeout contacting tranquility","timeout":10}'
@@ -42,15 +42,15 @@ class Group(NamedTuple):
 
 
 class Route(NamedTuple):
-    """The gateway's data of a route. Without a group its errors are limited instead."""
+    """What the gateway knows of a route. Without a group its errors count instead."""
 
     endpoint: str
     group: Group | None
     compatibility_date: str = "2020-01-01"
     scope: str | None = None
-    """The required scope; None for a public route."""
+    """The scope that a token needs; None for a public route."""
     down_status: int | None = 504
-    """The status while Tranquility is down; None if the route then works."""
+    """The answer while Tranquility is down; None goes on as ever."""
 
 
 Handler = Callable[[web.Request], web.Response]
@@ -58,7 +58,7 @@ BearerHandler = Callable[[web.Request, Bearer], web.Response]
 
 
 class EsiGateway:
-    """Checks requests, injects failures, charges tokens, and calls the route's handler."""
+    """Refuses, fails and charges requests; what is left goes to the route's handler."""
 
     def __init__(self, playback: Playback) -> None:
         self._playback = playback
@@ -78,7 +78,7 @@ class EsiGateway:
     async def answer_bearer(
         self, request: web.Request, route: Route, handle: BearerHandler
     ) -> web.Response:
-        """Answer a request of a route that requires a token.
+        """Answer a request of a route that needs a token.
 
         Its bucket belongs to application and character, without a token to the address.
         """
@@ -94,16 +94,16 @@ class EsiGateway:
         return await self._answer(request, route, handle_bearer, owner)
 
     def tokens_used(self, group: str) -> int:
-        """Return the most tokens of a group that an owner has spent in the current window."""
+        """Tokens of a group that are spent now, by its busiest owner."""
         now_s = self._playback.now_s()
         return max((bucket.used(now_s) for bucket in self._buckets_of(group)), default=0)
 
     def tokens_highest(self, group: str) -> int:
-        """Return the most tokens of a group that an owner has ever spent within one window."""
+        """The most tokens of a group that one owner ever spent within one window."""
         return max((bucket.highest_used for bucket in self._buckets_of(group)), default=0)
 
     def buckets(self) -> dict[str, Any]:
-        """Return the highest use of each group's buckets.
+        """Tell how full the buckets of each group ever were.
 
         Shape: {"char-killmail": {"tokens": 30, "highest": 8, "refused": 0,
         "owners": {"application:2112000000": 8}}}; `highest` and each owner's number are the most
@@ -120,7 +120,7 @@ class EsiGateway:
         }
 
     def hits(self, rate: float) -> bool:
-        """Return at random whether a fault of this rate occurs."""
+        """Roll the dice for a fault of this rate."""
         return rate > 0 and self._random.random() < rate
 
     async def _answer(
@@ -189,10 +189,10 @@ class EsiGateway:
         return error(status, _FAILURES.get(status, "Timeout contacting tranquility"))
 
     def _no_token(self, request: web.Request) -> web.Response:
-        """Refuse a request without a valid token.
+        """Refuse a request without a token that is good now.
 
-        Without a token the status is 401; with one that is expired, revoked or not from the SSO it
-        is 403 with ESI's usual text. The switch `esi_token_status` overrides both.
+        Without any token 401; with one that is expired, revoked or none of the SSO's 403 with
+        the text that ESI is known for. The switch `esi_token_status` overrides both.
         """
         status = self._playback.faults.esi_token_status
         if "Authorization" not in request.headers:
@@ -212,7 +212,7 @@ class EsiGateway:
 def each_spelling(
     *paths: tuple[Callable[..., web.RouteDef], str, Any],
 ) -> list[web.RouteDef]:
-    """Return routes under each old prefix, with and without a trailing slash."""
+    """List routes under each old prefix, with and without a slash at the end."""
     return [
         verb(prefix + path + slash, handler)
         for prefix in PREFIXES
@@ -222,12 +222,12 @@ def each_spelling(
 
 
 def error(status: int, message: str) -> web.Response:
-    """Return an error in ESI's format."""
+    """Answer an error in ESI's shape."""
     return web.Response(status=status, body=msgspec.json.encode({"error": message}), headers=JSON)
 
 
 def path_id(request: web.Request, name: str) -> int | None:
-    """Return an id of the path; None when it isn't a number within 64 bits."""
+    """Read an id of the path; None when it isn't a number that fits 64 bits."""
     given = request.match_info[name]
     fits = given.isascii() and given.isdigit() and len(given) < 19
     return int(given) if fits else None
@@ -243,7 +243,7 @@ def _refuse_bearer(request: web.Request, route: Route, bearer: Bearer) -> web.Re
 
 
 def _check_compatibility_date(request: web.Request, now_s: float) -> web.Response | None:
-    """Refuse an invalid date, and one after the API's current day, which starts at 11:00 UTC."""
+    """Refuse a date that isn't one, or lies ahead of the API's day, which turns at 11:00 UTC."""
     by_query = request.query.get("compatibility_date")
     given = request.headers.get("X-Compatibility-Date", by_query)
     if given is None:

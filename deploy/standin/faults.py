@@ -225,7 +225,7 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         bool, Meta(description="The game server is down: 504, and 503 from /status.")
     ] = False
     sso_latency_ms: Annotated[
-        Milliseconds, Meta(description="Delay each answer, after the request was processed.")
+        Milliseconds, Meta(description="Hold back each answer, after what was asked is done.")
     ] = 0
     sso_status: Annotated[
         ErrorStatus | None, Meta(description="Answer everything with this status: 502, 503.")

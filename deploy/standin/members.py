@@ -1,7 +1,7 @@
-"""ESI's routes that require a token: recent killmails of characters and corporations, and roles.
+"""ESI's routes that need a token: recent killmails of characters and corporations, and roles.
 
 Source: ESI's OpenAPI document (compatibility date 2026-08-18; read 2026-11-27). Texts of
-refusals are those that clients have reported; that a page after the last is 404 is not confirmed.
+refusals are those that clients have seen; that a page beyond the last is 404 is not confirmed.
 """
 
 from typing import Final, NamedTuple
@@ -38,7 +38,7 @@ class _RecentList(NamedTuple):
 
 
 class Members:
-    """Serves `/characters/ID/killmails/recent`, the same of corporations, `/characters/ID/roles`.
+    """Serves `/characters/ID/killmails/recent`, its corporations' like, and `/characters/ID/roles`.
 
     A recent list has the killmails that are out, newest first, of the last `recent_days`. They
     count from now; when all killmails that are out are older than now, they count from the newest
@@ -65,7 +65,7 @@ class Members:
         self._roles = Route("roles", Group("char-detail", 600, window_s), scope=ROLES_SCOPE)
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+        """List what is served."""
         return each_spelling(
             (web.get, "/characters/{character_id}/killmails/recent", self.character),
             (web.get, "/corporations/{corporation_id}/killmails/recent", self.corporation),
@@ -73,15 +73,15 @@ class Members:
         )
 
     async def character(self, request: web.Request) -> web.Response:
-        """Return a page of a character's recent killmails."""
+        """Answer a page of a character's recent killmails."""
         return await self._answer(request, self._character, self._find_of_character)
 
     async def corporation(self, request: web.Request) -> web.Response:
-        """Return a page of a corporation's recent killmails to its directors."""
+        """Answer a page of a corporation's recent killmails, to its directors."""
         return await self._answer(request, self._corporation, self._find_of_corporation)
 
     async def roles(self, request: web.Request) -> web.Response:
-        """Return a character's roles in its corporation."""
+        """Answer which roles a character has in its corporation."""
         return await self._answer(request, self._roles, self._find_roles)
 
     async def _answer(

@@ -1,4 +1,4 @@
-"""Index of the released killmails by character, corporation and alliance."""
+"""Who takes part in what: an index of the released killmails by those on them."""
 
 import asyncio
 from collections import defaultdict
@@ -12,7 +12,7 @@ Kind = Literal["character", "corporation", "alliance"]
 KINDS: Final[tuple[Kind, ...]] = ("character", "corporation", "alliance")
 
 _AT_ONCE: Final = 500
-"""Killmails that are read before the event loop serves other requests."""
+"""So many killmails are read before other requests get their turn."""
 
 
 class Entry(NamedTuple):
@@ -35,7 +35,7 @@ class _Parties(msgspec.Struct, gc=False):
 
 
 class Participants:
-    """The kills and losses of each character, corporation and alliance.
+    """Knows the kills and losses of each character, corporation and alliance.
 
     Each killmail is read once, when it is out: `catch_up` reads what came since the last call.
     No request reads a killmail again.
@@ -54,10 +54,10 @@ class Participants:
         self._read: set[int] = set()
         self._reading = asyncio.Lock()
         self.newest_s: int | None = None
-        """Time of the newest released killmail."""
+        """When the newest killmail that is out happened."""
 
     async def catch_up(self, now_s: float) -> None:
-        """Read the killmails that were released since the last call."""
+        """Read what is out by now and wasn't before."""
         async with self._reading:
             until = self._dataset.released(now_s)
             while self._next_position < until and len(self._read) < len(self._dataset.killmails):
@@ -70,7 +70,7 @@ class Participants:
     def newest_first(
         self, kind: Kind, entity_id: int, *, kills: bool = True, losses: bool = True
     ) -> list[Entry]:
-        """Return the killmails of an entity, each once, newest first."""
+        """List the killmails of an entity, each once, newest first."""
         found: list[Entry] = []
         for wanted, by_kind in ((kills, self._kills), (losses, self._losses)):
             if wanted:
@@ -79,21 +79,21 @@ class Participants:
         return list(dict.fromkeys(found))
 
     def ids(self, kind: Kind) -> set[int]:
-        """Return the ids of a kind in all released killmails."""
+        """Tell everyone of a kind who takes part in a killmail that is out."""
         return self._kills[kind].keys() | self._losses[kind].keys()
 
     def alliance_of(self, corporation_id: int) -> int | None:
-        """Return the alliance of a corporation in its newest killmail."""
+        """Tell the alliance of a corporation, as its newest killmail has it."""
         seen = self._alliances.get(corporation_id)
         return seen[1] if seen else None
 
     def corporation_of(self, character_id: int) -> int | None:
-        """Return the corporation of a character in its newest killmail."""
+        """Tell the corporation of a character, as its newest killmail has it."""
         seen = self._corporations.get(character_id)
         return seen[1] if seen else None
 
     def corporations_of(self, alliance_id: int) -> list[int]:
-        """Return the corporations whose newest killmail has them in an alliance."""
+        """List the corporations whose newest killmail shows them in an alliance."""
         members = (id_ for id_, (_, seen) in self._alliances.items() if seen == alliance_id)
         return sorted(members)
 

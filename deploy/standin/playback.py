@@ -74,14 +74,14 @@ class StandinOptions:
     """How far back a recent list goes: from now, or from the newest killmail that is out when all
     of them are older, so that an old dataset has recent killmails too."""
     recent_cache_s: float = 300
-    """How long a recent list is cached, as by ESI."""
+    """How long a recent list stands before it is made anew, as ESI's cache has it."""
     zkillboard_per_s: int = 1
     """Requests per second that zKillboard's API takes; more are counted as refused."""
     zkillboard_page_size: int = 200
     applications: tuple[Application, ...] = (DEVELOPMENT,)
     """What is registered at the SSO."""
     sso_url: str | None = None
-    """The SSO's URL in its metadata, without a trailing slash. None: the URL of the request."""
+    """Where the SSO says it is, without a slash at the end. None: where it was asked."""
     clock: Callable[[], float] = time.time
     """Unix seconds."""
 
@@ -96,7 +96,7 @@ class StandinOptions:
 class Playback:
     """What R2Z2, RedisQ, ESI and the SSO have in common.
 
-    `faults` are the current switches, including windows; replaced, never changed.
+    `faults` are the switches as they stand now, windows included; replaced, never changed.
     """
 
     def __init__(

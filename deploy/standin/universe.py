@@ -24,7 +24,7 @@ _SHIP: Final = 6
 
 
 class Type(NamedTuple):
-    """A type."""
+    """What a type is, of which group."""
 
     name: str
     group_id: int
@@ -32,7 +32,7 @@ class Type(NamedTuple):
 
 
 class Group(NamedTuple):
-    """A group with its types."""
+    """What a group is, of which category, with which types."""
 
     name: str
     category_id: int
@@ -50,18 +50,18 @@ class Universe:
         self._real = _read(folder) if folder else None
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+        """List what is served."""
         return each_spelling(
             (web.get, "/universe/types/{id}", self.type),
             (web.get, "/universe/groups/{id}", self.group),
         )
 
     async def type(self, request: web.Request) -> web.Response:
-        """Return one type."""
+        """Answer one type."""
         return await self._gateway.answer(request, _TYPE, self._type)
 
     async def group(self, request: web.Request) -> web.Response:
-        """Return one group."""
+        """Answer one group."""
         return await self._gateway.answer(request, _GROUP, self._group)
 
     def _type(self, request: web.Request) -> web.Response:
@@ -91,7 +91,7 @@ class Universe:
 
 
 def _lifetime(now_s: float) -> Lifetime:
-    """Return the lifetime of static data, which expires at 11:05 UTC."""
+    """Static data stands until 11:05 UTC."""
     now = datetime.fromtimestamp(now_s, UTC)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     expires = midnight + _EXPIRES

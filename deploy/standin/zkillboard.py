@@ -1,7 +1,7 @@
 """zKillboard's API: the killmails of a character, corporation or alliance, page by page.
 
 Source: zKillboard's API reference, and its code that reads the path (read 2026-11-27). Of the
-filters it has only entities, sides and pages.
+filters only those of entities, sides and pages are here.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from deploy.standin.r2z2 import R2z2
 MAX_PAGE: Final = 100
 MAX_AGE_S: Final = 3_600
 WITHHELD_S: Final = 300
-"""Killmails younger than this are omitted."""
+"""Killmails younger than this are left out."""
 MAX_ERRORS: Final = 40
 ERROR_WINDOW_S: Final = 300.0
 
@@ -34,11 +34,11 @@ _ENTITIES: Final[dict[str, Kind]] = {
 
 
 class _WrongPath(Exception):
-    """An invalid path; the message is zKillboard's."""
+    """What zKillboard says of a path that it doesn't take."""
 
 
 class Query(msgspec.Struct):
-    """The filters of a path. Without a side: both."""
+    """What a path asks for. Without a side: both."""
 
     entities: dict[Kind, int] = msgspec.field(default_factory=dict)
     sides: set[str] = msgspec.field(default_factory=set)
@@ -58,7 +58,7 @@ class Zkillboard:
         self._repeated = 0
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+        """List what is served."""
         return [
             web.get("/api/blocked.json", self.blocked),
             web.get("/api/history/{day}/", self.history_moved),
@@ -67,7 +67,7 @@ class Zkillboard:
         ]
 
     def counted(self) -> dict[str, int]:
-        """Return the counts of requests that break zKillboard's rules.
+        """Tell how well clients behaved.
 
         Shape: {"highest_per_s": the most requests of one address within one second, "refused":
         requests above the pace, refused or not, "repeated": requests for a URL within an hour of
@@ -81,27 +81,27 @@ class Zkillboard:
         }
 
     async def killmails(self, request: web.Request) -> web.Response:
-        """Return one page of an entity's killmails, newest first."""
+        """Answer one page of an entity's killmails, newest first."""
         refusal = await self._refusal(request)
         if refusal is None:
             await self._participants.catch_up(self._playback.now_s())
         return self._counted("killmails", refusal or self._page(request))
 
     async def history_moved(self, request: web.Request) -> web.Response:
-        """Redirect the old path of a day's ids and hashes to the current one."""
+        """Answer the old name of a day's ids and hashes with the one of now."""
         refusal = await self._refusal(request)
         moved = _redirect(f"/api/history/{request.match_info['day']}.json")
         return self._counted("history", refusal or moved)
 
     async def history(self, request: web.Request) -> web.Response:
-        """Return the ids and hashes of one day, as R2Z2 does."""
+        """Answer the ids and hashes of one day, as R2Z2 has them."""
         refusal = await self._refusal(request)
         hashes = self._r2z2.hashes_of(request.match_info["day"])
         found = web.Response(status=404) if hashes is None else self._json(hashes)
         return self._counted("history", refusal or found)
 
     async def blocked(self, _: web.Request) -> web.Response:
-        """Return the answer for clients that made too many errors."""
+        """Answer who made too many errors."""
         body = b'{"error":"Too many errors. Please fix your application."}'
         return self._counted("blocked", web.Response(body=body, headers=_JSON))
 
@@ -168,7 +168,7 @@ class Zkillboard:
         return [entry for entry in found or () if entry.killed_at_s <= until_s]
 
     def _killmail(self, entry: Entry) -> bytes:
-        """Return ESI's bytes with zKillboard's block as an additional key."""
+        """Write ESI's text as it is, with zKillboard's block as one more key."""
         played = self._playback.dataset.killmails[entry.place]
         return played.body.rstrip().removesuffix(b"}") + b',"zkb":' + played.zkb + b"}"
 
@@ -199,10 +199,10 @@ class Zkillboard:
 
 
 def read_path(path: str) -> Query:
-    """Parse the path after `/api/`.
+    """Read what stands behind `/api/`.
 
     Raises:
-        _WrongPath: zKillboard refuses it; has zKillboard's message.
+        _WrongPath: zKillboard doesn't take it; says why in its words.
     """
     if not path.endswith("/"):
         raise _WrongPath("Please end the path with a slash /")

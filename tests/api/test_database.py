@@ -7,7 +7,6 @@ from typing import Any
 
 import asyncpg
 import pytest
-import structlog
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -16,7 +15,6 @@ from actors.shared.settings import Settings
 from actors.shared.tables import FEED
 from api import reads
 from api.database import DatabaseUnavailable, ReadDatabase, open_read_database
-from api.errors import format_failure
 from tests.support.proxy import Proxy, open_proxy
 from tests.support.servers import fresh_database, server_urls
 
@@ -147,11 +145,3 @@ async def test_server_that_ends_the_session_is_unavailable(
         await reading.fetch_val(ends_itself)
     assert isinstance(caught.value.__cause__, asyncpg.PostgresError)
     assert await reading.fetch_val(ONE) == 1
-
-
-def test_clients_can_not_fill_the_log_while_the_database_is_unavailable() -> None:
-    """Health and tail log the outage; what each request gets says it too."""
-    with structlog.testing.capture_logs() as logs:
-        formatted = format_failure(DatabaseUnavailable("no answer"))
-    assert formatted["extensions"]["code"] == "UNAVAILABLE"
-    assert [entry for entry in logs if entry["log_level"] != "debug"] == []

@@ -30,7 +30,6 @@ def run(
     inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != str(OWN)]
     inherited["PATH"] = os.pathsep.join([str(path), *folders])
-    inherited["UV_COMPILE_BYTECODE"] = "0"  # these environments are used once
     return subprocess.run(
         command,
         cwd=cwd,

@@ -200,38 +200,6 @@ async def test_it_ends_while_redis_is_silent(log: Log, holds: bool) -> None:
             assert await ended_after_s(running, stop) < ENDS_WITHIN_S
 
 
-@pytest.mark.service
-@pytest.mark.parametrize("holds", [True, False])
-async def test_a_lock_is_taken_over_a_new_connection_to_redis(log: Log, holds: bool) -> None:
-    """The old one goes silent for ever, of the holder or of the process that stands by."""
-    url = server_urls()["redis_url"]
-    async with (
-        standin(synthetic=None, rate_per_s=50) as served,
-        open_proxy(url) as proxy,
-        Redis.from_url(url) as redis,
-    ):
-        settings = settings_for(served.url).model_copy(update={"redis_url": proxy.url(url)})
-        lock = f"killstream:poll:{r2z2_name(settings)}"
-        before = None
-        if not holds:
-            before = b"of another"
-            await redis.set(lock, before, px=4_000)
-
-        async def is_held_anew() -> bool:
-            return await redis.get(lock) not in (None, before)
-
-        async with polling(settings, log):
-            if holds:
-                await until(lambda: reached(log, 5))
-                before = await redis.get(lock)
-            else:
-                await asyncio.sleep(1.5)
-            proxy.strand_connections()
-            await until(is_held_anew)
-            had = len(log.durable)
-            await until(lambda: reached(log, had + 5))
-
-
 async def test_who_was_fenced_off_writes_nothing_and_follows(log: Log) -> None:
     """Suspended in the middle of its work, it wakes after a successor read on."""
     async with standin(synthetic=None, rate_per_s=100) as served:

@@ -4,8 +4,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from hashlib import sha256
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,51 +39,19 @@ async def empty_servers() -> AsyncIterator[Settings]:
     await asyncio.to_thread(_empty_rabbitmq, urls["rabbitmq_url"])
     await _empty_redis(urls["redis_url"])
     await _empty_kafka(urls["kafka_url"])
-    async with migrated_database(urls["database_url"]) as database_url:
-        yield Settings(**{**urls, "database_url": database_url})  # type: ignore[arg-type]
+    async with fresh_database(urls["database_url"]) as database_url:
+        settings = Settings(**{**urls, "database_url": database_url})  # type: ignore[arg-type]
+        await migrate(settings)
+        yield settings
 
 
 @asynccontextmanager
-async def migrated_database(url: str | None = None) -> AsyncIterator[str]:
-    """Create a database with the newest schema; drop it at the end.
-
-    It is a copy of one that stays on the tests' PostgreSQL, which takes a third of the time of a
-    migration. Its feed has an id of its own, as each has.
-    """
-    url = url or server_urls()["database_url"]
-    async with fresh_database(url, await _template(url)) as copied:
-        asyncpg_url = urlsplit(copied)._replace(scheme="postgresql").geturl()
-        await _execute(asyncpg_url, f"UPDATE feed_counter SET feed_id = '{uuid.uuid4().hex}'")
-        yield copied
-
-
-async def _template(url: str) -> str:
-    """Give the database that holds this version's schema and nothing else; make it once."""
-    versions = sorted((ROOT / "deploy/migrations").rglob("*.py"))
-    digest = sha256(b"".join(version.read_bytes() for version in versions)).hexdigest()
-    name = f"killstream_template_{digest[:12]}"
-    admin = urlsplit(url)._replace(scheme="postgresql").geturl()
-    connection = await asyncpg.connect(admin)
-    try:
-        if await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-            return name
-        async with fresh_database(url) as migrated:
-            await migrate(Settings(database_url=migrated))
-            made = urlsplit(migrated).path.removeprefix("/")
-            with suppress(asyncpg.DuplicateDatabaseError):  # other tests were faster
-                await connection.execute(f"ALTER DATABASE {made} RENAME TO {name}")
-    finally:
-        await connection.close()
-    return name
-
-
-@asynccontextmanager
-async def fresh_database(url: str | None = None, template: str = "template1") -> AsyncIterator[str]:
-    """Create an empty database, or a copy, on the tests' PostgreSQL; drop it at the end."""
+async def fresh_database(url: str | None = None) -> AsyncIterator[str]:
+    """Create a database on the tests' PostgreSQL; drop it at the end."""
     parts = urlsplit(url or server_urls()["database_url"])
     admin = parts._replace(scheme="postgresql").geturl()
     name = f"killstream_test_{uuid.uuid4().hex[:12]}"
-    await _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
+    await _execute(admin, f"CREATE DATABASE {name}")
     try:
         yield parts._replace(path=f"/{name}").geturl()
     finally:
@@ -97,9 +64,9 @@ async def _drop(admin: str, name: str) -> None:
     Autovacuum may be at work in it: FORCE may not end that, but a plain DROP makes it stop.
     """
     try:
-        await _execute(admin, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await _execute(admin, f"DROP DATABASE {name} WITH (FORCE)")
     except asyncpg.InsufficientPrivilegeError:
-        await _execute(admin, f"DROP DATABASE IF EXISTS {name}")
+        await _execute(admin, f"DROP DATABASE {name}")
 
 
 async def _execute(url: str, statement: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+import structlog
 from broadcaster import BroadcastBackend, Event
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
@@ -17,7 +18,6 @@ from actors.shared.errors import KillstreamError
 from actors.shared.events.bounded_queue import BoundedQueue
 from actors.shared.events.connectivity import Connectivity
 from actors.shared.metrics import EVENTS_SUBSCRIBED
-from actors.shared.outage import Outage
 
 PATIENCE_S: Final = 5
 """How long publishing retries while Redis is unavailable."""
@@ -25,6 +25,7 @@ QUIET_S: Final = 5
 """Time without data before a PING; after the same time again the connection is lost."""
 
 _UNAVAILABLE: Final = (RedisError, OSError)
+_log: Final = structlog.get_logger()
 
 
 class NotPublished(KillstreamError):
@@ -44,7 +45,6 @@ class RedisBackend(BroadcastBackend):
         """Requested channels; set while Redis has confirmed the subscription."""
         self._connection: AbstractConnection | None = None
         self._pauses_s = _pauses_s()
-        self._outage = Outage("Redis, the channel")
 
     async def connect(self) -> None:
         """Start reading in the background."""
@@ -113,8 +113,9 @@ class RedisBackend(BroadcastBackend):
             try:
                 await self._read()
             except _UNAVAILABLE as error:
-                self._outage.failed(error)
-                await asyncio.sleep(next(self._pauses_s))
+                pause_s = next(self._pauses_s)
+                _log.warning("events.disconnected", error=str(error), retry_in_s=pause_s)
+                await asyncio.sleep(pause_s)
 
     async def _read(self) -> None:
         connection = await self._pool.get_connection()
@@ -135,7 +136,6 @@ class RedisBackend(BroadcastBackend):
             answer = await connection.read_response(timeout=QUIET_S)
             if answer is not None:
                 pinged = False
-                self._outage.worked()
                 self._handle(answer)
             elif pinged:
                 raise TimeoutError(f"no answer to a PING for {QUIET_S} s")

@@ -12,10 +12,9 @@ from pika.frame import Method
 from actors.shared.daemon import in_daemon
 from actors.shared.health.facts import Embedded, QueueFacts, RabbitmqFacts, Unreachable
 from actors.shared.health.probe import quieten, within
+from actors.shared.queues import Queue
 from actors.shared.settings import Settings
 
-QUEUES: Final = ("database", "esi")
-"""The queues of the actors, without their namespace."""
 HEARTBEAT_S: Final = 2
 """pika closes a silent connection after 1.5 times this, which ends the probe's thread."""
 
@@ -39,7 +38,7 @@ def _count_messages(settings: Settings, limit_s: float) -> RabbitmqFacts:
     parameters.heartbeat = HEARTBEAT_S
     connection = BlockingConnection(parameters)
     try:
-        return RabbitmqFacts({name: _queue(connection, settings.named(name)) for name in QUEUES})
+        return RabbitmqFacts({name: _queue(connection, settings.named(name)) for name in Queue})
     finally:
         if connection.is_open:
             connection.close()

@@ -30,4 +30,5 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 """JSONB on PostgreSQL, JSON text on SQLite."""
 
 DEFAULT_0: Final = {"server_default": text("0")}
+DEFAULT_1: Final = {"server_default": text("1")}
 DEFAULT_FALSE: Final = {"server_default": text("false")}

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, Index, LargeBinary, Text
 from sqlmodel import Field, SQLModel
 
-from actors.shared.tables.columns import DEFAULT_0, DEFAULT_FALSE, Utc
+from actors.shared.tables.columns import DEFAULT_0, DEFAULT_1, DEFAULT_FALSE, Utc
 
 
 class AccountRow(SQLModel, table=True):
@@ -39,6 +39,8 @@ class UserRow(SQLModel, table=True):
     expires_at: datetime | None = Field(default=None, sa_type=Utc)
     publication_delay_h: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=DEFAULT_0)
     is_premium: bool = Field(default=False, sa_column_kwargs=DEFAULT_FALSE)
+    sync_corporation: bool = Field(default=False, sa_column_kwargs=DEFAULT_FALSE)
+    next_enrollment_at: datetime | None = Field(default=None, sa_type=Utc)
     next_sync_at: datetime | None = Field(default=None, sa_type=Utc)
     next_full_sync_at: datetime | None = Field(default=None, sa_type=Utc)
     sync_started_at: datetime | None = Field(default=None, sa_type=Utc)
@@ -47,6 +49,8 @@ class UserRow(SQLModel, table=True):
     last_sync_count: int | None = Field(default=None, sa_type=BigInteger)
     last_sync_duration_ms: int | None = Field(default=None, sa_type=BigInteger)
     last_sync_error: str | None = Field(default=None, sa_type=Text)
+    list_expires_at: datetime | None = Field(default=None, sa_type=Utc)
+    next_page: int = Field(default=1, sa_type=BigInteger, sa_column_kwargs=DEFAULT_1)
 
 
 class CorporationSyncRow(SQLModel, table=True):
@@ -68,6 +72,8 @@ class CorporationSyncRow(SQLModel, table=True):
     last_sync_count: int | None = Field(default=None, sa_type=BigInteger)
     last_sync_duration_ms: int | None = Field(default=None, sa_type=BigInteger)
     last_sync_error: str | None = Field(default=None, sa_type=Text)
+    list_expires_at: datetime | None = Field(default=None, sa_type=Utc)
+    next_page: int = Field(default=1, sa_type=BigInteger, sa_column_kwargs=DEFAULT_1)
 
 
 class TokenRow(SQLModel, table=True):

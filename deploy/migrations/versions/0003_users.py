@@ -68,6 +68,8 @@ def _users() -> None:
         _time("expires_at"),
         _number("publication_delay_h", server_default=sa.text("0")),
         sa.Column("is_premium", sa.Boolean, nullable=False, server_default=sa.text("false")),
+        sa.Column("sync_corporation", sa.Boolean, nullable=False, server_default=sa.text("false")),
+        _time("next_enrollment_at"),
         *_schedule(),
     )
     op.create_index("users_of_account", "users", ["account_id"])
@@ -153,4 +155,6 @@ def _schedule() -> list[sa.Column[Any]]:
         _number("last_sync_count", nullable=True),
         _number("last_sync_duration_ms", nullable=True),
         _text("last_sync_error", nullable=True),
+        _time("list_expires_at"),
+        _number("next_page", server_default=sa.text("1")),
     ]

@@ -1,9 +1,9 @@
-"""The stand-in of EVE's SSO: OAuth 2 with PKCE, access tokens as JWTs.
+"""EVE's SSO as the stand-in plays it: OAuth 2 with PKCE, access tokens that are JWTs.
 
-A login passes these files: authorize.py checks the request, consent.py has the page on which the
-player chooses a character -> grants.py issues a code -> tokens.py exchanges it for a refresh token
-and the JWT of access_tokens.py -> other upstreams look up a request's access token in grants.py.
+A login's way through it: authorize.py checks what is asked, consent.py makes the page on which a
+character is chosen -> grants.py gives a code -> tokens.py exchanges it for a refresh token and
+access_tokens.py's JWT -> other upstreams ask grants.py whose access token came with a request.
 
-`routes.py` has the routes, `applications.py` the registered applications, `keys.py` the signing
-keys, `refused.py` the refusals, `inspection.py` the stand-in's own endpoints.
+`routes.py` serves it, `applications.py` says who may ask, `keys.py` holds what signs, `refused.py`
+has the refusals, `inspection.py` the stand-in's own doors to it.
 """

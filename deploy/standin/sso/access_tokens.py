@@ -1,4 +1,4 @@
-"""Access tokens: JWTs with EVE's claims, valid or with a fault that a client must detect.
+"""Access tokens: JWTs with EVE's claims, right or wrong in each way that a client must notice.
 
 Source: EVE's SSO documentation, "Validating JWT tokens" (read 2026-11-21).
 """
@@ -22,19 +22,19 @@ from deploy.standin.sso.keys import es256_key, foreign_key, rs256_key
 Claims = dict[str, Any]
 
 EVE: Final = "EVE Online"
-"""The second audience, after the application."""
+"""The second audience, beside the application."""
 
 
 def make_access_token(
     character: Character, bearer: Bearer, *, faults: Faults, url: str, now_s: float
 ) -> str:
-    """Create an access token.
+    """Make an access token.
 
     Args:
-        character: the character.
-        bearer: the granted scopes, and the application.
+        character: whose it is.
+        bearer: what was granted, and to which application.
         faults: the switches.
-        url: the SSO's URL.
+        url: of the SSO.
         now_s: the time.
     """
     claims = _claims(character, bearer, faults, now_s) | {"iss": issuer(faults.sso_issuer, url)}
@@ -49,7 +49,7 @@ def make_access_token(
 
 
 def issuer(form: Issuer, url: str) -> str:
-    """Return the issuer in one of the three forms that EVE's tokens have."""
+    """Write the issuer in one of the three forms that EVE's tokens have."""
     return {"host": urlsplit(url).netloc, "url": url, "slash": f"{url}/"}[form]
 
 
@@ -96,7 +96,7 @@ def _without_signature(claims: Claims) -> str:
 
 
 def _signed_by_the_public_key(claims: Claims) -> str:
-    """Sign with HMAC and the public key as secret; without a library, as libraries refuse to."""
+    """Sign with HMAC, the public key being the secret: libraries refuse to, so by hand."""
     unsigned = _unsigned("HS256", claims)
     public = rs256_key().as_pem(private=False)
     return f"{unsigned}.{_base64(hmac.digest(public, unsigned.encode(), hashlib.sha256))}"

@@ -1,4 +1,4 @@
-"""The applications that are registered at the SSO, and their scopes."""
+"""The applications that are registered at the SSO, and the scopes they may ask for."""
 
 from typing import Final
 
@@ -17,7 +17,7 @@ class Application(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     client_id: str
     secret: str
     callbacks: tuple[str, ...]
-    """The allowed redirect URIs, compared character by character."""
+    """Where a login may lead back to, each compared character by character."""
     scopes: tuple[str, ...] = SCOPES
 
 
@@ -26,4 +26,4 @@ DEVELOPMENT: Final = Application(
     secret="killstream-dev-secret",
     callbacks=("http://127.0.0.1:4000/auth/callback", "http://localhost:4000/auth/callback"),
 )
-"""The application that is registered by default."""
+"""What is registered unless others are given."""

@@ -1,4 +1,4 @@
-"""`/v2/oauth/authorize`: check an application's request, and redirect to the application."""
+"""`/v2/oauth/authorize`: checks what an application asks, and leads back to it."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _CHALLENGE: Final = re.compile(r"[\w-]{43}\Z", re.ASCII)
 
 
 class Asked(NamedTuple):
-    """A valid request for a login."""
+    """A login that an application asks for, checked."""
 
     application: Application
     redirect_uri: str
@@ -25,15 +25,15 @@ class Asked(NamedTuple):
 
 
 class Unanswerable(Exception):
-    """An error without a valid redirect URI: the player gets a page with the reason."""
+    """Nobody to lead back to: the player sees the reason."""
 
     def answer(self) -> web.Response:
-        """Return the page."""
+        """Make the page."""
         return web.Response(status=400, text=error_page(str(self)), content_type="text/html")
 
 
 class Returned(Exception):
-    """An error that is sent to the application with the redirect."""
+    """An error that goes back to the application with the redirect."""
 
     def __init__(self, asked_by: Mapping[str, str], error: str, description: str) -> None:
         super().__init__(description)
@@ -43,7 +43,7 @@ class Returned(Exception):
             self._query["state"] = asked_by["state"]
 
     def answer(self) -> web.Response:
-        """Return the redirect."""
+        """Make the redirect."""
         return redirect(self._to, self._query)
 
 
@@ -58,7 +58,7 @@ def check(query: Mapping[str, str], applications: Mapping[str, Application]) -> 
     """
     application = applications.get(query.get("client_id", ""))
     if application is None:
-        raise Unanswerable("client_id isn't a registered application's")
+        raise Unanswerable("client_id is of no registered application")
     if query.get("redirect_uri") not in application.callbacks:
         raise Unanswerable("redirect_uri isn't registered for this application")
     if not query.get("state"):
@@ -79,5 +79,5 @@ def check(query: Mapping[str, str], applications: Mapping[str, Application]) -> 
 
 
 def redirect(to: str, query: Mapping[str, str]) -> web.Response:
-    """Redirect to an application; keeps the query of its callback."""
+    """Lead back to an application; what its callback's own query says stays."""
     return web.Response(status=302, headers={"Location": str(URL(to).extend_query(query))})

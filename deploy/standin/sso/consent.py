@@ -1,4 +1,4 @@
-"""The pages for players: consent, and errors of the request."""
+"""The pages that a player sees: consent, and what is wrong with the address."""
 
 from collections.abc import Iterable
 from html import escape
@@ -39,13 +39,13 @@ $characters
 def consent_page(
     application: str, scopes: Iterable[str], characters: Iterable[Character], action: str
 ) -> str:
-    """Return the page on which a player chooses a character and agrees; it has no scripts.
+    """Make the page on which a player chooses a character and agrees; it has no scripts.
 
     Args:
-        application: the application's id.
-        scopes: the requested scopes.
-        characters: the characters to choose from; the first is preselected.
-        action: the URL to which the form is posted, which is the page's.
+        application: who asks.
+        scopes: what for.
+        characters: to choose from; the first is chosen at first.
+        action: the address to which the form is posted, that of the page itself.
     """
     choices = "\n".join(
         _choice(character, chosen=place == 0) for place, character in enumerate(characters)
@@ -61,8 +61,8 @@ def consent_page(
 
 
 def error_page(reason: str) -> str:
-    """Return the page for a request without a valid redirect URI."""
-    return _PAGE.substitute(title="This login failed", body=f"<p>{escape(reason)}</p>")
+    """Make the page for a request that can't be led back to any application."""
+    return _PAGE.substitute(title="This login can't go on", body=f"<p>{escape(reason)}</p>")
 
 
 def _choice(character: Character, *, chosen: bool) -> str:

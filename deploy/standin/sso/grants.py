@@ -1,4 +1,4 @@
-"""The characters' grants: codes, refresh tokens and access tokens, each with its bearer."""
+"""What characters have granted: codes, refresh tokens and access tokens, and whose each is."""
 
 import secrets
 from collections import Counter
@@ -7,14 +7,14 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 CODE_S: Final = 300
-"""How long a code is valid. Source: EVE's SSO documentation."""
+"""How long a code can be exchanged. Source: EVE's SSO documentation."""
 
 _REFRESH_TOKEN_CHARACTERS: Final = 32
 _PRUNED_EVERY: Final = 1_000
 
 
 class Bearer(NamedTuple):
-    """A character, the granted scopes, and the application."""
+    """Who asks, for which scopes, by which application."""
 
     character_id: int
     scopes: frozenset[str]
@@ -22,7 +22,7 @@ class Bearer(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A login whose code wasn't exchanged yet."""
+    """A login that waits to be exchanged."""
 
     bearer: Bearer
     challenge: str
@@ -31,16 +31,16 @@ class Code(NamedTuple):
 
 
 class RefreshToken(NamedTuple):
-    """A permanent grant, and the time when its refresh token was issued."""
+    """A grant that lasts, and since when its refresh token does."""
 
     bearer: Bearer
     issued_at_s: float
     withdrawn: bool = False
-    """Whether the player revoked the application's access."""
+    """The character took the application's access back."""
 
 
 class Grants:
-    """All grants, in memory."""
+    """Holds all grants of this process; a restart forgets them."""
 
     def __init__(self) -> None:
         self._codes: dict[str, Code] = {}
@@ -49,7 +49,7 @@ class Grants:
         self._used: set[str] = set()
 
     def bearer(self, request: web.Request, now_s: float) -> Bearer | None:
-        """Return the bearer of a request's access token; None without a valid one."""
+        """Tell whose access token came with a request; None for none, or one that isn't valid."""
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() != "bearer":
             return None
@@ -57,56 +57,56 @@ class Grants:
         return bearer if now_s < until_s else None
 
     def give_code(self, bearer: Bearer, challenge: str, now_s: float) -> str:
-        """Issue a code for a login."""
+        """Make a code for a login."""
         code = secrets.token_urlsafe(16)
         self._codes[code] = Code(bearer, challenge, now_s + CODE_S)
         return code
 
     def take_code(self, code: str, now_s: float) -> Code | None:
-        """Redeem a code; return None when it is unknown, used or expired."""
+        """Use up a code; None when it is unknown, used or too old."""
         taken = self._codes.pop(code, None)
         return taken if taken and now_s < taken.until_s else None
 
     def give_access_token(self, token: str, bearer: Bearer, until_s: float, now_s: float) -> None:
-        """Register an access token, and delete expired ones."""
+        """Let a token count until its end, and forget those that ended."""
         self._access_tokens[token] = (bearer, until_s)
         if len(self._access_tokens) % _PRUNED_EVERY == 0:
             held = self._access_tokens.items()
             self._access_tokens = {one: entry for one, entry in held if now_s < entry[1]}
 
     def give_refresh_token(self, bearer: Bearer, now_s: float) -> str:
-        """Issue a refresh token."""
+        """Make a refresh token."""
         token = secrets.token_urlsafe(_REFRESH_TOKEN_CHARACTERS * 3 // 4)
         self._refresh_tokens[token] = RefreshToken(bearer, now_s)
         return token
 
     def find_refresh_token(self, token: str) -> RefreshToken | None:
-        """Return the grant of a refresh token; None when it is unknown, replaced or revoked."""
+        """Return what a refresh token stands for; None when it is unknown, used up or revoked."""
         return self._refresh_tokens.get(token)
 
     def rotate(self, token: str, now_s: float) -> str:
-        """Replace a refresh token by a new one."""
+        """Use up a refresh token, and make the one that follows it."""
         bearer = self._refresh_tokens.pop(token).bearer
         self._used.add(token)
         return self.give_refresh_token(bearer, now_s)
 
     def was_rotated(self, token: str) -> bool:
-        """Return whether a refresh token was replaced by another one."""
+        """Tell whether another refresh token has taken the place of this one."""
         return token in self._used
 
     def has_shape(self, token: str) -> bool:
-        """Return whether a text has the format of a refresh token."""
+        """Tell whether a text could be a refresh token of this SSO's at all."""
         return len(token) == _REFRESH_TOKEN_CHARACTERS
 
     def revoke(self, token: str) -> None:
-        """Revoke a token of either kind; ignores an unknown one."""
+        """End a token of either kind; an unknown one is no error."""
         self._access_tokens.pop(token, None)
         self._refresh_tokens.pop(token, None)
 
     def withdraw(self, character_id: int) -> int:
-        """Revoke a character's grants, as its player can on EVE's website; return their number.
+        """Take back what a character granted so far, as its player can; count the grants.
 
-        Access tokens stay valid until they expire.
+        Access tokens live on until they expire.
         """
         of_it = [
             token
@@ -119,7 +119,7 @@ class Grants:
         return len(of_it)
 
     def counted(self, now_s: float) -> dict[int, dict[str, int]]:
-        """Return the number of valid tokens by character and kind."""
+        """Count the tokens that are valid, by character and kind."""
         refresh_tokens = Counter(
             grant.bearer.character_id
             for grant in self._refresh_tokens.values()

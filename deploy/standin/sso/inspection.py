@@ -1,4 +1,4 @@
-"""The stand-in's own endpoints of the SSO: list characters and grants, revoke grants."""
+"""The stand-in's own doors to the SSO: who can log in, what is granted, taking it back."""
 
 from aiohttp import web
 
@@ -13,7 +13,7 @@ class Inspection:
         self._playback = playback
 
     def routes(self) -> list[web.RouteDef]:
-        """Return the routes."""
+        """List what is served."""
         return [
             web.get("/standin/characters", self.characters),
             web.get("/standin/sso/grants", self.grants),
@@ -21,20 +21,20 @@ class Inspection:
         ]
 
     async def characters(self, request: web.Request) -> web.Response:
-        """Return characters, those with most killmails first; `?limit=5`, 100 by default."""
+        """List characters, those with most killmails first; `?limit=5`, 100 by default."""
         limit = request.query.get("limit", "100")
         if not (limit.isascii() and limit.isdigit()):
             return json_response({"error": f"limit is a number, not {limit}"}, status=400)
         return json_response(self._playback.characters.all(int(limit)))
 
     async def grants(self, _: web.Request) -> web.Response:
-        """Return the number of valid tokens by character.
+        """Count the tokens that are valid, by character.
 
         Shape: {character_id: {"refresh_tokens": n, "access_tokens": n}}.
         """
         return json_response(self._playback.grants.counted(self._playback.now_s()))
 
     async def withdraw(self, request: web.Request) -> web.Response:
-        """Revoke a character's grants, as its player can on EVE's website."""
+        """Take back what a character granted, as its player can on EVE's own page."""
         character_id = int(request.match_info["character_id"])
         return json_response({"withdrawn": self._playback.grants.withdraw(character_id)})

@@ -1,4 +1,4 @@
-"""The keys that sign access tokens: created at first use, once per process, never stored."""
+"""The keys that sign access tokens: made when first needed, once per process, written nowhere."""
 
 from functools import cache
 from typing import Final
@@ -12,24 +12,24 @@ ES256_KID: Final = "8878a23f-2489-4045-989e-4d2f3ec1ae1a"
 
 @cache
 def rs256_key() -> RSAKey:
-    """Return the default signing key."""
+    """Return the key that signs by default."""
     return _new_rsa_key()
 
 
 @cache
 def es256_key() -> ECKey:
-    """Return the other signing key."""
+    """Return the other key."""
     return ECKey.generate_key("P-256", {"kid": ES256_KID, "alg": "ES256", "use": "sig"})
 
 
 @cache
 def foreign_key() -> RSAKey:
-    """Return a key with the id of the default one that isn't in the JWKS."""
+    """Return a key that pretends to be the first one and isn't in the JWKS."""
     return _new_rsa_key()
 
 
 def jwks() -> KeySetSerialization:
-    """Return the public keys of the valid signing keys."""
+    """Give the public halves of the keys that count."""
     return KeySet([rs256_key(), es256_key()]).as_dict(private=False)
 
 

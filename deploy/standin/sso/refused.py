@@ -1,6 +1,6 @@
 """The refusals of the token endpoint.
 
-Source: EVE's answers as collected by clients (ccpgames/sso-issues 31, 43 and 56; read 2026-11-21).
+Source: what clients collect of EVE's answers (ccpgames/sso-issues 31, 43 and 56; read 2026-11-21).
 """
 
 from typing import Final
@@ -21,13 +21,13 @@ class Refused(Exception):
         self.status = status
 
     def answer(self) -> web.Response:
-        """Return the answer."""
+        """Make the answer."""
         body = {"error": self.error, "error_description": self.description}
         return json_response(body, status=self.status)
 
 
 def json_response(payload: object, *, status: int = 200) -> web.Response:
-    """Return JSON that must not be cached."""
+    """Answer JSON that nobody may keep."""
     return web.Response(
         status=status,
         body=msgspec.json.encode(payload),
@@ -37,7 +37,7 @@ def json_response(payload: object, *, status: int = 200) -> web.Response:
 
 
 def refusal(kind: SsoError) -> Refused:
-    """Return one of the known refusals."""
+    """Make one of the known refusals."""
     error, description, status = _KNOWN[kind]
     return Refused(error, description, status)
 

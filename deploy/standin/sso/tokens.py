@@ -16,7 +16,7 @@ Form = Mapping[str, str]
 
 
 class Granted(NamedTuple):
-    """The bearer of a new access token, and the refresh token."""
+    """What an access token is made for, and the refresh token that goes with it."""
 
     bearer: Bearer
     refresh_token: str | None
@@ -36,7 +36,7 @@ async def read_form(request: web.Request) -> Form:
 def authenticate(
     request: web.Request, form: Form, applications: Mapping[str, Application]
 ) -> Application:
-    """Return the application of a request, by id and secret, or by id alone for a public client.
+    """Find which application asks: by its secret, or by its id alone, as native ones do.
 
     Raises:
         Refused: the application is unknown or its secret wrong.
@@ -57,10 +57,10 @@ def authenticate(
 
 
 def grant(form: Form, application: Application, playback: Playback) -> Granted:
-    """Exchange the code or the refresh token of a form.
+    """Do what the form asks for.
 
     Raises:
-        Refused: the form is invalid, or its code or token isn't valid.
+        Refused: says why.
     """
     match form.get("grant_type"):
         case "authorization_code":
@@ -71,7 +71,7 @@ def grant(form: Form, application: Application, playback: Playback) -> Granted:
 
 
 def _exchange(form: Form, application: Application, playback: Playback) -> Granted:
-    """Redeem a code, also when the request fails. Without scopes there is no refresh token."""
+    """Use up a code, whatever comes of it. Without scopes there is no refresh token."""
     code = playback.grants.take_code(_field(form, "code"), playback.now_s())
     if code is None or code.bearer.application_id != application.client_id:
         raise Refused("invalid_grant", "The authorization code is invalid or has expired.")

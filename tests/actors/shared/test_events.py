@@ -8,7 +8,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
-import structlog
 from broadcaster import Broadcast, Event
 from broadcaster._base import Subscriber, Unsubscribed
 
@@ -175,29 +174,6 @@ async def test_redis_that_is_away_at_start_is_waited_for(
         reading = asyncio.create_task(one())
         await asyncio.to_thread(redis_server.start)
         assert await reading == "at last"
-
-
-@pytest.mark.service
-async def test_an_outage_of_redis_is_logged_once(
-    redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tries: asyncio.Queue[None] = asyncio.Queue()
-
-    def short_pauses_s() -> Iterator[float]:
-        while True:
-            tries.put_nowait(None)
-            yield 0.01
-
-    monkeypatch.setattr(redis, "_pauses_s", short_pauses_s)
-    redis_server.kill()
-    with structlog.testing.capture_logs() as logs:
-        async with open_events(redis_settings(redis_server, tmp_path)) as opened:
-            for _ in range(20):
-                await tries.get()
-            await asyncio.to_thread(redis_server.start)
-            async with opened.subscribe("a") as subscriber:
-                await subscriber.get()
-    assert [entry["event"] for entry in logs] == ["server.unavailable", "server.available"]
 
 
 @pytest.mark.service

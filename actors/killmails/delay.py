@@ -1,0 +1,87 @@
+"""Hold back killmails whose owners delay their publication, in the table `delayed`.
+
+Only what a user's sync brings is held back: what the live feed or zKillboard gives is public. The
+shortest delay of the users who brought a killmail holds, counted from the kill.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.killmails.version import Arrival
+from actors.shared.rows import among
+from actors.shared.tables import DELAYED, KILLMAILS, USER_KILLMAILS, USERS
+
+
+async def hold_back(connection: AsyncConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
+    """Write what may not be published yet to `delayed`; return the others.
+
+    What was delayed and may be published now is deleted from `delayed`, in the transaction that
+    stores it. A killmail that a sync brought for users who were all deleted is dropped.
+    """
+    brought = {a.version.killmail.killmail_id: a for a in arrivals if a.version.origin == "sync"}
+    if not brought:
+        return list(arrivals)
+    ids = sorted(brought)
+    delays_h = await _delays_h(connection, ids)
+    public = set(
+        await connection.scalars(
+            select(KILLMAILS.c.killmail_id).where(among(connection, KILLMAILS.c.killmail_id, ids))
+        )
+    )
+    now = datetime.now(UTC)
+    due = {id_: _publish_at(brought[id_], delays_h.get(id_)) for id_ in ids if id_ not in public}
+    held = {id_: at for id_, at in due.items() if at is None or at > now}
+    await _delete(connection, [id_ for id_ in ids if held.get(id_) is None])
+    for id_, at in held.items():
+        if at is not None:
+            await _insert(connection, brought[id_], at)
+    return [
+        a
+        for a in arrivals
+        if not (a.version.origin == "sync" and a.version.killmail.killmail_id in held)
+    ]
+
+
+def _publish_at(arrival: Arrival, delay_h: int | None) -> datetime | None:
+    """Return when a killmail may be published; None when no user is left who brought it."""
+    if delay_h is None:
+        return None
+    return arrival.version.killmail.killmail_time + timedelta(hours=delay_h)
+
+
+async def _delays_h(connection: AsyncConnection, ids: Collection[int]) -> dict[int, int]:
+    """Read the shortest delay of the users who brought each killmail."""
+    query = (
+        select(USER_KILLMAILS.c.killmail_id, func.min(USERS.c.publication_delay_h))
+        .join(USERS, USERS.c.character_id == USER_KILLMAILS.c.character_id)
+        .where(among(connection, USER_KILLMAILS.c.killmail_id, ids))
+        .group_by(USER_KILLMAILS.c.killmail_id)
+    )
+    return {row[0]: row[1] for row in await connection.execute(query)}
+
+
+async def _delete(connection: AsyncConnection, ids: Collection[int]) -> None:
+    if ids:
+        await connection.execute(
+            delete(DELAYED).where(among(connection, DELAYED.c.killmail_id, ids))
+        )
+
+
+async def _insert(connection: AsyncConnection, arrival: Arrival, publish_at: datetime) -> None:
+    postgres = connection.dialect.name == "postgresql"
+    insert: Any = (postgresql.insert if postgres else sqlite.insert)(DELAYED)
+    await connection.execute(
+        insert.values(
+            killmail_id=arrival.version.killmail.killmail_id,
+            killmail_time=arrival.version.killmail.killmail_time,
+            reference=arrival.value,
+            publish_at=publish_at,
+        ).on_conflict_do_update(
+            index_elements=[DELAYED.c.killmail_id], set_={"publish_at": publish_at}
+        )
+    )

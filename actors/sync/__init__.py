@@ -1,0 +1,1 @@
+"""Synchronize the killmails that users and their corporations have at ESI."""

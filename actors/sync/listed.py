@@ -1,0 +1,98 @@
+"""Record what a list of ESI names: the user's killmails, and references to those unknown here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.shared.reference import Reference, encode_reference
+from actors.shared.rows import among, insert_missing
+from actors.shared.tables import DELAYED, KILLMAILS, LEDGER, USER_KILLMAILS
+
+PATIENCE: Final = timedelta(hours=2)
+"""When the ledger has a reference sent again. Longer than ESI's budget may hold a first sync up."""
+SYNC_SOURCES: Final = ("esi:", "esi;")
+"""Sources between these are syncs; the position of their entries is the killmail's id."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The result for one page of a list."""
+
+    new: int
+    """How many killmails the source hasn't listed before."""
+    references: list[bytes]
+    """What has to be fetched, newest first."""
+
+
+async def record_listed(
+    database: AsyncEngine, source: str, character_id: int, listed: Sequence[tuple[int, str]]
+) -> Recorded:
+    """Record one page in one transaction, before anything is fetched. Idempotent.
+
+    A killmail that is stored, delayed, or fetched for another user isn't fetched again.
+    """
+    hashes = dict(sorted(listed))
+    ids = list(hashes)
+    if not ids:
+        return Recorded(0, [])
+    now = datetime.now(UTC)
+    async with database.begin() as connection:
+        new = await insert_missing(
+            connection,
+            USER_KILLMAILS,
+            {
+                "character_id": [character_id] * len(ids),
+                "killmail_id": ids,
+                "source": [source] * len(ids),
+            },
+        )
+        known = await _existing(connection, KILLMAILS.c.killmail_id, ids)
+        known |= await _existing(connection, DELAYED.c.killmail_id, ids)
+        first, end = SYNC_SOURCES
+        pending = await _existing(
+            connection, LEDGER.c.position, ids, LEDGER.c.source >= first, LEDGER.c.source < end
+        )
+        unknown = [
+            Reference(
+                source=source,
+                position=killmail_id,
+                as_of=now.timestamp(),
+                killmail_id=killmail_id,
+                hash=hashes[killmail_id],
+            )
+            for killmail_id in ids
+            if killmail_id not in known
+        ]
+        await _insert_into_ledger(connection, unknown, now)
+    wanted = [r for r in reversed(unknown) if r.killmail_id not in pending]
+    return Recorded(len(new), [encode_reference(reference) for reference in wanted])
+
+
+async def _existing(
+    connection: AsyncConnection, column: Any, ids: Sequence[int], *conditions: Any
+) -> set[int]:
+    query = select(column).where(among(connection, column, ids), *conditions)
+    return set((await connection.scalars(query)).all())
+
+
+async def _insert_into_ledger(
+    connection: AsyncConnection, references: Sequence[Reference], now: datetime
+) -> None:
+    await insert_missing(
+        connection,
+        LEDGER,
+        {
+            "source": [r.source for r in references],
+            "position": [r.position for r in references],
+            "reference": [encode_reference(r) for r in references],
+            "kind": ["received"] * len(references),
+            "killmail_id": [r.killmail_id for r in references],
+            "killmail_hash": [r.hash for r in references],
+            "received_at": [now] * len(references),
+            "next_try_at": [now + PATIENCE] * len(references),
+        },
+    )
