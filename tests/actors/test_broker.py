@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dramatiq
+import dramatiq.worker as worker_module
 import pika
 import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
@@ -175,6 +176,9 @@ async def test_a_connection_that_goes_silent_is_given_up_and_the_message_arrives
 ) -> None:
     monkeypatch.setattr(rabbitmq_module, "HEARTBEAT_S", 1)
     monkeypatch.setattr(rabbitmq_module, "ANSWER_S", 1.0)
+    monkeypatch.setattr(rabbitmq_broker_module, "CLOSE_S", 0.5)
+    monkeypatch.setattr(worker_module, "CONSUMER_RESTART_DELAY_SECS", 0.1)
+    monkeypatch.setattr(worker_module, "POST_PROCESS_MESSAGE_RETRY_DELAY_SECS", 0.1)
     async with open_proxy(rig.settings.rabbitmq_url) as proxy:
         behind = rig.settings.model_copy(
             update={"rabbitmq_url": proxy.url(rig.settings.rabbitmq_url)}
