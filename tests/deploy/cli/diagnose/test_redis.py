@@ -95,11 +95,6 @@ async def test_a_port_without_a_server_has_advice() -> None:
     assert "just services" in found[-1].advice
 
 
-async def test_a_url_with_a_wrong_option_has_the_format_as_advice() -> None:
-    found = await findings("redis://localhost:6379/0?socket_timeout=long")
-    assert "redis://" in found[-1].advice
-
-
 def test_command_fails_when_nothing_is_set() -> None:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("KILLSTREAM_")}
     done = subprocess.run(
