@@ -162,7 +162,11 @@ async def test_queues_and_topics_of_real_servers_are_counted() -> None:
     assert isinstance(facts.database, DatabaseFacts)
     assert facts.database.last_stored_age_s is None
     assert facts.rabbitmq == RabbitmqFacts(
-        {"database": QueueFacts(2, 1, 1, consumers=0), "esi": QueueFacts(None, None, None)}
+        {
+            "database": QueueFacts(2, 1, 1, consumers=0),
+            "esi": QueueFacts(None, None, None),
+            "sync": QueueFacts(None, None, None),
+        }
     )
     assert isinstance(facts.kafka, KafkaFacts)
     assert facts.kafka.topics[RECEIVED.name] == TopicFacts(RECEIVED.partitions, 10, 7)
