@@ -235,5 +235,6 @@ CREATE TABLE imports (
     killmails     BIGINT NOT NULL DEFAULT 0,
     created_at    TIMESTAMPTZ NOT NULL,
     updated_at    TIMESTAMPTZ NOT NULL,
+    next_try_at   TIMESTAMPTZ NOT NULL,      -- when its next page is due; one import runs at a time
     PRIMARY KEY (entity, entity_id)
 );

@@ -3,6 +3,7 @@
 from typing import Final
 
 from actors.broker import DATABASE_QUEUE, actor, broker
+from actors.history.imports import sync_zkillboard
 from actors.killmails.fetch import fetch
 from actors.killmails.persist import persist
 from actors.killmails.publish import sweep
@@ -30,4 +31,5 @@ __all__ = [
     "sweep",
     "sync_character",
     "sync_corporation",
+    "sync_zkillboard",
 ]

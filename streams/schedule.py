@@ -1,6 +1,7 @@
 """What has to happen from time to time, once for all processes: by the group's leader."""
 
 from actors.broker import enqueue
+from actors.history.imports import sync_zkillboard
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.shared.settings import settings
@@ -33,3 +34,9 @@ async def publish_due() -> None:
     """Have the killmails published whose publication was delayed until now."""
     if settings().eve_client_id:
         await enqueue(publish_delayed)
+
+
+@app.timer(interval=10.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+async def continue_imports() -> None:
+    """Have the imports of history from zKillboard go on."""
+    await enqueue(sync_zkillboard)

@@ -120,15 +120,20 @@ def tokens_of(status: int) -> int:
     return {2: 2, 3: 1}.get(status // 100, 5)
 
 
-async def read_answer(response: aiohttp.ClientResponse, secret: str | None = None) -> Answer:
-    """Read a response; stops reading the body once it exceeds `MAX_BODY_BYTES`.
+async def read_answer(
+    response: aiohttp.ClientResponse,
+    secret: str | None = None,
+    *,
+    max_bytes: int = MAX_BODY_BYTES,
+) -> Answer:
+    """Read a response; stops reading the body once it exceeds `max_bytes`.
 
     The secret is masked in the body, in case ESI repeats it in an error.
     """
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > MAX_BODY_BYTES:
+        if len(body) > max_bytes:
             response.close()
             break
     if secret:

@@ -53,12 +53,18 @@ async def persist(references: list[bytes]) -> None:
     or body adds an `updated` entry. The batch is one transaction, unless the database refuses part
     of it. What its owners delay is held back (see `actors.killmails.delay`).
     """
-    arrivals, rejections = read(references)
+    await persist_all(references)
+
+
+async def persist_all(references: Sequence[bytes], rejections: Sequence[bytes] = ()) -> None:
+    """Do the work of `persist`; `rejections` are recorded in the same transaction."""
+    arrivals, invalid = read(references)
+    rejections = [*rejections, *invalid]
     unpublished, refused = await store_all(resources().database, arrivals, rejections)
     rejections += refused
     for one in unpublished:
         STORED.labels(kind=one.entry.kind).inc()
-    SKIPPED.inc(len(references) - len(unpublished) - len(rejections))
+    SKIPPED.inc(max(0, len(references) - len(unpublished) - len(invalid) - len(refused)))
     await publish_rejections(rejections)
     await publish_or_leave(unpublished)
 

@@ -154,3 +154,4 @@ class ImportRow(SQLModel, table=True):
     killmails: int = Field(default=0, sa_type=BigInteger, sa_column_kwargs=DEFAULT_0)
     created_at: datetime = Field(sa_type=Utc)
     updated_at: datetime = Field(sa_type=Utc)
+    next_try_at: datetime = Field(sa_type=Utc)

@@ -142,6 +142,7 @@ def _syncs() -> None:
         _number("killmails", server_default=sa.text("0")),
         _time("created_at", nullable=False),
         _time("updated_at", nullable=False),
+        _time("next_try_at", nullable=False),
     )
 
 

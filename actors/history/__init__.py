@@ -1,0 +1,1 @@
+"""Import killmails of the past."""
