@@ -116,7 +116,8 @@ async def test_thousands_of_young_holes_are_holes(log: Log) -> None:
     assert files.asked < 5100
 
 
-async def test_runs_of_holes_are_no_edge(log: Log) -> None:
+@pytest.mark.parametrize("age_s", [0.0, DAY_S - 60])
+async def test_runs_of_holes_are_no_edge(log: Log, age_s: float) -> None:
     """After days away: none of the files that are there is skipped, wherever holes are."""
     gone = FIRST + 400
     living = (
@@ -125,7 +126,7 @@ async def test_runs_of_holes_are_no_edge(log: Log) -> None:
         range(gone + 480, gone + 500),
         range(gone + 510, gone + 600),
     )
-    files = files_of(*living, newest=gone + 599)
+    files = files_of(*living, newest=gone + 599, age_s=age_s)
     async with files.served() as url:
         settings = settings_for(url)
         await record_positions(log.database, r2z2_name(settings), FIRST - 1)

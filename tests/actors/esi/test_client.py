@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from actors.esi import client as esi_module
-from actors.esi.answer import DEFAULT_PAUSE_MS, Answer, tokens_of
+from actors.esi.answer import DEFAULT_PAUSE_MS, Answer, EsiName, decode_names, tokens_of
 from actors.esi.budget import BUCKETLESS, KILLMAIL, Paused, Terms
 from actors.esi.client import Esi
 from actors.esi.errors import Garbled, Refused, Unavailable, UnexpectedStatus
@@ -352,6 +352,11 @@ async def test_one_killmail_that_is_always_garbled_pauses_nothing() -> None:
 )
 def test_errors_are_one_printable_line_and_never_a_body(body: bytes, error: str) -> None:
     assert Answer(403, {}, body).error == error
+
+
+def test_names_hold_nothing_that_no_column_takes() -> None:
+    body = b'[{"id":1,"name":"a\\u0000b","category":"char\\u0000acter"}]'
+    assert decode_names(body, {1}) == [EsiName(1, "ab", "character")]
 
 
 async def test_names_of_other_ids_are_garbled() -> None:
