@@ -5,11 +5,11 @@ import pytest
 import structlog
 from aiohttp import web
 from redis.asyncio import Redis
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
-from actors.shared.tables import LEDGER
+from actors.shared.tables import CURSORS, LEDGER
 from streams.ledger import read_cursor, recall_all
 from streams.poll import poll
 from streams.sources.redisq import redisq_name
@@ -79,14 +79,25 @@ async def test_what_the_event_log_forgot_is_sent_again(log: Log) -> None:
 async def test_each_package_is_in_the_ledger_before_the_next_poll(log: Log) -> None:
     held: list[int] = []
 
+    async def lock_cursors(locked: asyncio.Event) -> None:
+        async with log.database.begin() as connection:
+            await connection.execute(update(CURSORS).values(tip=0))
+            locked.set()
+            await asyncio.sleep(0.05)
+
     async def listen(_: web.Request) -> web.Response:
         held.append(len(await ledger_positions(log.database)))
         killmail_id = len(held)
+        # Recording takes longer than a poll, so that one too early would show.
+        locking.append(asyncio.create_task(lock_cursors(locked := asyncio.Event())))
+        await locked.wait()
         return web.json_response({"package": {"killID": killmail_id, "zkb": {"hash": HASH}}})
 
     log.persists = False
+    locking: list[asyncio.Task[None]] = []
     async with upstream({"/listen.php": listen}) as url:
         await poll_until(lambda: len(held) >= 10, settings_for(url), log)
+    await asyncio.gather(*locking)
     assert held == list(range(len(held)))
 
 
