@@ -17,6 +17,7 @@ from api.body_limit import BodyLimit
 from api.database import DatabaseUnavailable
 from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
 from api.graphql import graphql_app
+from api.login.routes import ROUTER as LOGIN_ROUTER
 from api.rest import ROUTER
 from api.state import open_state
 
@@ -38,8 +39,12 @@ def create_app(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Killstream", lifespan=lifespan)
     app.add_middleware(BodyLimit)
-    app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"])
+    # Any page may ask, but no browser lets a foreign one use its visitor's cookies.
+    app.add_middleware(
+        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"]
+    )
     app.include_router(ROUTER)
+    app.include_router(LOGIN_ROUTER)
     graphql = graphql_app()
     # Not mounted: a mount would answer POST /graphql with a redirect.
     app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]

@@ -14,6 +14,13 @@ UNAVAILABLE_MESSAGE = "the database is unavailable; try again later"
 _log = structlog.get_logger()
 
 
+class ClientError(GraphQLError):
+    """What the client asked for is refused; has a code and says why."""
+
+    def __init__(self, code: str, message: str, **facts: Any) -> None:
+        super().__init__(message, extensions={"code": code, **facts})
+
+
 class BadInput(GraphQLError):
     """An argument is invalid; the message names it."""
 

@@ -2,24 +2,41 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from ariadne import load_schema_from_path, make_executable_schema
+from ariadne import (
+    convert_camel_case_to_snake,
+    load_schema_from_path,
+    make_executable_schema,
+)
 from ariadne.asgi import GraphQL
-from ariadne.asgi.handlers import GraphQLHTTPHandler
 from ariadne.explorer import ExplorerGraphiQL
+from graphql import GraphQLObjectType, GraphQLSchema
 
+from api.context import context_of
 from api.errors import format_error
+from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
 from api.limits import OperationLimits, parse_limited
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
+from api.users.schema import USER_TYPES
 from api.websocket import WebsocketHandler
+
+
+def _python_name(name: str, schema: GraphQLSchema, path: tuple[str, ...]) -> str:
+    """Pass arguments and inputs in snake case; fields keep their names."""
+    of_type = schema.type_map[path[0]]
+    is_field = len(path) == 2 and isinstance(of_type, GraphQLObjectType)
+    return name if is_field else convert_camel_case_to_snake(name)
+
 
 SCHEMA: Final = make_executable_schema(
     load_schema_from_path(str(Path(__file__).parent / "schema")),
     *(QUERY, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
+    *USER_TYPES,
+    convert_names_case=_python_name,
 )
 
 _DISABLED: Final = logging.getLogger("killstream.ariadne")
@@ -39,19 +56,18 @@ subscription OnNewKillmail {
 
 
 def graphql_app() -> GraphQL:
-    """Create the ASGI application: POST, GET (GraphiQL in a browser) and websocket."""
+    """Create the ASGI application: POST, GET (GraphiQL in a browser) and websocket.
+
+    GET never executes an operation: a link must not change its reader's data.
+    """
     return GraphQL(
         SCHEMA,
-        context_value=_state_of,
+        context_value=context_of,
         query_parser=parse_limited,
         validation_rules=[OperationLimits],
         error_formatter=format_error,
         explorer=ExplorerGraphiQL(title="Killstream", default_query=FIRST_QUERY),
-        http_handler=GraphQLHTTPHandler(),
+        http_handler=HttpHandler(),
         websocket_handler=WebsocketHandler(),
         logger=_DISABLED,
     )
-
-
-def _state_of(request: Any, _data: Any) -> Any:
-    return request.app.state.gateway

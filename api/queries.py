@@ -8,11 +8,11 @@ from ariadne import QueryType
 from graphql import GraphQLResolveInfo
 
 from api import reads
+from api.context import Context
 from api.errors import BadInput
 from api.position import check_after
 from api.reads import Position
 from api.scalars import serialize_long
-from api.state import State
 from api.view import View
 
 MAX_KILLMAILS: Final = 200
@@ -22,20 +22,20 @@ QUERY: Final = QueryType()
 
 
 @QUERY.field("killmail")
-async def resolve_killmail(_: None, info: GraphQLResolveInfo[State], id: int) -> View | None:  # noqa: A002
+async def resolve_killmail(_: None, info: GraphQLResolveInfo[Context], id: int) -> View | None:  # noqa: A002
     """Return one killmail, or None when it isn't stored."""
-    return await reads.killmail(info.context.database, id, with_names=_reads_names(info))
+    return await reads.killmail(info.context.state.database, id, with_names=reads_names(info))
 
 
 @QUERY.field("killmails")
 async def resolve_killmails(
-    _: None, info: GraphQLResolveInfo[State], first: int, after: str | None = None
+    _: None, info: GraphQLResolveInfo[Context], first: int, after: str | None = None
 ) -> dict[str, Any]:
     """Return a page of killmails, newest first."""
     _check("first", first, MAX_KILLMAILS)
     position = decode_cursor(after) if after is not None else None
     views = await reads.newest(
-        info.context.database, position, first + 1, with_names=_reads_names(info)
+        info.context.state.database, position, first + 1, with_names=reads_names(info)
     )
     page = views[:first]
     return {
@@ -50,15 +50,15 @@ async def resolve_killmails(
 
 @QUERY.field("feed")
 async def resolve_feed(
-    _: None, info: GraphQLResolveInfo[State], after: int, first: int
+    _: None, info: GraphQLResolveInfo[Context], after: int, first: int
 ) -> dict[str, Any]:
     """Return the feed's entries after a sequence."""
     _check("first", first, MAX_ENTRIES)
-    await check_after(info.context, after)
-    database = info.context.database
+    await check_after(info.context.state, after)
+    database = info.context.state.database
     last = await reads.last_sequence(database)
     entries = await reads.feed_page(
-        database, after, first, up_to=last, with_names=_reads_names(info)
+        database, after, first, up_to=last, with_names=reads_names(info)
     )
     return {"entries": entries, "lastSequence": last}
 
@@ -94,7 +94,7 @@ def _check(name: str, value: int, limit: int) -> None:
         raise BadInput(f"{name}: must be 1 to {limit}, not {value}")
 
 
-def _reads_names(info: GraphQLResolveInfo[State]) -> bool:
+def reads_names(info: GraphQLResolveInfo[Context]) -> bool:
     """Return whether the document may select names: without `Name` in its text it doesn't."""
     location = info.field_nodes[0].loc
     return location is None or "Name" in location.source.body

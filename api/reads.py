@@ -89,14 +89,16 @@ async def feed_page(
         query = query.where(FEED.c.sequence <= up_to)
     rows = await database.fetch_all(query)
     views = [view for row in rows if (view := _view_or_none(row._mapping))]
-    return await _with_names(database, views) if with_names else views
+    return await add_names(database, views) if with_names else views
 
 
 async def killmail(
     database: ReadDatabase, killmail_id: int, *, with_names: bool = True
 ) -> View | None:
     """Read one killmail; None when it isn't stored."""
-    views = await _killmails(database, KILLMAILS.c.killmail_id == killmail_id, 1, with_names)
+    views = await matching(
+        database, KILLMAILS.c.killmail_id == killmail_id, 1, with_names=with_names
+    )
     return views[0] if views else None
 
 
@@ -110,7 +112,7 @@ async def newest(
         if after
         else literal(True)
     )
-    return await _killmails(database, where, limit, with_names)
+    return await matching(database, where, limit, with_names=with_names)
 
 
 async def body(database: ReadDatabase, killmail_id: int) -> bytes | None:
@@ -130,9 +132,10 @@ async def names(database: ReadDatabase, ids: Collection[int]) -> dict[int, str]:
     return known
 
 
-async def _killmails(
-    database: ReadDatabase, where: Any, limit: int, with_names: bool
+async def matching(
+    database: ReadDatabase, where: Any, limit: int, *, with_names: bool = True
 ) -> list[View]:
+    """Read the killmails that match a condition, newest first."""
     query: Select[Any] = (
         select(
             KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.zkb, KILLMAILS.c.body
@@ -148,10 +151,11 @@ async def _killmails(
 
 async def _views(database: ReadDatabase, entries: Sequence[Entry], with_names: bool) -> list[View]:
     views = [View(entry) for entry in entries]
-    return await _with_names(database, views) if with_names else views
+    return await add_names(database, views) if with_names else views
 
 
-async def _with_names(database: ReadDatabase, views: list[View]) -> list[View]:
+async def add_names(database: ReadDatabase, views: list[View]) -> list[View]:
+    """Add the names that are known now."""
     known = await names(database, set().union(*(entity_ids(v.killmail) for v in views)))
     for view in views:
         view.names = known

@@ -27,6 +27,13 @@ def serialize_date_time(value: datetime) -> str:
     return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@DATE_TIME.value_parser
+def parse_date_time(value: Any) -> datetime:
+    """Parse ISO 8601; without an offset it is UTC."""
+    time = datetime.fromisoformat(value)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
 def _long(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
         raise ValueError(f"not a 64-bit integer: {value!r}")

@@ -9,6 +9,7 @@ from actors.shared.settings import Settings
 from api.database import ReadDatabase, open_read_database
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
+from api.users.state import Users, open_users
 
 PUBLISH_S = 0.5
 """How long publishing takes at most, in addition to the deadline for names."""
@@ -16,13 +17,14 @@ PUBLISH_S = 0.5
 
 @dataclass(frozen=True)
 class State:
-    """Opened once per process; also GraphQL's context (`info.context`)."""
+    """Opened once per process."""
 
     settings: Settings
     database: ReadDatabase
     events: Events
     tail: Tail
     health: Health
+    users: Users
 
 
 @asynccontextmanager
@@ -39,5 +41,6 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_events(settings) as events,
         open_tail(database, events, unpublished_timeout_s) as tail,
         open_health(settings, events, tail) as health,
+        open_users(settings) as users,
     ):
-        yield State(settings, database, events, tail, health)
+        yield State(settings, database, events, tail, health, users)

@@ -17,7 +17,18 @@ from graphql import DocumentNode, GraphQLError, OperationType, get_operation_ast
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from actors.shared.metrics import DELIVERIES, SUBSCRIBERS_CLOSED
-from api.errors import format_error, format_failure
+from api.context import Context, context_of
+from api.database import DatabaseUnavailable
+from api.errors import UNAVAILABLE_MESSAGE, format_error, format_failure
+from api.login.viewer import (
+    Credential,
+    InvalidBearer,
+    Viewer,
+    bearer_token,
+    client_of,
+    credential_of,
+    identify_or_record,
+)
 from api.operation import subscribe
 from api.tail import TooSlow
 
@@ -26,16 +37,20 @@ INIT_S: Final = 10
 """Time within which a client must send `connection_init`."""
 SEND_S: Final = 30.0
 """Time limit for sending one message; sending waits while the client doesn't read."""
+SESSION_S: Final = 30.0
+"""How long a connection may outlive its session."""
 MAX_OPERATIONS: Final = 50
 """Open operations per connection."""
 
 BAD_MESSAGE: Final = 4400
 UNAUTHORIZED: Final = 4401
+FORBIDDEN: Final = 4403
 NOT_ACCEPTABLE: Final = 4406
 NOT_INITIALISED: Final = 4408
 ALREADY_EXISTS: Final = 4409
 TOO_SLOW: Final = 4413
 TOO_MANY_OPERATIONS: Final = 4429
+TRY_AGAIN_LATER: Final = 1013
 
 _DISCONNECTED: Final = (WebSocketDisconnect, WebSocketDisconnected)
 
@@ -58,6 +73,8 @@ class Client(ClientContext):
     def __init__(self) -> None:
         super().__init__()
         self.deadline = asyncio.timeout(None)
+        self.watching: asyncio.Task[None] | None = None
+        """Closes the connection when its session has ended."""
 
 
 class WebsocketHandler(GraphQLTransportWSHandler):
@@ -81,6 +98,8 @@ class WebsocketHandler(GraphQLTransportWSHandler):
             await _close(websocket, BAD_MESSAGE, f"bad message: {error}")
         finally:
             waiting.cancel()
+            if client.watching is not None:
+                client.watching.cancel()
             for operation_id in list(client.operations):
                 await self.stop_websocket_operation(websocket, operation_id, client)
 
@@ -91,6 +110,26 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         await asyncio.sleep(INIT_S)
         if not client_context.connection_init_received:
             await _close(websocket, NOT_INITIALISED, f"no connection_init within {INIT_S} s")
+
+    async def handle_websocket_connection_init_message(
+        self, websocket: WebSocket, message: dict[str, Any], client_context: ClientContext
+    ) -> None:
+        """Authenticate the client and acknowledge; an invalid bearer token closes the connection.
+
+        Shape: the payload may be {"authorization": "Bearer …"}.
+        """
+        if not client_context.connection_init_received:
+            try:
+                viewer = await _authenticate(websocket, message.get("payload"))
+            except InvalidBearer as error:
+                return await _close(websocket, FORBIDDEN, error.message)
+            except DatabaseUnavailable:
+                return await _close(websocket, TRY_AGAIN_LATER, UNAVAILABLE_MESSAGE)
+            if viewer.session is not None:
+                client = cast(Client, client_context)
+                client.watching = asyncio.create_task(_close_with_session(websocket))
+        await super().handle_websocket_connection_init_message(websocket, message, client_context)
+        return None
 
     async def _receive_messages(self, websocket: WebSocket, client: Client) -> None:
         while (frame := await websocket.receive())["type"] == "websocket.receive":
@@ -181,6 +220,38 @@ async def _send_results(
     except Exception as error:
         return "error", msgspec.json.encode([format_failure(error)])
     return "complete", None
+
+
+async def _authenticate(websocket: WebSocket, payload: Any) -> Viewer:
+    """Read the connection's credential, which holds for all its operations.
+
+    Raises:
+        InvalidBearer: it is an invalid bearer token.
+        DatabaseUnavailable: the session can't be read.
+    """
+    state = websocket.app.state.gateway
+    given = payload.get("authorization") if isinstance(payload, dict) else None
+    token = bearer_token(given)
+    credential = credential_of(state, websocket) if token is None else Credential(token, True)
+    viewer = await identify_or_record(state, client_of(websocket), credential)
+    # With an invalid cookie the connection is anonymous; a session that ends later closes it.
+    websocket.state.credential = credential if viewer.session else None
+    websocket.state.client = viewer.client
+    return viewer
+
+
+async def _close_with_session(websocket: WebSocket) -> None:
+    """Close the connection when its session has ended; checks every `SESSION_S`."""
+    while True:
+        await asyncio.sleep(SESSION_S)
+        with suppress(DatabaseUnavailable):
+            try:
+                context: Context = await context_of(websocket, None)
+            except InvalidBearer:
+                break
+            if context.viewer.session is None:
+                break
+    await _close(websocket, FORBIDDEN, "your session has ended: log in again")
 
 
 def _operation_type(document: DocumentNode, operation_name: str | None) -> OperationType:

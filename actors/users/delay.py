@@ -1,5 +1,6 @@
 """The publication delay of a user's killmails: changed, and ended with the user."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -7,6 +8,7 @@ from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.errors import Invalid
+from actors.shared.rows import among
 from actors.shared.tables import DELAYED, USER_KILLMAILS, USERS
 
 DELAYS_H: Final = (0, 1, 3, 8, 24, 72)
@@ -30,9 +32,16 @@ async def set_publication_delay(
         .where(USERS.c.character_id == character_id)
         .values(publication_delay_h=delay_h)
     )
-    brought = select(USER_KILLMAILS.c.killmail_id).where(
-        USER_KILLMAILS.c.character_id == character_id
+    brought = (
+        select(DELAYED.c.killmail_id)
+        .join(USER_KILLMAILS, USER_KILLMAILS.c.killmail_id == DELAYED.c.killmail_id)
+        .where(USER_KILLMAILS.c.character_id == character_id)
     )
+    await reschedule(connection, (await connection.scalars(brought)).all())
+
+
+async def reschedule(connection: AsyncConnection, killmail_ids: Sequence[int]) -> None:
+    """Compute anew when delayed killmails become public: the shortest delay applies."""
     query = (
         select(
             DELAYED.c.killmail_id,
@@ -41,7 +50,7 @@ async def set_publication_delay(
         )
         .join(USER_KILLMAILS, USER_KILLMAILS.c.killmail_id == DELAYED.c.killmail_id)
         .join(USERS, USERS.c.character_id == USER_KILLMAILS.c.character_id)
-        .where(DELAYED.c.killmail_id.in_(brought))
+        .where(among(connection, DELAYED.c.killmail_id, killmail_ids))
         .group_by(DELAYED.c.killmail_id, DELAYED.c.killmail_time)
         .order_by(DELAYED.c.killmail_id)
     )

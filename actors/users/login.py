@@ -1,26 +1,18 @@
 """Log a character in: begin at EVE's SSO, and complete with the code of its callback."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
 import structlog
 from sqlalchemy import delete, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.errors import Invalid
-from actors.shared.tables import (
-    ACCOUNTS,
-    CORPORATION_SYNCS,
-    LOGIN_STATES,
-    SESSIONS,
-    TOKENS,
-    USER_KILLMAILS,
-    USERS,
-)
-from actors.users.delay import delete_unowned
+from actors.shared.tables import ACCOUNTS, LOGIN_STATES, TOKENS, USERS
+from actors.users.forget import delete_empty_account, forget_character
 from actors.users.secrets import hash_of, new_secret
 from actors.users.sso import Tokens
 from actors.users.tokens import ACTIVE, Keeper
@@ -40,16 +32,20 @@ SCOPES: Final = {
 
 
 class InvalidState(Invalid):
-    """The state of a callback is unknown, used, expired, or another client's."""
+    """The state of a callback is unknown, used or expired."""
+
+
+class ForeignState(InvalidState):
+    """The state of a callback is valid, and of a login that another client began."""
 
 
 @dataclass(frozen=True)
 class Begun:
     """A login that was begun."""
 
-    url: str
+    url: str = field(repr=False)
     """EVE's page, where the user consents."""
-    state: str
+    state: str = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -109,38 +105,64 @@ async def begin_login(
     return Begun(url, state)
 
 
-async def complete_login(keeper: Keeper, code: str, state: str, client: str) -> LoggedIn:
+async def complete_login(
+    keeper: Keeper, code: str, state: str, client: str, account_id: str | None = None
+) -> LoggedIn:
     """Exchange the code of a callback, and store the user with its tokens.
 
     The first sync of the character becomes due at once. A character that was sold is taken from
     its former account, with all that the former owner's logins brought.
 
+    Args:
+        keeper: database, vault and SSO.
+        code: EVE's.
+        state: of the login.
+        client: the secret with which the login was begun.
+        account_id: the account of who completes the login. The character is added to it if the
+            same account began the login; somebody else may have logged out or in meanwhile.
+
     Raises:
-        InvalidState: the state is unknown, used, expired, or of another client.
+        ForeignState: another client began the login; it stays valid for that one.
+        InvalidState: the state is unknown, used or expired.
         LoginRequired: EVE refuses the code.
         SsoUnavailable: EVE's SSO can't be reached; the user has to begin again.
     """
-    async with keeper.database.begin() as connection:
-        begun = (
-            await connection.execute(
-                delete(LOGIN_STATES)
-                .where(
-                    LOGIN_STATES.c.state_hash == hash_of(state),
-                    LOGIN_STATES.c.client_hash == hash_of(client),
-                    LOGIN_STATES.c.expires_at > datetime.now(UTC),
-                )
-                .returning(LOGIN_STATES.c.verifier, LOGIN_STATES.c.account_id)
-            )
-        ).one_or_none()
-    if begun is None:
-        raise InvalidState("this login is unknown, was used, or took too long: begin again")
+    begun = await _take_state(keeper.database, state, client)
     tokens = await keeper.sso.exchange(code, keeper.vault.decrypt(begun.verifier))
     async with keeper.database.begin() as connection:
-        account_id = await _store_user(connection, tokens, begun.account_id)
+        added_to = begun.account_id if begun.account_id == account_id else None
+        account_id = await _store_user(connection, tokens, added_to)
         await _store_tokens(connection, keeper, tokens)
     claims = tokens.claims
     log.info("user.logged_in", character_id=claims.character_id)
     return LoggedIn(account_id, claims.character_id, claims.character_name)
+
+
+async def _take_state(database: AsyncEngine, state: str, client: str) -> Any:
+    """Delete the state of a login, so that it is used once, and return its row."""
+    of_state, now = LOGIN_STATES.c.state_hash == hash_of(state), datetime.now(UTC)
+    async with database.begin() as connection:
+        taken = (
+            await connection.execute(
+                delete(LOGIN_STATES)
+                .where(
+                    of_state,
+                    LOGIN_STATES.c.client_hash == hash_of(client),
+                    LOGIN_STATES.c.expires_at > now,
+                )
+                .returning(LOGIN_STATES.c.verifier, LOGIN_STATES.c.account_id)
+            )
+        ).one_or_none()
+        if taken is not None:
+            return taken
+        is_foreign = await connection.scalar(
+            select(LOGIN_STATES.c.expires_at > now).where(
+                of_state, LOGIN_STATES.c.client_hash != hash_of(client)
+            )
+        )
+    if is_foreign:
+        raise ForeignState("another browser or program began this login")
+    raise InvalidState("this login is unknown, was used, or took too long")
 
 
 async def _store_user(connection: AsyncConnection, tokens: Tokens, account_id: str | None) -> str:
@@ -151,8 +173,10 @@ async def _store_user(connection: AsyncConnection, tokens: Tokens, account_id: s
         await connection.execute(select(USERS).where(of_character).with_for_update())
     ).one_or_none()
     if known is not None and known.owner_hash != claims.owner_hash:
+        log.warning("user.sold", character_id=claims.character_id)
         await forget_character(connection, claims.character_id)
         known = None
+    syncs_corporation = READ_CORPORATION_KILLMAILS in claims.scopes
     values: dict[str, Any] = {
         "character_name": claims.character_name,
         "scopes": " ".join(sorted(claims.scopes)),
@@ -160,10 +184,10 @@ async def _store_user(connection: AsyncConnection, tokens: Tokens, account_id: s
         "state_reason": None,
         "logged_in_at": now,
         "expires_at": claims.expires_at,
-        "next_sync_at": now,
+        "next_sync_at": now if READ_KILLMAILS in claims.scopes else None,
+        "sync_corporation": syncs_corporation,
+        "next_enrollment_at": now if syncs_corporation else None,
     }
-    if READ_CORPORATION_KILLMAILS in claims.scopes:
-        values |= {"sync_corporation": True, "next_enrollment_at": now}
     if known is None:
         account_id = await _existing(connection, account_id) or await _create(connection, now)
         values |= {"character_id": claims.character_id, "owner_hash": claims.owner_hash}
@@ -203,28 +227,3 @@ async def _store_tokens(connection: AsyncConnection, keeper: Keeper, tokens: Tok
             updated_at=datetime.now(UTC),
         )
     )
-
-
-async def forget_character(connection: AsyncConnection, character_id: int) -> None:
-    """Delete a character's user, tokens, syncs and lists; its account too if it was the last.
-
-    Delayed killmails that only this character brought are deleted, too.
-    """
-    account_id = await connection.scalar(
-        select(USERS.c.account_id).where(USERS.c.character_id == character_id)
-    )
-    for table in (TOKENS, CORPORATION_SYNCS, USER_KILLMAILS, USERS):
-        await connection.execute(delete(table).where(table.c.character_id == character_id))
-    await delete_unowned(connection)
-    if account_id is not None:
-        await delete_empty_account(connection, account_id)
-
-
-async def delete_empty_account(connection: AsyncConnection, account_id: str) -> None:
-    """Delete an account and its sessions when it has no character."""
-    left = await connection.scalar(
-        select(USERS.c.character_id).where(USERS.c.account_id == account_id).limit(1)
-    )
-    if left is None:
-        for table in (SESSIONS, ACCOUNTS):
-            await connection.execute(delete(table).where(table.c.account_id == account_id))

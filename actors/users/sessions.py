@@ -1,13 +1,13 @@
 """Sessions of accounts: browsers' cookies, programs' bearer tokens, and API keys."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import Select, delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.database import reading
 from actors.shared.tables import SESSIONS
 from actors.users.secrets import hash_of, new_secret
 
@@ -27,13 +27,24 @@ class Session:
     account_id: str
     kind: Kind
     expires_at: datetime | None
+    used_at: datetime
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session that was created. The database knows its token only by its hash."""
+
+    token: str = field(repr=False)
+    expires_at: datetime | None
 
 
 async def open_session(
     connection: AsyncConnection, account_id: str, kind: Kind, name: str | None = None
-) -> str:
-    """Create a session in the caller's transaction; return its token, which isn't stored."""
+) -> Opened:
+    """Create a session in the caller's transaction; deletes expired ones."""
     token, now = new_secret(), datetime.now(UTC)
+    expires_at = None if kind == "api_key" else now + LIFETIME
+    await connection.execute(delete(SESSIONS).where(SESSIONS.c.expires_at < now))
     await connection.execute(
         insert(SESSIONS).values(
             token_hash=hash_of(token),
@@ -41,53 +52,53 @@ async def open_session(
             kind=kind,
             name=name,
             created_at=now,
-            expires_at=None if kind == "api_key" else now + LIFETIME,
+            expires_at=expires_at,
             used_at=now,
         )
     )
-    return token
+    return Opened(token, expires_at)
 
 
-async def find_session(database: AsyncEngine, token: str) -> Session | None:
-    """Return the session of a token; None when it is unknown, closed or expired."""
-    now = datetime.now(UTC)
-    query = select(SESSIONS).where(
+def session_query(token: str) -> Select[Any]:
+    """Build the query for the session of a token; no row when it is unknown, closed or expired."""
+    return select(SESSIONS).where(
         SESSIONS.c.token_hash == hash_of(token),
-        or_(SESSIONS.c.expires_at.is_(None), SESSIONS.c.expires_at > now),
+        or_(SESSIONS.c.expires_at.is_(None), SESSIONS.c.expires_at > datetime.now(UTC)),
     )
-    async with reading(database) as connection:
-        row = (await connection.execute(query)).one_or_none()
-    if row is None:
-        return None
-    if row.used_at < now - USED_EVERY:
+
+
+def session_of(row: Mapping[str, Any]) -> Session:
+    """Make a session from a row of `session_query`."""
+    return Session(
+        token_hash=row["token_hash"],
+        account_id=row["account_id"],
+        kind=row["kind"],
+        expires_at=row["expires_at"],
+        used_at=row["used_at"],
+    )
+
+
+async def touch_session(database: AsyncEngine, session: Session) -> None:
+    """Record that a session is used, at most once in `USED_EVERY`."""
+    now = datetime.now(UTC)
+    if session.used_at < now - USED_EVERY:
         async with database.begin() as connection:
             await connection.execute(
-                update(SESSIONS).where(SESSIONS.c.token_hash == row.token_hash).values(used_at=now)
+                update(SESSIONS)
+                .where(SESSIONS.c.token_hash == session.token_hash)
+                .values(used_at=now)
             )
-    return Session(row.token_hash, row.account_id, row.kind, row.expires_at)
 
 
-async def renew_session(database: AsyncEngine, session: Session) -> str | None:
+async def renew_session(database: AsyncEngine, session: Session) -> Opened | None:
     """Replace a session's token; None when it was closed or renewed meanwhile."""
     async with database.begin() as connection:
-        if not await _close(connection, session.token_hash):
+        if not await close_session(connection, session.token_hash):
             return None
         return await open_session(connection, session.account_id, session.kind)
 
 
-async def close_session(database: AsyncEngine, session: Session) -> None:
-    """End a session; does nothing when it has ended."""
-    async with database.begin() as connection:
-        await _close(connection, session.token_hash)
-
-
-async def _close(connection: AsyncConnection, token_hash: str) -> bool:
+async def close_session(connection: AsyncConnection, token_hash: str) -> bool:
+    """End a session; False when it had ended before."""
     closed = await connection.execute(delete(SESSIONS).where(SESSIONS.c.token_hash == token_hash))
     return closed.rowcount > 0
-
-
-async def delete_expired(database: AsyncEngine) -> int:
-    """Delete expired sessions; return how many."""
-    async with database.begin() as connection:
-        expired = SESSIONS.c.expires_at < datetime.now(UTC)
-        return (await connection.execute(delete(SESSIONS).where(expired))).rowcount

@@ -36,6 +36,10 @@ class LoginRequired(Invalid):
     """EVE refuses the code or refresh token for good; the user has to log in again."""
 
 
+class TokenForged(LoginRequired):
+    """The access token in EVE's answer isn't one that EVE issued to this application."""
+
+
 class SsoUnavailable(RetryLater):
     """EVE's single sign-on fails; a later request may succeed."""
 
@@ -106,7 +110,8 @@ class Sso:
         """Exchange the code of a callback for tokens.
 
         Raises:
-            LoginRequired: the code is unknown, used or expired, or the token is invalid.
+            LoginRequired: the code is unknown, used or expired.
+        TokenForged: the access token is invalid.
             SsoUnavailable: retry later.
             Misconfigured: the client id or secret is wrong.
         """
@@ -149,7 +154,7 @@ class Sso:
         try:
             claims = await self._verify(given)
         except InvalidToken as error:
-            raise LoginRequired(str(error)) from None
+            raise TokenForged(str(error)) from None
         return Tokens(given.access_token, given.refresh_token, claims)
 
     async def _verify(self, given: _TokenAnswer) -> Claims:

@@ -127,6 +127,7 @@ def _row(body: bytes, zkb: Any) -> dict[str, Any]:
         "killmail_hash": "a" * 40,
         "killmail_time": killmail.killmail_time,
         "solar_system_id": killmail.solar_system_id,
+        "victim_character_id": killmail.victim.character_id,
         "victim_ship_type_id": killmail.victim.ship_type_id,
         "victim_damage_taken": killmail.victim.damage_taken,
         "attacker_count": len(killmail.attackers),
@@ -158,10 +159,10 @@ class Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(settings: Settings) -> AsyncIterator[str]:
+async def serve(settings: Settings, port: int = 0) -> AsyncIterator[str]:
     """Run a gateway; yield its address."""
     config = uvicorn.Config(
-        create_app(settings), port=0, log_config=None, timeout_graceful_shutdown=3
+        create_app(settings), port=port, log_config=None, timeout_graceful_shutdown=3
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve())

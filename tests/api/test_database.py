@@ -69,7 +69,7 @@ async def test_sqlite_file_under_an_exclusive_lock_is_unavailable(sqlite: AsyncE
 async def proxied() -> AsyncIterator[tuple[Proxy, ReadDatabase]]:
     """The tests' PostgreSQL behind a proxy, opened for reading."""
     async with fresh_database() as url, open_proxy(url) as proxy:
-        settings = Settings(database_url=proxy.url(url), database_pool_size=3)
+        settings = Settings(database_url=proxy.url(url), database_pool_size=4)
         async with open_read_database(settings, read_s=READ_S) as reading:
             yield proxy, reading
 

@@ -61,4 +61,4 @@ async def log_in(
     """Log a character in."""
     begun = await begin_login(keeper, esi_scopes(scopes), CLIENT, account_id)
     code, state = await consent(begun.url, character_id)
-    return await complete_login(keeper, code, state, CLIENT)
+    return await complete_login(keeper, code, state, CLIENT, account_id)

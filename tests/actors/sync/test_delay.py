@@ -10,7 +10,7 @@ from actors.killmails.persist import read, store
 from actors.shared.reference import encode_reference
 from actors.shared.tables import DELAYED, FEED, KILLMAILS, LEDGER, USER_KILLMAILS, USERS
 from actors.users.delay import set_publication_delay
-from actors.users.login import forget_character
+from actors.users.forget import forget_character
 from tests.support.made import a_body, a_reference
 from tests.support.tables import receive, rows
 

@@ -1,0 +1,28 @@
+"""GraphQL by POST: Ariadne's handler, which answers a wrong bearer token with 401."""
+
+from typing import Any, Final
+
+from ariadne.asgi.handlers import GraphQLHTTPHandler
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from api.errors import format_failure
+from api.login.viewer import InvalidBearer
+
+_UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+
+
+class HttpHandler(GraphQLHTTPHandler):
+    """Answers requests; nothing that came with a wrong token is executed."""
+
+    async def graphql_http_server(self, request: Request) -> Response:
+        """Answer one POST.
+
+        Source: GraphQL over HTTP, "application/json": a request that isn't executed may be
+        answered with a 4xx status (read 2026-11-26).
+        """
+        try:
+            return await super().graphql_http_server(request)
+        except InvalidBearer as error:
+            answer: dict[str, Any] = {"errors": [format_failure(error)]}
+            return JSONResponse(answer, 401, headers=_UNAUTHENTICATED)

@@ -1,0 +1,159 @@
+"""Begin and complete a login: limited, counted, and each way to fail has a name."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from actors.shared.errors import KillstreamError, Misconfigured
+from actors.users.login import (
+    Begun,
+    ForeignState,
+    InvalidState,
+    LoggedIn,
+    begin_login,
+    complete_login,
+    esi_scopes,
+)
+from actors.users.sso import LoginRequired, SsoUnavailable, TokenForged
+from actors.users.tokens import Keeper
+from actors.users.vault import Undecryptable
+from api.login.failures import LOGINS, Reason, record_failure
+from api.login.viewer import Viewer
+from api.state import State
+from api.users.state import translated_errors
+
+MAX_CHARACTERS: Final = 4_096
+"""Longest code or state."""
+RETRY_S: Final = 30
+"""When to try again while EVE's SSO is unavailable."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a way to fail is answered."""
+
+    status: int
+    """Of HTTP."""
+    code: str
+    """Of GraphQL."""
+    message: str
+
+
+OUTCOMES: Final[dict[Reason | Literal["disabled"], Outcome]] = {
+    "disabled": Outcome(
+        503, "LOGIN_DISABLED", "Nobody can log in here: KILLSTREAM_EVE_CLIENT_ID isn't set."
+    ),
+    "incomplete": Outcome(400, "BAD_USER_INPUT", "This address lacks the code or the state."),
+    "access_denied": Outcome(403, "ACCESS_DENIED", "You declined on EVE's page."),
+    "eve_error": Outcome(400, "LOGIN_REFUSED", "EVE's login refused."),
+    "invalid_state": Outcome(
+        400, "INVALID_STATE", "This login is unknown, was used already, or took too long."
+    ),
+    "foreign_state": Outcome(
+        400,
+        "INVALID_STATE",
+        "This login was begun by another browser or program. If it was a program of yours, give"
+        " it the address of this page, and give it to nobody else.",
+    ),
+    "code_refused": Outcome(
+        400, "LOGIN_REFUSED", "EVE refused the code: it was used already, or is too old."
+    ),
+    "token_forged": Outcome(
+        502, "LOGIN_REFUSED", "The answer of EVE's login can't be trusted, so nothing was stored."
+    ),
+    "sso_unavailable": Outcome(
+        503, "SSO_UNAVAILABLE", "EVE's login doesn't answer. Try again in half a minute."
+    ),
+    "misconfigured": Outcome(
+        500,
+        "LOGIN_MISCONFIGURED",
+        "This gateway's login is set up wrongly; its operator finds the reason in the log.",
+    ),
+    "rate_limited": Outcome(429, "RATE_LIMITED", "Too many logins from your address."),
+}
+
+
+class LoginFailed(KillstreamError):
+    """A login can't begin or be completed."""
+
+    def __init__(
+        self, reason: Reason | Literal["disabled"], retry_after_s: int | None = None
+    ) -> None:
+        self.outcome = OUTCOMES[reason]
+        super().__init__(self.outcome.message)
+        self.retry_after_s = retry_after_s
+
+
+async def admit(state: State, viewer: Viewer, action: Literal["begin", "complete"]) -> Keeper:
+    """Count one step of a login, and return what takes it.
+
+    Raises:
+        LoginFailed: nobody can log in here, or the client tries too often.
+    """
+    keeper = state.users.keeper
+    if keeper is None:
+        raise LoginFailed("disabled")
+    wait_s = await state.users.limit.hit(action, viewer.client)
+    if wait_s is not None:
+        raise fail(viewer, "rate_limited", retry_after_s=wait_s)
+    return keeper
+
+
+async def begin(keeper: Keeper, viewer: Viewer, chosen: list[str], client: str) -> Begun:
+    """Begin a login; who is logged in adds a character to the account.
+
+    Args:
+        keeper: what takes it.
+        viewer: who asks.
+        chosen: `character`, `corporation`, or both.
+        client: a secret of who asks; the login is completed with it.
+
+    Raises:
+        LoginFailed: says why.
+        Invalid: `chosen` is.
+        DatabaseUnavailable: try again later.
+    """
+    scopes = esi_scopes(chosen)
+    with _failures(viewer), translated_errors():
+        return await begin_login(keeper, scopes, client, _account_of(viewer))
+
+
+async def complete(
+    keeper: Keeper, viewer: Viewer, code: str, login_state: str, client: str
+) -> LoggedIn:
+    """Complete a login with the code of EVE's callback; raises as `begin`."""
+    if not all(0 < len(given) <= MAX_CHARACTERS for given in (code, login_state, client)):
+        raise fail(viewer, "incomplete")
+    with _failures(viewer), translated_errors():
+        logged_in = await complete_login(keeper, code, login_state, client, _account_of(viewer))
+    LOGINS.inc()
+    return logged_in
+
+
+def _account_of(viewer: Viewer) -> str | None:
+    return viewer.session.account_id if viewer.session else None
+
+
+def fail(viewer: Viewer, reason: Reason, **options: Any) -> LoginFailed:
+    """Record a failure; returns what to raise."""
+    record_failure(reason, viewer.client, options.pop("detail", None))
+    return LoginFailed(reason, **options)
+
+
+@contextmanager
+def _failures(viewer: Viewer) -> Iterator[None]:
+    try:
+        yield
+    except ForeignState:
+        raise fail(viewer, "foreign_state") from None
+    except InvalidState:
+        raise fail(viewer, "invalid_state") from None
+    except TokenForged as error:
+        raise fail(viewer, "token_forged", detail=str(error)) from None
+    except LoginRequired as error:
+        raise fail(viewer, "code_refused", detail=str(error)) from None
+    except SsoUnavailable as error:
+        raise fail(viewer, "sso_unavailable", detail=str(error), retry_after_s=RETRY_S) from None
+    except (Misconfigured, Undecryptable) as error:
+        raise fail(viewer, "misconfigured", detail=str(error)) from None

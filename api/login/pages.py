@@ -1,0 +1,64 @@
+"""The small pages that a browser sees: no scripts, nothing from elsewhere, everything escaped."""
+
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from string import Template
+from typing import Final
+
+from starlette.responses import HTMLResponse
+
+_STYLE: Final = """\
+body { font: 16px/1.5 sans-serif; max-width: 42em; margin: 2em auto; padding: 0 1em }
+table { border-collapse: collapse } td, th { padding: .3em .8em .3em 0; text-align: left }
+.wrong { color: #a00 }"""
+_STYLE_HASH: Final = b64encode(sha256(_STYLE.encode()).digest()).decode()
+_POLICY: Final = (
+    f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; form-action 'self';"
+    " base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": _POLICY,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of every answer about logging in: addresses hold codes, which no other site may learn."""
+
+_PAGE: Final = Template(
+    """<!DOCTYPE html>
+<html lang="en">
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>$title · Killstream</title>$refresh
+<style>$style</style>
+</head>
+<body>
+<h1>$title</h1>
+$body
+</body>
+</html>
+"""
+)
+
+
+def page(title: str, body: str, *, status: int = 200, refresh_s: int | None = None) -> HTMLResponse:
+    """Make a page.
+
+    Args:
+        title: text.
+        body: HTML, in which the caller has escaped what isn't ours.
+        status: of HTTP.
+        refresh_s: when the browser loads the page again.
+    """
+    refresh = f'\n<meta http-equiv="refresh" content="{refresh_s}">' if refresh_s else ""
+    html = _PAGE.substitute(title=escape(title), refresh=refresh, style=_STYLE, body=body)
+    return HTMLResponse(html, status, headers=HEADERS)
+
+
+def failure_page(message: str, status: int) -> HTMLResponse:
+    """Make the page that says why a login isn't possible, with a link to begin again."""
+    body = (
+        f'<p class="wrong">{escape(message)}</p>\n'
+        '<p><a href="/auth/login?scopes=character">Begin again</a></p>'
+    )
+    return page("The login didn't work", body, status=status)

@@ -1,0 +1,137 @@
+"""`/auth/…`: the addresses that browsers visit to log in and out."""
+
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+
+from actors.shared.errors import Invalid
+from actors.users.login import LoggedIn
+from actors.users.secrets import new_secret
+from actors.users.sessions import Opened, close_session, open_session
+from api.errors import ClientError
+from api.login import flow
+from api.login.cookies import delete_cookie, read_cookie, set_cookie
+from api.login.failures import Reason
+from api.login.flow import LoginFailed, fail
+from api.login.pages import HEADERS, failure_page, page
+from api.login.viewer import Viewer, find_viewer
+from api.login.welcome import welcome_page
+from api.state import State
+from api.users.state import translated_errors
+
+ROUTER: Final = APIRouter(prefix="/auth")
+
+_EVE_ERRORS: Final[dict[str, Reason]] = {"access_denied": "access_denied"}
+
+
+@ROUTER.get("/login", response_class=Response)
+async def login(request: Request, scopes: str = "character") -> Response:
+    """Send a browser to EVE's login; `scopes` are `character`, `corporation`, or both."""
+    state = _state(request)
+    try:
+        viewer = await find_viewer(state, request)
+        # Two tabs of a browser may log in at once: both are bound to the one cookie.
+        client = read_cookie(request, state.settings, "login") or new_secret()
+        chosen = [scope.strip() for scope in scopes.split(",")]
+        keeper = await flow.admit(state, viewer, "begin")
+        begun = await flow.begin(keeper, viewer, chosen, client)
+    except (LoginFailed, Invalid, ClientError) as error:
+        return _refuse(request, error)
+    answer = RedirectResponse(begun.url, 303, headers=HEADERS)
+    set_cookie(answer, state.settings, "login", client)
+    return answer
+
+
+@ROUTER.get("/callback", response_class=Response)
+async def callback(request: Request) -> Response:
+    """Take up what EVE's login sends a browser back with, and open a session."""
+    state = _state(request)
+    try:
+        viewer = await find_viewer(state, request)
+        logged_in = await _complete(request, state, viewer)
+    except (LoginFailed, ClientError) as error:
+        return _refuse(request, error)
+    opened = await _open_session(state, viewer, logged_in)
+    answer = RedirectResponse("/auth/welcome", 303, headers=HEADERS)
+    set_cookie(answer, state.settings, "session", opened.token)
+    return answer
+
+
+@ROUTER.get("/welcome", response_class=Response)
+async def welcome(request: Request) -> Response:
+    """Say what happens now."""
+    state = _state(request)
+    try:
+        viewer = await find_viewer(state, request)
+        account_id = viewer.account_id
+    except ClientError as error:
+        return _refuse(request, error)
+    return await welcome_page(state.database, account_id)
+
+
+@ROUTER.post("/logout", response_class=Response)
+async def logout(request: Request) -> Response:
+    """End the session of the cookie or bearer token."""
+    state = _state(request)
+    try:
+        session = (await find_viewer(state, request)).require_session()
+    except ClientError as error:
+        return _refuse(request, error)
+    with translated_errors():
+        async with state.users.database.begin() as connection:
+            await close_session(connection, session.token_hash)
+    answer: Response = JSONResponse({"loggedOut": True}, headers=HEADERS)
+    if _wants_page(request):
+        answer = page("You are logged out", '<p><a href="/auth/login">Log in</a></p>')
+    delete_cookie(answer, state.settings, "session")
+    return answer
+
+
+async def _complete(request: Request, state: State, viewer: Viewer) -> LoggedIn:
+    keeper = await flow.admit(state, viewer, "complete")
+    query = request.query_params
+    if "error" in query:
+        raise fail(viewer, _EVE_ERRORS.get(query["error"], "eve_error"))
+    client = read_cookie(request, state.settings, "login") or new_secret()
+    return await flow.complete(
+        keeper, viewer, query.get("code", ""), query.get("state", ""), client
+    )
+
+
+async def _open_session(state: State, viewer: Viewer, logged_in: LoggedIn) -> Opened:
+    """Open a browser's session in place of the one that it had."""
+    with translated_errors():
+        async with state.users.database.begin() as connection:
+            if viewer.session is not None and viewer.session.kind == "browser":
+                await close_session(connection, viewer.session.token_hash)
+            return await open_session(connection, logged_in.account_id, "browser")
+
+
+def _refuse(request: Request, error: LoginFailed | Invalid | ClientError) -> Response:
+    """Say why, as a page or as JSON."""
+    headers, message = dict(HEADERS), str(error)
+    match error:
+        case LoginFailed():
+            status = error.outcome.status
+            if error.retry_after_s is not None:
+                headers["Retry-After"] = str(error.retry_after_s)
+        case ClientError():
+            status, message = 401, error.message
+            headers["WWW-Authenticate"] = "Bearer"
+        case _:
+            status = 400
+    if not _wants_page(request):
+        return JSONResponse({"error": message}, status, headers=headers)
+    answer = failure_page(message, status)
+    answer.headers.update(headers)
+    return answer
+
+
+def _wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _state(request: Request) -> State:
+    state: State = request.app.state.gateway
+    return state

@@ -1,0 +1,149 @@
+"""Who asks: the session of a request or websocket, by cookie or by bearer token."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import select
+from starlette.requests import HTTPConnection
+
+from actors.shared.tables import USERS
+from actors.users.sessions import Session, session_of, session_query, touch_session
+from api.database import DatabaseUnavailable, ReadDatabase
+from api.errors import ClientError
+from api.login.cookies import read_cookie
+from api.login.failures import record_failure
+from api.login.origin import may_use_cookies
+from api.state import State
+from api.users.state import translated_errors
+
+HOW: Final = "log in at /auth/login, or send `Authorization: Bearer` with a token or an API key"
+
+
+class InvalidBearer(ClientError):
+    """The bearer token is unknown, closed or expired."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "UNAUTHENTICATED", "the token is invalid, expired or revoked: log in again"
+        )
+
+
+@dataclass(frozen=True)
+class Credential:
+    """What a client has sent to say who it is. It is secret."""
+
+    token: str
+    is_bearer: bool
+
+    def __repr__(self) -> str:
+        return "Credential()"
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Who asks; anonymous without a session."""
+
+    client: str
+    """The address."""
+    session: Session | None = None
+
+    @property
+    def account_id(self) -> str:
+        """The account.
+
+        Raises:
+            ClientError: UNAUTHENTICATED.
+        """
+        return self.require_session().account_id
+
+    def require_session(self) -> Session:
+        """Return the session.
+
+        Raises:
+            ClientError: UNAUTHENTICATED.
+        """
+        if self.session is None:
+            raise ClientError("UNAUTHENTICATED", f"you aren't logged in: {HOW}")
+        return self.session
+
+    def require_login(self) -> Session:
+        """Return the session, which must come from a login: an API key may not manage the account.
+
+        Raises:
+            ClientError: UNAUTHENTICATED or FORBIDDEN.
+        """
+        session = self.require_session()
+        if session.kind == "api_key":
+            raise ClientError("FORBIDDEN", "an API key can't do this: log in")
+        return session
+
+
+async def find_viewer(state: State, connection: HTTPConnection) -> Viewer:
+    """Find who sends a request; asks the database only when it carries a credential.
+
+    Raises:
+        InvalidBearer: a bearer token is wrong. A wrong cookie is none.
+        DatabaseUnavailable: the database can't tell.
+    """
+    credential = credential_of(state, connection)
+    return await identify_or_record(state, client_of(connection), credential)
+
+
+async def identify_or_record(state: State, client: str, credential: Credential | None) -> Viewer:
+    """Find whose a credential is that was sent just now; raises as `find_viewer`."""
+    try:
+        return await identify(state, client, credential)
+    except InvalidBearer:
+        record_failure("invalid_bearer", client)
+        raise
+
+
+def credential_of(state: State, connection: HTTPConnection) -> Credential | None:
+    """Read the credential of a request: a bearer token, or a cookie that counts."""
+    token = bearer_token(connection.headers.get("authorization"))
+    if token is not None:
+        return Credential(token, is_bearer=True)
+    cookie = read_cookie(connection, state.settings, "session")
+    if cookie is None:
+        return None
+    if not may_use_cookies(connection, state.settings):
+        record_failure("foreign_origin", client_of(connection))
+        return None
+    return Credential(cookie, is_bearer=False)
+
+
+def bearer_token(authorization: Any) -> str | None:
+    """Read a bearer token; None when there is none, or for another scheme."""
+    scheme, _, token = str(authorization or "").strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+async def identify(state: State, client: str, credential: Credential | None) -> Viewer:
+    """Find whose a credential is; raises as `find_viewer`."""
+    if credential is None:
+        return Viewer(client)
+    row = await state.database.fetch_one(session_query(credential.token))
+    if row is None:
+        if not credential.is_bearer:
+            return Viewer(client)
+        raise InvalidBearer
+    session = session_of(row)
+    with suppress(DatabaseUnavailable), translated_errors():  # reading goes on
+        await touch_session(state.users.database, session)
+    return Viewer(client, session)
+
+
+async def characters_of(database: ReadDatabase, account_id: str) -> list[Any]:
+    """Read the characters of an account, the latest login first."""
+    query = (
+        select(USERS)
+        .where(USERS.c.account_id == account_id)
+        .order_by(USERS.c.logged_in_at.desc(), USERS.c.character_id)
+    )
+    return list(await database.fetch_all(query))
+
+
+def client_of(connection: HTTPConnection) -> str:
+    """Return the client's address, for limits and logs."""
+    return connection.client.host if connection.client else "unknown"

@@ -1,0 +1,106 @@
+"""The page after a login: what happens now, and how far the first sync is."""
+
+from datetime import datetime
+from html import escape
+from typing import Any, Final
+
+from sqlalchemy import func, select
+from starlette.responses import HTMLResponse
+
+from actors.shared.tables import KILLMAILS, USER_KILLMAILS
+from actors.users.login import READ_CORPORATION_KILLMAILS
+from actors.users.tokens import ACTIVE
+from api.database import ReadDatabase
+from api.login.pages import page
+from api.login.viewer import characters_of
+
+REFRESH_S: Final = 3
+
+_WHAT_HAPPENS: Final = """\
+<p>Your character is synchronized now. About 100 recent killmails come first, within a minute or so.
+From then on new ones arrive every 15 minutes, without you doing anything. Older ones than EVE lists
+come by an import from zKillboard, which <code>importFromZkillboard</code> begins.</p>"""
+_WHAT_NEXT: Final = """\
+<p><a href="/graphql">Ask for your killmails</a>:
+<code>{ myKillmails { killmailId killmailTime } }</code></p>
+<p><a href="/auth/login?scopes=character">Add a character</a>, or
+<a href="/auth/login?scopes=character,corporation">a corporation</a> whose Director you are.</p>
+<form method="post" action="/auth/logout"><button>Log out</button></form>"""
+
+
+async def welcome_page(database: ReadDatabase, account_id: str) -> HTMLResponse:
+    """Make the page; while a first sync runs, the browser loads it again every few seconds."""
+    characters = await characters_of(database, account_id)
+    counts = await _counts(database, [one["character_id"] for one in characters])
+    rows = "\n".join(_row(one, counts.get(one["character_id"], (0, 0))) for one in characters)
+    table = (
+        "<table><thead><tr><th>Character</th><th>Killmails</th><th>State</th></tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody></table>"
+    )
+    is_running = any(_is_first_sync(one) for one in characters)
+    answer = page(
+        "You are logged in",
+        f"{_WHAT_HAPPENS}\n{table}\n{_WHAT_NEXT}",
+        refresh_s=REFRESH_S if is_running else None,
+    )
+    # With no-referrer a browser sends its form with `Origin: null`. This address has no secret.
+    answer.headers["Referrer-Policy"] = "same-origin"
+    return answer
+
+
+async def _counts(database: ReadDatabase, character_ids: list[int]) -> dict[int, tuple[int, int]]:
+    """Count the killmails that were listed, and those of them that are stored."""
+    listed = USER_KILLMAILS.c
+    query = (
+        select(
+            listed.character_id,
+            func.count(listed.killmail_id.distinct()).label("listed"),
+            func.count(KILLMAILS.c.killmail_id.distinct()).label("stored"),
+        )
+        .outerjoin(KILLMAILS, KILLMAILS.c.killmail_id == listed.killmail_id)
+        .where(listed.character_id.in_(character_ids))
+        .group_by(listed.character_id)
+    )
+    rows = await database.fetch_all(query)
+    return {row["character_id"]: (row["stored"], row["listed"]) for row in rows}
+
+
+def _row(user: Any, counts: tuple[int, int]) -> str:
+    stored, listed = counts
+    return (
+        f"<tr><td>{escape(user['character_name'])}</td><td>{stored} of {listed}</td>"
+        f"<td>{_state(user)}</td></tr>"
+    )
+
+
+def _state(user: Any) -> str:
+    state = _sync_state(user)
+    if READ_CORPORATION_KILLMAILS in user["scopes"].split():
+        state += ", and its corporation's killmails if it is a Director"
+    return state
+
+
+def _sync_state(user: Any) -> str:
+    if user["state"] != ACTIVE:
+        reason = escape(user["state_reason"] or "EVE refuses its token")
+        return f'<span class="wrong">has to log in again: {reason}</span>'
+    if user["last_sync_error"]:
+        reason = escape(user["last_sync_error"])
+        return f'<span class="wrong">the last sync failed: {reason}</span>; {_next(user)}'
+    if user["sync_started_at"]:
+        return "the sync is running"
+    if user["first_synced_at"]:
+        return f"synchronized {_time(user['last_killmail_sync_at'])}; {_next(user)}"
+    return "the first sync begins in a few seconds"
+
+
+def _next(user: Any) -> str:
+    return f"next {_time(user['next_sync_at'])}" if user["next_sync_at"] else "no further one"
+
+
+def _time(time: datetime | None) -> str:
+    return time.strftime("%H:%M UTC") if time else "?"
+
+
+def _is_first_sync(user: Any) -> bool:
+    return user["state"] == ACTIVE and user["first_synced_at"] is None

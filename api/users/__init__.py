@@ -1,0 +1,1 @@
+"""GraphQL for users: their login, characters, API keys, syncs and killmails."""

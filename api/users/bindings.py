@@ -1,0 +1,56 @@
+"""Where resolvers of users register, and what they share."""
+
+from typing import Any, Final
+
+from ariadne import MutationType, ObjectType, QueryType
+from graphql import GraphQLResolveInfo
+
+from api.context import Context
+from api.errors import ClientError
+from api.login.viewer import characters_of
+
+Info = GraphQLResolveInfo[Context]
+
+USER_QUERY: Final = QueryType()
+MUTATION: Final = MutationType()
+CHARACTER: Final = ObjectType("Character")
+SYNC: Final = ObjectType("Sync")
+SYNC_STATUS: Final = ObjectType("SyncStatus")
+
+
+async def own_characters(info: Info) -> list[Any]:
+    """Read the viewer's characters.
+
+    Raises:
+        ClientError: UNAUTHENTICATED.
+    """
+    context = info.context
+    return await characters_of(context.state.database, context.viewer.account_id)
+
+
+async def own_character(info: Info, character_id: int) -> Any:
+    """Read one of the viewer's characters.
+
+    Raises:
+        ClientError: UNAUTHENTICATED; NOT_FOUND, whether or not it is somebody else's.
+    """
+    for character in await own_characters(info):
+        if character["character_id"] == character_id:
+            return character
+    raise ClientError("NOT_FOUND", f"{character_id} is none of your characters")
+
+
+def is_operator(info: Info, characters: list[Any]) -> bool:
+    """Tell whether one of an account's characters is an operator."""
+    operators = {id_.strip() for id_ in info.context.state.settings.operators.split(",")}
+    return any(str(one["character_id"]) in operators for one in characters)
+
+
+async def require_operator(info: Info) -> None:
+    """Refuse everybody else.
+
+    Raises:
+        ClientError: UNAUTHENTICATED or FORBIDDEN.
+    """
+    if not is_operator(info, await own_characters(info)):
+        raise ClientError("FORBIDDEN", "this is for operators: see KILLSTREAM_OPERATORS")

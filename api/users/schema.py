@@ -1,0 +1,17 @@
+"""All that binds the schema's user part; importing a module registers its resolvers."""
+
+from typing import Final
+
+from ariadne import SchemaBindable
+
+from api.users import keys, killmails, login, me, preferences, sync
+from api.users.bindings import CHARACTER, MUTATION, SYNC, SYNC_STATUS, USER_QUERY
+
+RESOLVERS: Final = (keys, killmails, login, me, preferences, sync)
+USER_TYPES: Final[tuple[SchemaBindable, ...]] = (
+    USER_QUERY,
+    MUTATION,
+    CHARACTER,
+    SYNC,
+    SYNC_STATUS,
+)

@@ -1,0 +1,66 @@
+"""What the gateway holds open for users: the database for writing, and the client of EVE's SSO."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import aiohttp
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.shared.database import open_database
+from actors.shared.database_errors import explain
+from actors.shared.errors import ServerUnavailable
+from actors.shared.postgres import Limits
+from actors.shared.settings import Settings
+from actors.users.sso import Sso
+from actors.users.tokens import Keeper
+from actors.users.vault import open_vault
+from api.database import DatabaseUnavailable
+from api.login.limit import LoginLimit
+
+WRITE_LIMITS: Final = Limits(connect_s=5.0, command_s=5.0)
+WRITE_CONNECTIONS: Final = 1
+"""Writing is rare and short."""
+
+
+@dataclass(frozen=True)
+class Users:
+    """Opened once a process."""
+
+    database: AsyncEngine
+    keeper: Keeper | None
+    """None while nobody can log in, since the application's id isn't set."""
+    limit: LoginLimit
+
+
+@asynccontextmanager
+async def open_users(settings: Settings) -> AsyncIterator[Users]:
+    """Open what users need; connects at first use.
+
+    Raises:
+        Misconfigured: the keys of the vault are missing or invalid.
+    """
+    writing = settings.model_copy(update={"database_pool_size": WRITE_CONNECTIONS})
+    async with (
+        open_database(writing, "api", limits=WRITE_LIMITS) as database,
+        aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
+        LoginLimit(settings) as limit,
+    ):
+        keeper = None
+        if settings.eve_client_id:
+            keeper = Keeper(database, open_vault(settings), Sso(settings, http))
+        yield Users(database, keeper, limit)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Raise `DatabaseUnavailable` in place of the engine's errors that say so."""
+    try:
+        yield
+    except (SQLAlchemyError, OSError, TimeoutError) as error:
+        explained = explain(error, "the database")
+        if isinstance(explained, ServerUnavailable):
+            raise DatabaseUnavailable(str(explained)) from error
+        raise

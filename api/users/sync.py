@@ -1,0 +1,178 @@
+"""The state of one's own syncs, and a sync right now."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select, update
+
+from actors.shared.tables import CORPORATION_SYNCS, USERS
+from actors.sync.run import EVERY
+from api.errors import ClientError
+from api.users.bindings import (
+    MUTATION,
+    SYNC_STATUS,
+    USER_QUERY,
+    Info,
+    own_character,
+    own_characters,
+)
+from api.users.state import translated_errors
+
+WAIT_S: Final = 20.0
+"""How long a client waits for its sync."""
+POLL_S: Final = 0.25
+
+
+@dataclass(frozen=True)
+class Status:
+    """A sync of a character, or of a corporation."""
+
+    row: Any
+    corporation_id: int | None = None
+    is_off: bool = False
+    """Whether the user doesn't want the corporation's sync."""
+    others_synced_at: datetime | None = None
+    """When the corporation was synchronized last with another director's token."""
+
+    @property
+    def state(self) -> str:
+        """Whether it is scheduled, or why not."""
+        return "off" if self.is_off else str(self.row["state"])
+
+
+@USER_QUERY.field("syncStatus")
+async def resolve_status(_: None, info: Info) -> list[Status]:
+    """List the syncs of all characters."""
+    return await _statuses(info, await own_characters(info))
+
+
+@MUTATION.field("syncMyKillmails")
+async def resolve_sync(
+    _: None,
+    info: Info,
+    input: dict[str, Any] | None = None,  # noqa: A002 # GraphQL's name
+) -> dict[str, Any]:
+    """Have the syncs run now, and wait for them."""
+    wanted = input or {}
+    of = wanted.get("character_id")
+    characters = await own_characters(info) if of is None else [await own_character(info, of)]
+    if not characters:
+        raise ClientError("NOT_FOUND", "you have no character here: log in with one")
+    asked_at = datetime.now(UTC)
+    await _make_due(info, [one["character_id"] for one in characters], asked_at, wanted.get("full"))
+    deadline_s = asyncio.get_running_loop().time() + WAIT_S
+    while True:
+        statuses = await _statuses(info, characters)
+        pending = [s for s in statuses if _is_pending(s, asked_at)]
+        if not pending or asyncio.get_running_loop().time() >= deadline_s:
+            return _result(statuses, pending, asked_at)
+        await asyncio.sleep(POLL_S)
+
+
+async def _make_due(
+    info: Info, character_ids: Sequence[int], now: datetime, full: bool | None
+) -> None:
+    values: dict[str, Any] = {"next_sync_at": now, "last_sync_error": None}
+    if full:
+        values["next_full_sync_at"] = now
+    with translated_errors():
+        async with info.context.state.users.database.begin() as connection:
+            for table in (USERS, CORPORATION_SYNCS):
+                await connection.execute(
+                    update(table)
+                    .where(table.c.character_id.in_(character_ids), table.c.state == "active")
+                    .values(values)
+                )
+
+
+async def _statuses(info: Info, characters: Sequence[Any]) -> list[Status]:
+    """Read the present state of the characters' syncs, and of their corporations'."""
+    database = info.context.state.database
+    ids = [one["character_id"] for one in characters]
+    users = await database.fetch_all(
+        select(USERS).where(USERS.c.character_id.in_(ids)).order_by(USERS.c.character_id)
+    )
+    wanting = {row["character_id"] for row in users if row["sync_corporation"]}
+    return [
+        *(Status(row) for row in users),
+        *(
+            Status(
+                row,
+                row["corporation_id"],
+                is_off=row["character_id"] not in wanting,
+                others_synced_at=row["others_synced_at"],
+            )
+            for row in await database.fetch_all(_corporations(ids))
+        ),
+    ]
+
+
+def _corporations(character_ids: Sequence[int]) -> Select[Any]:
+    table, other = CORPORATION_SYNCS, CORPORATION_SYNCS.alias()
+    others_synced_at = (
+        select(func.max(other.c.last_killmail_sync_at))
+        .where(
+            other.c.corporation_id == table.c.corporation_id,
+            other.c.character_id != table.c.character_id,
+        )
+        .scalar_subquery()
+    )
+    return (
+        select(table, others_synced_at.label("others_synced_at"))
+        .where(table.c.character_id.in_(character_ids))
+        .order_by(table.c.corporation_id, table.c.character_id)
+    )
+
+
+def _is_pending(status: Status, asked_at: datetime) -> bool:
+    """Tell whether a sync is still to end; asking for it has cleared its last error."""
+    ended = _succeeded(status, asked_at) or status.row["last_sync_error"] is not None
+    return status.state == "active" and not ended
+
+
+def _succeeded(status: Status, asked_at: datetime) -> bool:
+    others = status.others_synced_at
+    # Another director's sync brings the same, so this one isn't started.
+    return _ran(status, asked_at) or (others is not None and others > asked_at - EVERY)
+
+
+def _ran(status: Status, asked_at: datetime) -> bool:
+    synced_at = status.row["last_killmail_sync_at"]
+    return synced_at is not None and bool(synced_at >= asked_at)
+
+
+def _result(
+    statuses: Sequence[Status], pending: Sequence[Status], asked_at: datetime
+) -> dict[str, Any]:
+    done = [s for s in statuses if _succeeded(s, asked_at)]
+    failed = [s for s in statuses if s not in done and s not in pending and _is_wanted(s)]
+    count = sum(s.row["last_sync_count"] or 0 for s in done if _ran(s, asked_at))
+    return {
+        "success": not failed and not pending,
+        "message": _message(failed, pending, count),
+        "syncedCount": count,
+    }
+
+
+def _is_wanted(status: Status) -> bool:
+    """Leave out corporations that nobody wants, or that refuse the character."""
+    return status.corporation_id is None or status.state == "active"
+
+
+def _message(failed: Sequence[Status], pending: Sequence[Status], count: int) -> str:
+    if failed:
+        row = failed[0].row
+        return f"failed: {row['last_sync_error'] or row['state_reason'] or row['state']}"
+    if pending:
+        return "the sync goes on: ask for syncStatus"
+    return f"synchronized: {count} new"
+
+
+SYNC_STATUS.set_field("characterId", lambda status, _info: status.row["character_id"])
+SYNC_STATUS.set_field("corporationId", lambda status, _info: status.corporation_id)
+SYNC_STATUS.set_field("state", lambda status, _info: status.state)
+SYNC_STATUS.set_field("reason", lambda status, _info: status.row["state_reason"])
+SYNC_STATUS.set_field("sync", lambda status, _info: status.row)

@@ -1,0 +1,424 @@
+"""What users see and decide: their own data, and nobody else's."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import insert, select, update
+
+from actors.shared.reference import Reference, encode_reference
+from actors.shared.tables import (
+    ACCOUNTS,
+    CORPORATION_SYNCS,
+    DELAYED,
+    LEDGER,
+    SESSIONS,
+    TOKENS,
+    USER_KILLMAILS,
+    USERS,
+)
+from api.users import sync
+from tests.api.gateway import TIME, Writer, a_killmail
+from tests.api.login.browser import ME, Gateway, Program, code_of, program
+
+AS_THEY_STAND = (
+    "{ myKillmails(limit: 20) { killmailId killmailTime victim { characterId shipTypeId } } }"
+)
+SYNC_AS_IT_STANDS = "mutation { syncMyKillmails { success message syncedCount } }"
+MINE = "query ($filter: MyKillmailsFilter) { myKillmails(filter: $filter) { killmailId } }"
+DELAY = """
+mutation ($id: Long!, $hours: Int!) {
+  setPublicationDelay(characterId: $id, hours: $hours) { publicationDelayHours }
+}
+"""
+CORPORATION = """
+mutation ($id: Long!, $on: Boolean!) {
+  setCorporationSync(characterId: $id, enabled: $on) { syncCorporation }
+}
+"""
+CREATE_KEY = 'mutation { createApiKey(name: "bot") { token key { id name } } }'
+DELETE = "mutation { deleteMyAccount { revokedAtEve } }"
+
+ON_BOTH = pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.service)],
+    indirect=True,
+)
+
+
+async def list_killmails(gateway: Gateway, character_id: int, *killmail_ids: int) -> None:
+    async with gateway.database.begin() as connection:
+        for killmail_id in killmail_ids:
+            await connection.execute(
+                insert(USER_KILLMAILS).values(
+                    character_id=character_id,
+                    killmail_id=killmail_id,
+                    source=f"esi:character/{character_id}",
+                )
+            )
+
+
+async def delay(gateway: Gateway, *killmail_ids: int, hours: int = 72, **changes: Any) -> None:
+    """Delay killmails as the actors do."""
+    async with gateway.database.begin() as connection:
+        for killmail_id in killmail_ids:
+            reference = Reference(
+                source="esi:character/1",
+                position=killmail_id,
+                as_of=1.0,
+                killmail_id=killmail_id,
+                hash="a" * 40,
+                body=msgspec.Raw(a_killmail(killmail_id, **changes)),
+            )
+            time = TIME + timedelta(minutes=killmail_id)
+            await connection.execute(
+                insert(DELAYED).values(
+                    killmail_id=killmail_id,
+                    killmail_time=time,
+                    reference=encode_reference(reference),
+                    publish_at=time + timedelta(hours=hours),
+                )
+            )
+
+
+async def mine(asked: Program, **filter_: Any) -> list[int]:
+    answer = await asked.query(MINE, filter=filter_)
+    return [one["killmailId"] for one in answer["data"]["myKillmails"]]
+
+
+@ON_BOTH
+async def test_own_killmails_come_newest_first_delayed_ones_too(
+    gateway: Gateway, writer: Writer
+) -> None:
+    async with program(gateway) as asked, program(gateway) as other:
+        await asked.log_in(0)
+        await other.log_in(1)
+        own, foreign = gateway.character(0).character_id, gateway.character(1).character_id
+        await writer.store(*map(a_killmail, (1, 3, 5, 6)))
+        await delay(gateway, 2, 4)
+        await list_killmails(gateway, own, 1, 2, 3, 5)
+        await list_killmails(gateway, foreign, 4, 6)
+        rows = (await asked.query(AS_THEY_STAND))["data"]["myKillmails"]
+        assert [row["killmailId"] for row in rows] == [5, 3, 2, 1]
+        assert rows[2] == {
+            "killmailId": 2,
+            "killmailTime": "2026-01-01T00:02:00Z",
+            "victim": {"characterId": 1, "shipTypeId": 2},
+        }
+        assert await mine(other) == [6, 4]
+        limited = await asked.query("{ myKillmails(limit: 2) { victim { shipTypeName } } }")
+        assert limited["data"]["myKillmails"] == [{"victim": {"shipTypeName": "Capsule"}}] * 2
+        for limit in (0, 201):
+            answer = await asked.query(f"{{ myKillmails(limit: {limit}) {{ killmailId }} }}")
+            assert code_of(answer) == "BAD_USER_INPUT"
+
+
+async def test_delayed_killmail_that_is_public_by_now_comes_once(
+    gateway: Gateway, writer: Writer
+) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        await delay(gateway, 1)
+        await writer.store(a_killmail(1))
+        await list_killmails(gateway, gateway.character().character_id, 1)
+        assert await mine(asked) == [1]
+
+
+@ON_BOTH
+async def test_own_killmails_can_be_filtered(gateway: Gateway, writer: Writer) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in(0)
+        await asked.log_in(1)
+        one, two = gateway.character(0).character_id, gateway.character(1).character_id
+        lost = {"victim": msgspec.json.decode(a_killmail(1))["victim"] | {"character_id": one}}
+        await writer.store(a_killmail(1, **lost), a_killmail(2))
+        await delay(gateway, 3, **lost)
+        await delay(gateway, 4)
+        await list_killmails(gateway, one, 1, 3)
+        await list_killmails(gateway, two, 2, 4)
+        assert await mine(asked) == [4, 3, 2, 1]
+        assert await mine(asked, characterId=two) == [4, 2]
+        assert await mine(asked, kind="loss") == [3, 1]
+        assert await mine(asked, kind="kill") == [4, 2]
+        assert await mine(asked, since="2026-01-01T00:02:00Z") == [4, 3, 2]
+        assert await mine(asked, before="2026-01-01T00:03:00Z") == [2, 1]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        ME,
+        AS_THEY_STAND,
+        "{ apiKeys { id } }",
+        "{ syncStatus { state } }",
+        SYNC_AS_IT_STANDS,
+        CREATE_KEY,
+        'mutation { revokeApiKey(id: "x") }',
+        "mutation { refreshToken { token } }",
+        "mutation { logout }",
+        DELETE,
+        "mutation { setPublicationDelay(characterId: 1, hours: 1) { name } }",
+        "mutation { setCorporationSync(characterId: 1, enabled: true) { name } }",
+    ],
+)
+async def test_anonymous_clients_get_nothing(gateway: Gateway, document: str) -> None:
+    async with program(gateway) as asked:
+        assert code_of(await asked.query(document)) == "UNAUTHENTICATED"
+
+
+async def test_nobody_reaches_another_users_character(gateway: Gateway) -> None:
+    async with program(gateway) as asked, program(gateway) as victim:
+        await victim.log_in(0, scopes="character, corporation")
+        await asked.log_in(1)
+        id_ = gateway.character(0).character_id
+        refused = [
+            await asked.query(MINE, filter={"characterId": id_}),
+            await asked.query(DELAY, id=id_, hours=72),
+            await asked.query(CORPORATION, id=id_, on=False),
+            await asked.query(
+                f"mutation {{ syncMyKillmails(input: {{characterId: {id_}}}) {{ success }} }}"
+            ),
+        ]
+        assert [code_of(answer) for answer in refused] == ["NOT_FOUND"] * 4
+        (user,) = await gateway.rows(select(USERS).where(USERS.c.character_id == id_))
+        assert (user.publication_delay_h, user.sync_corporation) == (0, True)
+        key = (await victim.query(CREATE_KEY))["data"]["createApiKey"]["key"]["id"]
+        answer = await asked.query(f'mutation {{ revokeApiKey(id: "{key}") }}')
+        assert code_of(answer) == "NOT_FOUND"
+        assert (await asked.query("{ apiKeys { id } }"))["data"]["apiKeys"] == []
+
+
+async def test_operator_is_who_the_setting_names(gateway: Gateway) -> None:
+    async with program(gateway) as user, program(gateway) as operator:
+        await user.log_in(0)
+        await operator.log_in(3)
+        assert (await user.query(ME))["data"]["me"]["roles"] == ["user"]
+        assert (await operator.query(ME))["data"]["me"]["roles"] == ["user", "operator"]
+
+
+@ON_BOTH
+async def test_publication_delay_holds_for_what_is_delayed_now(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        id_ = gateway.character().character_id
+        await delay(gateway, 1, hours=72)
+        await list_killmails(gateway, id_, 1)
+        answer = await asked.query(DELAY, id=id_, hours=8)
+        assert answer["data"]["setPublicationDelay"] == {"publicationDelayHours": 8}
+        (row,) = await gateway.rows(select(DELAYED))
+        assert row.publish_at == row.killmail_time + timedelta(hours=8)
+        for hours in (-1, 2, 73):
+            assert code_of(await asked.query(DELAY, id=id_, hours=hours)) == "BAD_USER_INPUT"
+
+
+async def test_corporation_sync_needs_its_scopes(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        id_ = gateway.character().character_id
+        await asked.log_in()
+        assert code_of(await asked.query(CORPORATION, id=id_, on=True)) == "FORBIDDEN"
+        await asked.log_in(scopes="character, corporation")
+        for on in (False, True):
+            answer = await asked.query(CORPORATION, id=id_, on=on)
+            assert answer["data"]["setCorporationSync"] == {"syncCorporation": on}
+            (user,) = await gateway.rows(select(USERS))
+            assert (user.next_enrollment_at is not None) == on
+
+
+async def test_login_with_fewer_scopes_ends_what_they_were_for(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in(scopes="character, corporation")
+        await asked.log_in(scopes="character")
+        (user,) = await gateway.rows(select(USERS))
+        assert (user.sync_corporation, user.next_enrollment_at) == (False, None)
+        await asked.log_in(scopes="corporation")
+        (user,) = await gateway.rows(select(USERS))
+        assert (user.sync_corporation, user.next_sync_at) == (True, None)
+
+
+@ON_BOTH
+async def test_api_key_reads_and_can_be_revoked(gateway: Gateway) -> None:
+    async with program(gateway) as asked, program(gateway) as bot:
+        await asked.log_in()
+        created = (await asked.query(CREATE_KEY))["data"]["createApiKey"]
+        bot.token = created["token"]
+        assert (await bot.query(ME))["data"]["me"]["roles"] == ["user"]
+        forbidden = (
+            CREATE_KEY,
+            DELETE,
+            "mutation { refreshToken { token } }",
+            "mutation { logout }",
+        )
+        for document in (*forbidden, f'mutation {{ revokeApiKey(id: "{created["key"]["id"]}") }}'):
+            assert code_of(await bot.query(document)) == "FORBIDDEN"
+        (listed,) = (await asked.query("{ apiKeys { id name } }"))["data"]["apiKeys"]
+        assert listed == created["key"]
+        revoked = await asked.query(f'mutation {{ revokeApiKey(id: "{listed["id"]}") }}')
+        assert revoked["data"] == {"revokeApiKey": True}
+        assert code_of(await bot.query(ME)) == "UNAUTHENTICATED"
+
+
+async def test_auth_status_says_who_has_to_log_in_again_and_why(gateway: Gateway) -> None:
+    document = """
+    { authStatus { isAuthenticated reason characters { name authStatus authReason } } }
+    """
+    async with program(gateway) as asked:
+        anonymous = (await asked.query(document))["data"]["authStatus"]
+        assert (anonymous["isAuthenticated"], anonymous["characters"]) == (False, [])
+        assert "/auth/login" in anonymous["reason"]
+        await asked.log_in()
+        good = (await asked.query(document))["data"]["authStatus"]
+        assert (good["isAuthenticated"], good["reason"]) == (True, None)
+        dead = {"state": "login_required", "state_reason": "Character grant missing/expired."}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(dead))
+        bad = (await asked.query(document))["data"]["authStatus"]
+        name = gateway.character().name
+        assert bad["reason"] == f"log in again with {name} at /auth/login"
+        assert bad["characters"] == [
+            {"name": name, "authStatus": "login_required", "authReason": dead["state_reason"]}
+        ]
+
+
+@ON_BOTH
+async def test_sync_waits_for_the_run_that_it_asked_for(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        async with gateway.database.begin() as connection:
+            later = datetime.now(UTC) + timedelta(minutes=15)
+            await connection.execute(update(USERS).values(next_sync_at=later, last_sync_count=99))
+        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+        async with asyncio.timeout(10):
+            while (await gateway.rows(select(USERS)))[0].next_sync_at >= later:
+                await asyncio.sleep(0.05)
+        assert not asking.done()
+        done = {"last_killmail_sync_at": datetime.now(UTC), "last_sync_count": 3}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(done))
+        assert (await asking)["data"]["syncMyKillmails"] == {
+            "success": True,
+            "message": "synchronized: 3 new",
+            "syncedCount": 3,
+        }
+
+
+async def test_sync_that_fails_says_why(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(last_sync_error="an older failure"))
+        asking = asyncio.create_task(
+            asked.query("mutation { syncMyKillmails(input: {full: true}) { success message } }")
+        )
+        async with asyncio.timeout(10):
+            while (await gateway.rows(select(USERS)))[0].last_sync_error is not None:
+                await asyncio.sleep(0.05)
+        (user,) = await gateway.rows(select(USERS))
+        assert user.next_full_sync_at == user.next_sync_at
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(last_sync_error="ESI is down"))
+        assert (await asking)["data"]["syncMyKillmails"] == {
+            "success": False,
+            "message": "failed: ESI is down",
+        }
+
+
+async def test_sync_that_takes_longer_goes_on(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "WAIT_S", 0.3)
+    async with program(gateway) as asked:
+        await asked.log_in()
+        answer = (await asked.query(SYNC_AS_IT_STANDS))["data"]["syncMyKillmails"]
+        assert (answer["success"], "goes on" in answer["message"]) == (False, True)
+
+
+@ON_BOTH
+async def test_sync_does_not_wait_for_a_corporation_that_another_director_brings(
+    gateway: Gateway,
+) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in(scopes="character, corporation")
+        id_, now = gateway.character().character_id, datetime.now(UTC)
+        of_both = {"corporation_id": 7, "state": "active", "created_at": now}
+        async with gateway.database.begin() as connection:
+            await connection.execute(
+                insert(CORPORATION_SYNCS),
+                [
+                    of_both | {"character_id": id_, "last_killmail_sync_at": None},
+                    of_both | {"character_id": 9, "last_killmail_sync_at": now},
+                ],
+            )
+        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+        await asyncio.sleep(0)
+        later = {"last_killmail_sync_at": now + timedelta(minutes=1), "last_sync_count": 2}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(later))
+        assert (await asking)["data"]["syncMyKillmails"]["success"]
+        document = "{ syncStatus { characterId corporationId state } }"
+        statuses = (await asked.query(document))["data"]["syncStatus"]
+        assert [(one["corporationId"], one["state"]) for one in statuses] == [
+            (None, "active"),
+            (7, "active"),
+        ]
+
+
+@ON_BOTH
+async def test_deleting_the_account_leaves_nothing_of_it(gateway: Gateway) -> None:
+    async with program(gateway) as asked, program(gateway) as other:
+        await asked.log_in(0)
+        await asked.log_in(1)
+        await asked.query(CREATE_KEY)
+        await other.log_in(2)
+        one, two, theirs = (gateway.character(n).character_id for n in range(3))
+        await delay(gateway, 1, 2, hours=0)
+        await list_killmails(gateway, one, 1, 2)
+        await list_killmails(gateway, two, 1)
+        await list_killmails(gateway, theirs, 2)
+        async with gateway.database.begin() as connection:
+            await connection.execute(
+                update(USERS).where(USERS.c.character_id == theirs).values(publication_delay_h=24)
+            )
+            for source, position in ((f"esi:character/{one}", 3), ("r2z2:host", 4)):
+                await connection.execute(insert(LEDGER).values(_pending(source, position)))
+        granted = await grants(gateway)
+        assert {one, two, theirs} == granted
+        answer = await asked.query(DELETE)
+        assert answer["data"]["deleteMyAccount"] == {"revokedAtEve": True}
+        assert await grants(gateway) == {theirs}
+        assert code_of(await asked.query(ME)) == "UNAUTHENTICATED"
+        for table in (USERS, TOKENS, USER_KILLMAILS):
+            assert {row.character_id for row in await gateway.rows(select(table))} == {theirs}
+        assert len(await gateway.rows(select(ACCOUNTS))) == 1
+        assert len(await gateway.rows(select(SESSIONS))) == 1
+        (left,) = await gateway.rows(select(DELAYED))
+        assert left.killmail_id == 2
+        assert left.publish_at == left.killmail_time + timedelta(hours=24)
+        assert [row.source for row in await gateway.rows(select(LEDGER))] == ["r2z2:host"]
+
+
+async def test_account_is_deleted_while_eve_is_away(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        await gateway.switch(sso_status=503)
+        answer = await asked.query(DELETE)
+        assert answer["data"]["deleteMyAccount"] == {"revokedAtEve": False}
+        assert await gateway.rows(select(TOKENS)) == []
+
+
+def _pending(source: str, position: int) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {
+        "source": source,
+        "position": position,
+        "received_at": now,
+        "next_try_at": now,
+        "kind": "received",
+    }
+
+
+async def grants(gateway: Gateway) -> set[int]:
+    """Characters whose refresh token EVE still takes."""
+    counted = gateway.standin.playback.grants.counted(gateway.standin.playback.now_s())
+    return {int(id_) for id_, held in counted.items() if held["refresh_tokens"]}
