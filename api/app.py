@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, WebSocketRoute
 
-from actors.shared.errors import NotFound
+from actors.shared.errors import KillstreamError, NotFound
 from actors.shared.settings import Settings
 from api.body_limit import BodyLimit
 from api.database import DatabaseUnavailable
@@ -33,9 +33,13 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_state(settings) as state:
-            app.state.gateway = state
-            yield
+        try:
+            async with open_state(settings) as state:
+                app.state.gateway = state
+                yield
+        except KillstreamError as error:
+            app.state.failure = error  # the server only says that the start failed
+            raise
 
     app = FastAPI(title="Killstream", lifespan=lifespan)
     app.add_middleware(BodyLimit)

@@ -8,8 +8,10 @@ from typing import Final
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from actors.shared.database import check_schema, open_database
+from actors.shared.errors import ServerUnavailable
 from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
@@ -33,8 +35,18 @@ class _Server(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and log the address."""
-        await super().startup(sockets)
+        """Start, and log the address.
+
+        Raises:
+            KillstreamError: what the application needs can't be opened.
+        """
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            assert isinstance(self.config.app, FastAPI)
+            raise getattr(self.config.app.state, "failure", None) or ServerUnavailable(
+                "the gateway couldn't start; the log says why"
+            ) from None
         if self.should_exit or not sockets:
             return
         host, port, *_ = sockets[0].getsockname()
