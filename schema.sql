@@ -238,3 +238,9 @@ CREATE TABLE imports (
     next_try_at   TIMESTAMPTZ NOT NULL,      -- when its next page is due; one import runs at a time
     PRIMARY KEY (entity, entity_id)
 );
+
+-- What operators have paused: the queue's messages wait, or the source isn't polled.
+CREATE TABLE pauses (
+    name       TEXT PRIMARY KEY,             -- a queue without its namespace, or: source
+    paused_at  TIMESTAMPTZ NOT NULL
+);

@@ -6,7 +6,8 @@ after a crash the ledger's entries are read from the source again.
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ import uvloop
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
 from dramatiq.brokers import rabbitmq as dramatiq_rabbitmq
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
-from dramatiq.brokers.stub import StubBroker
 from dramatiq.encoder import Encoder, MessageData
 from dramatiq.errors import DecodeError
 from dramatiq.middleware import (
@@ -30,6 +30,8 @@ from dramatiq.middleware import (
 from dramatiq.worker import Worker
 from pika.exceptions import AMQPError
 
+from actors.consumption import Consumption
+from actors.embedded_broker import EmbeddedBroker
 from actors.rabbitmq import UNAVAILABLE, connection_parameters
 from actors.rabbitmq_broker import BoundedBroker
 from actors.resources import open_resources
@@ -38,6 +40,7 @@ from actors.shared.counts import counts
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.metrics import ERRORS
 from actors.shared.outage import Outage, one_line
+from actors.shared.pauses import watching_pauses
 from actors.shared.queues import Queue
 from actors.shared.settings import Settings, settings
 
@@ -92,8 +95,8 @@ class ActorsLoop(AsyncIO):
 class HoldResources(Middleware):
     """Opens the actors' resources before the first message and closes them after the last."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.opened = open_resources(settings)
+    def __init__(self, settings: Settings, consumption: Consumption) -> None:
+        self.opened = _open(settings, consumption)
         self._opening: asyncio.Task[Any] | None = None
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
@@ -115,6 +118,20 @@ class HoldResources(Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Close on the actors' loop."""
         _on_actors_loop(self.opened.__aexit__(None, None, None))
+
+
+@asynccontextmanager
+async def _open(settings: Settings, consumption: Consumption) -> AsyncIterator[None]:
+    """Open the resources, and watch what operators pause."""
+
+    def pause(names: frozenset[str]) -> None:
+        consumption.pause_only([settings.named(name) for name in names])
+
+    async with (
+        open_resources(settings) as opened,
+        watching_pauses(opened.database, pause),
+    ):
+        yield
 
 
 class CountErrors(Middleware):
@@ -155,17 +172,20 @@ def unless_exhausted(tries: int, error: BaseException) -> bool:
     return isinstance(error, RetryLater) or tries < MAX_TRIES
 
 
-def make_broker(settings: Settings) -> dramatiq.Broker:
+def make_broker(settings: Settings) -> BoundedBroker | EmbeddedBroker:
     """Make the broker that the settings select. It connects with the first message."""
+    consumption = Consumption()
     middleware: list[Middleware] = [
         ActorsLoop(),  # first, so that the loop stops last
-        HoldResources(settings),
+        HoldResources(settings, consumption),
+        consumption,
         CountErrors(),
         ShutdownNotifications(),
         Retries(retry_when=unless_exhausted, min_backoff=1_000, max_backoff=600_000),
     ]
     if settings.rabbitmq_url:
         connecting = BoundedBroker(
+            consumption,
             url=settings.rabbitmq_url,
             confirm_delivery=True,  # publisher confirms
             max_priority=MAX_PRIORITY,
@@ -173,11 +193,11 @@ def make_broker(settings: Settings) -> dramatiq.Broker:
         )
         connecting.parameters = connection_parameters(settings.rabbitmq_url)
         return connecting
-    return StubBroker(middleware=middleware)
+    return EmbeddedBroker(consumption, middleware=middleware)
 
 
 dramatiq.set_encoder(MessagePack())
-broker: Final = make_broker(settings())
+broker: Final[BoundedBroker | EmbeddedBroker] = make_broker(settings())
 dramatiq.set_broker(broker)
 
 

@@ -14,7 +14,8 @@ from typing import Final
 import structlog
 
 from actors.shared.daemon import in_daemon, start_in_daemon
-from actors.shared.settings import Settings
+from actors.shared.heartbeat import HOST, STARTED_AT, Heartbeat, beating
+from actors.shared.settings import Settings, settings
 from actors.shared.startup import ends_before
 
 log: Final = structlog.get_logger()
@@ -78,11 +79,20 @@ async def running_actors(
     except MiddlewareError as error:
         raise error.__cause__ or error from None
     try:
-        yield
+        async with beating(settings(), partial(_describe, queues)):
+            yield
     finally:
         if starting.done() and not starting.exception():
             await in_daemon(partial(worker.stop, stop_ms), "actors stop")
             await in_daemon(broker.close, "rabbitmq close")
+
+
+def _describe(queues: Collection[str]) -> Heartbeat:
+    """Describe this process and the queues that it consumes, all by default."""
+    from actors.broker import broker
+
+    beats = broker.consumption.beats(queues or broker.get_declared_queues())
+    return Heartbeat("actors", HOST, STARTED_AT, broker.with_ready(beats))
 
 
 async def _ended(starting: "Future[None]") -> None:

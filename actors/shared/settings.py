@@ -178,6 +178,8 @@ class Settings(BaseSettings):
     """Connections to the database at most, per process."""
     rabbitmq_url: RabbitmqUrl = ""
     """`amqp://…`; without it actors run inside the process."""
+    rabbitmq_management_url: HttpUrl = ""
+    """`http://…:15672`, RabbitMQ's management API, for rates and ages; optional."""
     redis_url: RedisUrl = ""
     """`redis://…`; without it events, budgets and locks stay inside the process."""
     kafka_url: KafkaUrl = ""

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import dead, diagnose, keys, serve, settings, status, tail
+from deploy.cli import dead, diagnose, keys, pause, queues, resume, serve, settings, status, tail
 from deploy.cli.rejected import rejected
 from deploy.cli.standin import standin
 
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 
 RUN, INSPECT, DEVELOP = "Run", "Inspect and repair", "Develop"
+OPERATE = "Operate the queues"
 app.command(rich_help_panel=RUN)(serve.up)
 app.command(rich_help_panel=RUN)(serve.streams)
 app.command(rich_help_panel=RUN)(serve.actors)
@@ -31,6 +32,9 @@ app.add_typer(rejected, rich_help_panel=INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(settings.settings)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
+app.command(rich_help_panel=OPERATE)(queues.queues)
+app.command(rich_help_panel=OPERATE)(pause.pause)
+app.command(rich_help_panel=OPERATE)(resume.resume)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 

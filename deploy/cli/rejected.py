@@ -59,7 +59,8 @@ def list_(
 
     Example: killstream rejected list --reason "not a killmail" --newer-than 3d
     """
-    from deploy.cli.rejected_records import Selection, lines, list_records, run_on_database
+    from deploy.cli.on_database import run_on_database
+    from deploy.cli.rejected_records import Selection, lines, list_records
 
     selection = Selection(reason, older_than, newer_than)
     listing = run_on_database(lambda database: list_records(database, selection, limit))
@@ -77,7 +78,8 @@ def show(
 
     Example: killstream rejected show 3f2a9c | jq -r .rejection.value
     """
-    from deploy.cli.rejected_records import find, run_on_database
+    from deploy.cli.on_database import run_on_database
+    from deploy.cli.rejected_records import find
 
     record = run_on_database(lambda database: find(database, id_))
     typer.echo(msgspec.json.format(msgspec.json.encode(record)))
@@ -103,7 +105,8 @@ def retry(
 
     Example: killstream rejected retry --reason "ESI answers" --newer-than 12h
     """
-    from deploy.cli.rejected_records import SHOWN_ID, Selection, run_on_database
+    from deploy.cli.on_database import run_on_database
+    from deploy.cli.rejected_records import SHOWN_ID, Selection
     from deploy.cli.rejected_retry import retry_records
 
     if bool(ids) + bool(reason) + everything != 1:

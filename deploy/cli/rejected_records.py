@@ -1,11 +1,10 @@
 """Select rejected records by digest, reason and age, and move them to the ledger."""
 
-import asyncio
 import heapq
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -13,18 +12,14 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from sqlalchemy import delete, insert, select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.database import check_schema, open_database, reading
-from actors.shared.errors import Invalid, KillstreamError, ServerUnavailable
-from actors.shared.outage import one_line
+from actors.shared.database import reading
+from actors.shared.errors import Invalid, KillstreamError
 from actors.shared.reference import Reference, decode_reference, encode_reference
 from actors.shared.rejection import REJECTED_SOURCE, Rejection, decode_rejection
 from actors.shared.rows import among
-from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, REJECTED
-from deploy.cli.process import configure, fail
 from deploy.cli.reasons import kind_of
 from deploy.shorten import printable
 from streams.sources.decode import Found, decode_document, decode_package
@@ -99,28 +94,6 @@ class Moved:
     """The new entries of the ledger."""
     still_rejected: dict[str, str] = field(default_factory=dict)
     """Why a record can't be moved, by digest."""
-
-
-def run_on_database(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
-    """Run a coroutine on the configured database; end the command with a message on an error."""
-    settings = configure()
-    try:
-        return asyncio.run(_on_database(settings, work))
-    except KillstreamError as error:
-        fail(error)
-    except (SQLAlchemyError, OSError, TimeoutError) as error:
-        fail(ServerUnavailable(f"the database: {one_line(error)}"))
-
-
-async def _on_database(settings: Settings, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:
-    if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
-        raise ServerUnavailable(
-            f"no database in {settings.data_dir.absolute()}: set KILLSTREAM_DATABASE_URL or"
-            " KILLSTREAM_DATA_DIR to the deployment's"
-        )
-    async with open_database(settings, "rejected") as database:
-        await check_schema(database)
-        return await work(database)
 
 
 async def list_records(database: AsyncEngine, selection: Selection, limit: int) -> Listing:

@@ -32,16 +32,29 @@ async def probe_rabbitmq(
 
 
 def _count_messages(settings: Settings, limit_s: float) -> RabbitmqFacts:
-    parameters = pika.URLParameters(settings.rabbitmq_url)
-    parameters.socket_timeout = parameters.stack_timeout = limit_s
-    parameters.blocked_connection_timeout = limit_s
-    parameters.heartbeat = HEARTBEAT_S
-    connection = BlockingConnection(parameters)
+    connection = BlockingConnection(probe_parameters(settings, limit_s))
     try:
         return RabbitmqFacts({name: _queue(connection, settings.named(name)) for name in Queue})
     finally:
         if connection.is_open:
             connection.close()
+
+
+def probe_parameters(settings: Settings, limit_s: float) -> pika.URLParameters:
+    """Return the parameters of a connection that ends soon when RabbitMQ is silent."""
+    parameters = pika.URLParameters(settings.rabbitmq_url)
+    parameters.socket_timeout = parameters.stack_timeout = limit_s
+    parameters.blocked_connection_timeout = limit_s
+    parameters.heartbeat = HEARTBEAT_S
+    return parameters
+
+
+def count(connection: BlockingConnection, queue: str) -> tuple[int, int] | None:
+    """Count a queue's ready messages and its consumers; None where it doesn't exist."""
+    declared = _declared(connection, queue)
+    if declared is None:
+        return None
+    return int(declared.method.message_count), int(declared.method.consumer_count)
 
 
 def _queue(connection: BlockingConnection, name: str) -> QueueFacts:

@@ -7,10 +7,10 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from actors.shared.tables import killmails, users
+from actors.shared.tables import killmails, operations, users
 from actors.shared.tables.columns import Utc
 
-__all__ = ["METADATA", "REVISION", "Utc", "killmails", "users"]
+__all__ = ["METADATA", "REVISION", "Utc", "killmails", "operations", "users"]
 
 REVISION: Final = "0003"
 """The migration that makes these tables."""
@@ -35,3 +35,4 @@ CORPORATION_SYNCS = METADATA.tables["corporation_syncs"]
 USER_KILLMAILS = METADATA.tables["user_killmails"]
 DELAYED = METADATA.tables["delayed"]
 IMPORTS = METADATA.tables["imports"]
+PAUSES = METADATA.tables["pauses"]

@@ -34,6 +34,7 @@ def upgrade() -> None:
         feed.add_column(sa.Column("origin", sa.Text, nullable=False, server_default="live"))
     _users()
     _syncs()
+    op.create_table("pauses", _text("name", primary_key=True), _time("paused_at", nullable=False))
 
 
 def _created_at() -> None:
