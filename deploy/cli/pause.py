@@ -6,9 +6,7 @@ import typer
 
 from actors.shared.queues import Queue
 
-QueuesArgument = Annotated[
-    list[Queue], typer.Argument(help="Queues, without the queuespace.")
-]
+QueuesArgument = Annotated[list[Queue], typer.Argument(help="Queues, without the namespace.")]
 
 
 def pause(queues: QueuesArgument) -> None:
