@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import SYNC_QUEUE, actor
 from actors.history.zkillboard import (
-    CACHED_FOR,
     MAX_PAGE,
     Entity,
     Listed,
@@ -129,9 +128,8 @@ async def _import_page(work: Any) -> bool:
         await _end(work, "failed", str(error))
         return False
     source = f"zkillboard:{work.entity}/{work.entity_id}"
-    as_of = (datetime.now(UTC) - CACHED_FOR).timestamp()
     await persist_all(
-        [encode_reference(_reference(one, source, as_of)) for one in found.listed],
+        [encode_reference(_reference(one, source)) for one in found.listed],
         [encode_rejection(reason, text, source=source) for reason, text in found.refused],
     )
     await _list_for_user(work, source, found.listed)
@@ -146,11 +144,11 @@ async def _import_page(work: Any) -> bool:
     return False
 
 
-def _reference(one: Listed, source: str, as_of: float) -> Reference:
+def _reference(one: Listed, source: str) -> Reference:
     return Reference(
         source=source,
         position=one.killmail_id,
-        as_of=as_of,
+        as_of=0.0,  # unknown: zkillboard caches its pages
         killmail_id=one.killmail_id,
         hash=one.killmail_hash,
         zkb=msgspec.Raw(one.zkb),

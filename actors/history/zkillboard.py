@@ -6,7 +6,6 @@ Source: zKillboard's API reference (read 2026-11-21).
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final, Literal
 
 import aiohttp
@@ -23,8 +22,6 @@ Entity = Literal["character", "corporation", "alliance"]
 MAX_PAGE: Final = 100
 """zKillboard refuses pages beyond."""
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
-CACHED_FOR: Final = timedelta(hours=1)
-"""How old an answer may be."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=90, sock_connect=5)
 """A deep page that nobody asked for took 37 s."""
 BUSY_MS: Final = 60_000

@@ -60,7 +60,7 @@ async def record_listed(
             Reference(
                 source=source,
                 position=killmail_id,
-                as_of=now.timestamp(),
+                as_of=0.0,  # ESI gives no time of a version
                 killmail_id=killmail_id,
                 hash=hashes[killmail_id],
             )
