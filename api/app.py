@@ -41,7 +41,8 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.failure = error  # the server only says that the start failed
             raise
 
-    app = FastAPI(title="Killstream", lifespan=lifespan)
+    # No pages with scripts from elsewhere: here they could use a visitor's session.
+    app = FastAPI(title="Killstream", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.add_middleware(BodyLimit)
     # Any page may ask, but no browser lets a foreign one use its visitor's cookies.
     app.add_middleware(

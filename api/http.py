@@ -6,6 +6,7 @@ from ariadne.asgi.handlers import GraphQLHTTPHandler
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from api.database import DatabaseUnavailable
 from api.errors import format_failure
 from api.login.viewer import InvalidBearer
 
@@ -24,5 +25,10 @@ class HttpHandler(GraphQLHTTPHandler):
         try:
             return await super().graphql_http_server(request)
         except InvalidBearer as error:
-            answer: dict[str, Any] = {"errors": [format_failure(error)]}
-            return JSONResponse(answer, 401, headers=_UNAUTHENTICATED)
+            return JSONResponse(_errors(error), 401, headers=_UNAUTHENTICATED)
+        except DatabaseUnavailable as error:  # a session can't be read
+            return JSONResponse(_errors(error), 503)
+
+
+def _errors(error: Exception) -> dict[str, Any]:
+    return {"errors": [format_failure(error)]}

@@ -9,6 +9,8 @@ from limits import RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from actors.shared.outage import Outage
@@ -31,7 +33,10 @@ class LoginLimit:
         self._shared: MovingWindowRateLimiter | None = None
         if settings.redis_url:
             self._pool = ConnectionPool.from_url(
-                settings.redis_url, socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S
+                settings.redis_url,
+                retry=Retry(NoBackoff(), 0),  # the fallback is this process
+                socket_timeout=REDIS_S,
+                socket_connect_timeout=REDIS_S,
             )
             storage = RedisStorage(
                 "redis://",

@@ -57,8 +57,9 @@ def page(title: str, body: str, *, status: int = 200, refresh_s: int | None = No
 
 def failure_page(message: str, status: int) -> HTMLResponse:
     """Make the page that says why a login isn't possible, with a link to begin again."""
+    title = "You aren't logged in" if status == 401 else "The login didn't work"
     body = (
         f'<p class="wrong">{escape(message)}</p>\n'
-        '<p><a href="/auth/login?scopes=character">Begin again</a></p>'
+        '<p><a href="/auth/login?scopes=character">Log in</a></p>'
     )
-    return page("The login didn't work", body, status=status)
+    return page(title, body, status=status)

@@ -7,8 +7,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 from starlette.responses import HTMLResponse
 
-from actors.shared.tables import KILLMAILS, USER_KILLMAILS
-from actors.users.login import READ_CORPORATION_KILLMAILS
+from actors.shared.tables import CORPORATION_SYNCS, KILLMAILS, USER_KILLMAILS
 from actors.users.tokens import ACTIVE
 from api.database import ReadDatabase
 from api.login.pages import page
@@ -31,8 +30,12 @@ _WHAT_NEXT: Final = """\
 async def welcome_page(database: ReadDatabase, account_id: str) -> HTMLResponse:
     """Make the page; while a first sync runs, the browser loads it again every few seconds."""
     characters = await characters_of(database, account_id)
-    counts = await _counts(database, [one["character_id"] for one in characters])
-    rows = "\n".join(_row(one, counts.get(one["character_id"], (0, 0))) for one in characters)
+    ids = [one["character_id"] for one in characters]
+    counts, corporations = await _counts(database, ids), await _corporations(database, ids)
+    rows = "\n".join(
+        _row(one, counts.get(one["character_id"], (0, 0)), corporations.get(one["character_id"]))
+        for one in characters
+    )
     table = (
         "<table><thead><tr><th>Character</th><th>Killmails</th><th>State</th></tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody></table>"
@@ -65,22 +68,34 @@ async def _counts(database: ReadDatabase, character_ids: list[int]) -> dict[int,
     return {row["character_id"]: (row["stored"], row["listed"]) for row in rows}
 
 
-def _row(user: Any, counts: tuple[int, int]) -> str:
+async def _corporations(database: ReadDatabase, character_ids: list[int]) -> dict[int, Any]:
+    """Read the syncs of the characters' corporations."""
+    query = select(CORPORATION_SYNCS).where(CORPORATION_SYNCS.c.character_id.in_(character_ids))
+    return {row["character_id"]: row for row in await database.fetch_all(query)}
+
+
+def _row(user: Any, counts: tuple[int, int], corporation: Any | None) -> str:
     stored, listed = counts
+    state = _state(user)
+    if user["sync_corporation"]:
+        state += f"<br>its corporation: {_corporation_state(corporation)}"
     return (
         f"<tr><td>{escape(user['character_name'])}</td><td>{stored} of {listed}</td>"
-        f"<td>{_state(user)}</td></tr>"
+        f"<td>{state}</td></tr>"
     )
 
 
+def _corporation_state(sync: Any | None) -> str:
+    if sync is None:
+        return "its roles are looked up in a few seconds"
+    if sync["state"] != ACTIVE:
+        return f'<span class="wrong">{escape(sync["state_reason"] or sync["state"])}</span>'
+    if sync["first_synced_at"]:
+        return f"synchronized {_time(sync['last_killmail_sync_at'])}"
+    return "the first sync is running"
+
+
 def _state(user: Any) -> str:
-    state = _sync_state(user)
-    if READ_CORPORATION_KILLMAILS in user["scopes"].split():
-        state += ", and its corporation's killmails if it is a Director"
-    return state
-
-
-def _sync_state(user: Any) -> str:
     if user["state"] != ACTIVE:
         reason = escape(user["state_reason"] or "EVE refuses its token")
         return f'<span class="wrong">has to log in again: {reason}</span>'
@@ -91,7 +106,9 @@ def _sync_state(user: Any) -> str:
         return "the sync is running"
     if user["first_synced_at"]:
         return f"synchronized {_time(user['last_killmail_sync_at'])}; {_next(user)}"
-    return "the first sync begins in a few seconds"
+    if user["next_sync_at"]:
+        return "the first sync begins in a few seconds"
+    return "not synchronized: this login is for its corporation only"
 
 
 def _next(user: Any) -> str:
@@ -103,4 +120,5 @@ def _time(time: datetime | None) -> str:
 
 
 def _is_first_sync(user: Any) -> bool:
-    return user["state"] == ACTIVE and user["first_synced_at"] is None
+    is_scheduled = user["next_sync_at"] is not None or user["sync_started_at"] is not None
+    return user["state"] == ACTIVE and user["first_synced_at"] is None and is_scheduled

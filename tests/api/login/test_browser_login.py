@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import insert, select, update
 from yarl import URL
 
-from actors.shared.tables import LOGIN_STATES, SESSIONS, TOKENS, USERS
+from actors.shared.tables import CORPORATION_SYNCS, LOGIN_STATES, SESSIONS, TOKENS, USERS
 from tests.api.login.browser import ME, Browser, Gateway, failures
 
 
@@ -48,6 +48,31 @@ async def test_page_is_loaded_again_until_the_first_sync_is_done(
     page = (await browser.get("/auth/welcome")).text
     assert 'http-equiv="refresh"' not in page
     assert "synchronized" in page
+
+
+async def test_page_says_how_the_corporation_is(browser: Browser, gateway: Gateway) -> None:
+    await browser.log_in(scopes="corporation")
+    page = (await browser.get("/auth/welcome")).text
+    assert "this login is for its corporation only" in page
+    assert "roles are looked up" in page
+    assert 'http-equiv="refresh"' not in page
+    async with gateway.database.begin() as connection:
+        await connection.execute(
+            insert(CORPORATION_SYNCS).values(
+                corporation_id=7,
+                character_id=gateway.character().character_id,
+                state="refused",
+                state_reason="not a <director>",
+                created_at=datetime.now(UTC),
+            )
+        )
+    assert "not a <director>" in (await browser.get("/auth/welcome")).text
+
+
+async def test_two_tabs_log_in_at_once(browser: Browser, gateway: Gateway) -> None:
+    callbacks = [await browser.consent(0), await browser.consent(1)]
+    assert [(await browser.get(one)).status for one in callbacks] == [303, 303]
+    assert len(await gateway.rows(select(USERS))) == 2
 
 
 async def test_page_escapes_names_and_reasons(browser: Browser, gateway: Gateway) -> None:
