@@ -5,12 +5,12 @@ entry. So after a crash the cursor is where polling continues, and the remaining
 may have been lost. Each entry has its own `tries` and `next_try_at`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import and_, bindparam, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -126,11 +126,17 @@ async def check_fence(database: AsyncEngine, fence: Fence, progress: Progress) -
         await _fenced_update(connection, fence, _progress_values(progress))
 
 
-async def due_entries(database: AsyncEngine, source: str, *, limit: int) -> list[LedgerEntry]:
-    """List entries that are due, longest due first."""
+async def due_entries(
+    database: AsyncEngine, source: str, kinds: Collection[str] | None = None, *, limit: int
+) -> list[LedgerEntry]:
+    """List entries of these kinds (all by default) that are due, longest due first."""
     query = (
         select(*_ENTRY)
-        .where(LEDGER.c.source == source, LEDGER.c.next_try_at <= datetime.now(UTC))
+        .where(
+            LEDGER.c.source == source,
+            LEDGER.c.next_try_at <= datetime.now(UTC),
+            *_of_kinds(kinds),
+        )
         .order_by(LEDGER.c.next_try_at, LEDGER.c.position)
         .limit(limit)
     )
@@ -158,9 +164,13 @@ async def record_tries(
             await connection.execute(tried, rows)
 
 
-async def next_due_at(database: AsyncEngine, source: str) -> datetime | None:
-    """Return when the next entry is due; None without entries."""
-    query = select(func.min(LEDGER.c.next_try_at)).where(LEDGER.c.source == source)
+async def next_due_at(
+    database: AsyncEngine, source: str, kinds: Collection[str] | None = None
+) -> datetime | None:
+    """Return when the next entry of these kinds is due; None without entries."""
+    query = select(func.min(LEDGER.c.next_try_at)).where(
+        LEDGER.c.source == source, *_of_kinds(kinds)
+    )
     async with reading(database) as connection:
         at: datetime | None = await connection.scalar(query)
         return at
@@ -193,6 +203,10 @@ async def read_cursor(database: AsyncEngine, source: str) -> int | None:
             select(CURSORS.c.position).where(CURSORS.c.source == source)
         )
         return position
+
+
+def _of_kinds(kinds: Collection[str] | None) -> list[ColumnElement[bool]]:
+    return [] if kinds is None else [LEDGER.c.kind.in_(kinds)]
 
 
 def _insert_into_cursors(connection: AsyncConnection) -> Any:

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.settings import Settings
+from streams.intake import Intake
 from streams.ledger import Fenced
 from streams.lock import LockLost, run_alone
 from streams.outage import reason_of
@@ -37,13 +38,15 @@ async def poll(
     counts: Counts | None = None,
     options: PollOptions | None = None,
     forgot: asyncio.Event | None = None,
+    intake: Intake | None = None,
 ) -> Counts:
     """Poll until `stop` is set; then send what was fetched and return the counts.
 
     At least once: after a crash references may be sent again. `send` and `refuse` return when the
     event log or the broker has stored their arguments; their `OUTAGES` are retried. Cancellation
     loses nothing that is in the ledger. Set `forgot` when the event log has lost its data: all
-    received entries of the ledger become due at once.
+    received entries of the ledger become due at once. While `intake` is paused nothing new is
+    read; what is in the ledger is sent again when it is due.
 
     Raises:
         Misconfigured: the source can't be polled with these settings; says which.
@@ -56,7 +59,8 @@ async def poll(
 
     async def work(ending: asyncio.Event) -> None:
         async with open_source(settings, options.waits) as source:
-            await Poller(source, database, send, refuse, counts, options, forgot).run(ending)
+            poller = Poller(source, database, send, refuse, counts, options, forgot, intake)
+            await poller.run(ending)
 
     try:
         await _until_stopped(settings, name, work, stop, options)

@@ -19,6 +19,7 @@ from actors.shared.errors import Invalid
 from actors.shared.metrics import RECEIVED
 from actors.shared.reference import Reference, decode_reference
 from streams.cancellation import cancel_and_wait
+from streams.intake import Intake
 from streams.ledger import (
     Cursor,
     Fence,
@@ -100,7 +101,9 @@ class Poller:
         counts: Counts,
         options: PollOptions,
         forgot: asyncio.Event | None = None,
+        intake: Intake | None = None,
     ) -> None:
+        self._intake = intake or Intake()
         self._source = source
         self._database = database
         self._send = send
@@ -186,6 +189,7 @@ class Poller:
 
     async def _read(self, cursor: Cursor, ending: asyncio.Event) -> None:
         started = cursor.position is not None
+        await self._intake.until_running(ending)
         async with aclosing(self._source.steps(cursor.position, cursor.updated_at)) as steps:
             async for step in steps:
                 if not step.is_empty:
@@ -194,6 +198,7 @@ class Poller:
                     # The start is recorded before reading on, so that a successor starts there.
                     await self._fetched.join()
                     started = True
+                await self._intake.until_running(ending)
                 if ending.is_set():
                     return
 
@@ -254,7 +259,8 @@ class Poller:
         """Read or send entries again when they are due."""
         name = self._source.name
         while True:
-            due_at = await self._in_database(lambda: next_due_at(self._database, name))
+            kinds = self._kinds()
+            due_at = await self._in_database(lambda: next_due_at(self._database, name, kinds))
             wait_s = self._options.check_s
             if due_at is not None:
                 wait_s = min(wait_s, (due_at - datetime.now(UTC)).total_seconds())
@@ -277,9 +283,9 @@ class Poller:
 
     async def _recall_due(self) -> None:
         """Read or send due entries again; after a crash they are still due."""
-        name = self._source.name
+        name, kinds = self._source.name, self._kinds()
         entries = await self._in_database(
-            lambda: due_entries(self._database, name, limit=RECALLED_AT_ONCE)
+            lambda: due_entries(self._database, name, kinds, limit=RECALLED_AT_ONCE)
         )
         self._counts.recalled += sum(entry.kind == "received" for entry in entries)
         await self._send_all(*self._given_once(entries))
@@ -297,6 +303,10 @@ class Poller:
         now = datetime.now(UTC)
         next_try_at = {p: self._next_try_at(entry, now) for p, entry in unchanged.items()}
         await self._in_database(lambda: record_tries(self._database, self._fence, next_try_at))
+
+    def _kinds(self) -> frozenset[str] | None:
+        """Return the kinds of entries to recall: holes would bring new killmails in."""
+        return frozenset({"received"}) if self._intake.is_paused else None
 
     def _next_try_at(self, entry: LedgerEntry, now: datetime) -> datetime:
         """Return when an entry that is tried now is due again; the delay grows with each try."""

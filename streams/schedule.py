@@ -1,5 +1,10 @@
 """What has to happen from time to time, once for all processes: by the group's leader."""
 
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Final
+
 from actors.broker import enqueue
 from actors.history.imports import sync_zkillboard
 from actors.killmails.publish import sweep
@@ -8,35 +13,59 @@ from actors.shared.settings import settings
 from actors.sync.delayed import publish_delayed
 from actors.sync.schedule import schedule_syncs
 from streams.app import app
+from streams.intake import INTAKE
+
+Work = Callable[[], Awaitable[None]]
+
+LAST_RUNS: Final[dict[str, datetime | None]] = {}
+"""The scheduled work, with its last run in this process."""
 
 
-@app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+def every(interval_s: float, *, takes_in: bool = False) -> Callable[[Work], Work]:
+    """Run at this interval on the leader; work that `takes_in` rests while the intake is paused."""
+
+    def declare(work: Work) -> Work:
+        LAST_RUNS[work.__name__] = None
+
+        @wraps(work)
+        async def run() -> None:
+            if not (takes_in and INTAKE.is_paused):
+                await work()
+                LAST_RUNS[work.__name__] = datetime.now(UTC)
+
+        app.timer(interval=interval_s, on_leader=True)(run)
+        return run
+
+    return declare
+
+
+@every(30.0)
 async def sweep_unpublished() -> None:
     """Have the entries published that a crash left unpublished."""
     await enqueue(sweep)
 
 
-@app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+@every(30.0)
 async def recall_unpolled() -> None:
     """Have ledger entries sent again that no poller sends."""
     await enqueue(recall)
 
 
-@app.timer(interval=5.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+@every(5.0, takes_in=True)
 async def start_due_syncs() -> None:
     """Have the syncs of users and corporations started that are due."""
     if settings().eve_client_id:
         await enqueue(schedule_syncs)
 
 
-@app.timer(interval=30.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+@every(30.0)
 async def publish_due() -> None:
     """Have the killmails published whose publication was delayed until now."""
     if settings().eve_client_id:
         await enqueue(publish_delayed)
 
 
-@app.timer(interval=10.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+@every(10.0, takes_in=True)
 async def continue_imports() -> None:
     """Have the imports of history from zKillboard go on."""
     await enqueue(sync_zkillboard)

@@ -10,13 +10,14 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-import streams.schedule  # the timers register themselves
 from actors.broker import MAX_PRIORITY, enqueue
 from actors.killmails.persist import persist
 from actors.killmails.reject import reject
 from actors.rabbitmq import check_rabbitmq
 from actors.shared.database import check_schema, open_database
+from actors.shared.heartbeat import HOST, STARTED_AT, Heartbeat, beating
 from actors.shared.metrics import TRUNCATED
+from actors.shared.pauses import watching_pauses
 from actors.shared.produce import produce
 from actors.shared.redis_check import check_redis
 from actors.shared.reference import Reference, encode_reference
@@ -26,13 +27,15 @@ from actors.shared.startup import ends_before
 from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
 from streams.ingest import broken
+from streams.intake import INTAKE
 from streams.ledger import recall_all
 from streams.outage import retry_until_available
-from streams.poll import poll
+from streams.poll import Counts, poll
+from streams.schedule import LAST_RUNS  # and the timers register themselves
 from streams.sources.step import Refused
 from streams.topics import holds_nothing, keep_topics
 
-__all__ = ["run_streams", "send_references", "streams"]
+__all__ = ["run_streams", "send_references"]
 
 RECALL_S: Final = 30.0
 """Time limit of one try to make the whole ledger due."""
@@ -73,6 +76,7 @@ async def run_streams(
 
         has_lost_data = await holds_nothing(settings)
         producer = await stack.enter_async_context(open_producer(settings))
+        await stack.enter_async_context(watching_pauses(database, INTAKE.switch))
         await stack.enter_async_context(_agents(stop))
         log.info("ready", part="streams", source=settings.source)
 
@@ -88,9 +92,24 @@ async def run_streams(
             ]
             await enqueue(reject, rejections)
 
+        counts = Counts()
+
+        def describe() -> Heartbeat:
+            return Heartbeat(
+                part="streams",
+                host=HOST,
+                started_at=STARTED_AT,
+                is_polling=counts.polling and not INTAKE.is_paused,
+                killmails=counts.received,
+                runs=dict(LAST_RUNS),
+            )
+
+        await stack.enter_async_context(beating(settings, describe))
         stack.callback(stop.set)  # an error stops the process: its time limit starts here
         async with asyncio.TaskGroup() as group:
-            group.create_task(poll(settings, database, send, refuse, stop, forgot=forgot))
+            group.create_task(
+                poll(settings, database, send, refuse, stop, counts, forgot=forgot, intake=INTAKE)
+            )
             watching = group.create_task(_raise_when_broken())
             keeping = group.create_task(keep_topics(settings, recall))
             recalling = group.create_task(recall(started_at)) if has_lost_data else None

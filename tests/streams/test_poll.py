@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -12,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.settings import Settings
 from actors.shared.tables import CURSORS
+from streams.intake import Intake
 from streams.ledger import read_cursor
 from streams.poll import Counts, PollOptions, poll
 from streams.sources.r2z2 import r2z2_name
@@ -311,3 +313,39 @@ async def test_without_redis_the_lock_waits(log: Log) -> None:
         stop.set()
         counts = await polling
     assert counts.received == 0
+
+
+async def test_a_paused_intake_reads_nothing_new_and_sends_what_it_has_again(
+    database: AsyncEngine,
+) -> None:
+    intake, log = Intake(), Log(database, persists=False)
+    options = replace(QUICK, patience=timedelta(seconds=0.1), check_s=0.1)
+    stop = asyncio.Event()
+
+    def positions() -> set[int | None]:
+        return {reference.position for reference in log.taken}
+
+    async def until(wanted: Callable[[], bool]) -> None:
+        async with asyncio.timeout(TIMEOUT_S):
+            while not wanted():
+                await asyncio.sleep(0.01)
+
+    async with standin(synthetic=120) as served:
+        settings = settings_for(served.url).model_copy(update={"r2z2_requests_per_s": 60})
+        polling = asyncio.create_task(
+            poll(settings, database, log.send, log.refuse, stop, options=options, intake=intake)
+        )
+        await until(lambda: len(positions()) > 10)
+        intake.switch(frozenset({"source"}))
+        await until(lambda: len(log.taken) > 2 * len(positions()))  # what was read is sent again
+        known = positions()
+        await until(lambda: len(log.taken) > 4 * len(known))
+        assert positions() == known
+        assert len(known) < 60
+
+        intake.switch(frozenset({"esi"}))
+        await until(lambda: len(positions()) == 120)
+        intake.switch(frozenset({"source"}))
+        stop.set()  # a paused poller ends, too
+        async with asyncio.timeout(TIMEOUT_S):
+            await polling
