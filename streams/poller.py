@@ -259,8 +259,9 @@ class Poller:
         """Read or send entries again when they are due."""
         name = self._source.name
         while True:
-            kinds = self._kinds()
-            due_at = await self._in_database(lambda: next_due_at(self._database, name, kinds))
+            due_at = await self._in_database(
+                lambda: next_due_at(self._database, name, self._kinds())
+            )
             wait_s = self._options.check_s
             if due_at is not None:
                 wait_s = min(wait_s, (due_at - datetime.now(UTC)).total_seconds())

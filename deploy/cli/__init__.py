@@ -5,7 +5,20 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli import dead, diagnose, keys, pause, queues, resume, serve, settings, status, tail
+from deploy.cli import (
+    dead,
+    diagnose,
+    drain,
+    keys,
+    pause,
+    queues,
+    reset,
+    resume,
+    serve,
+    settings,
+    status,
+    tail,
+)
 from deploy.cli.rejected import rejected
 from deploy.cli.standin import standin
 
@@ -35,6 +48,8 @@ app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
 app.command(rich_help_panel=OPERATE)(queues.queues)
 app.command(rich_help_panel=OPERATE)(pause.pause)
 app.command(rich_help_panel=OPERATE)(resume.resume)
+app.command(rich_help_panel=OPERATE)(drain.drain)
+app.add_typer(reset.app, name="reset", rich_help_panel=OPERATE)
 app.command(rich_help_panel=DEVELOP)(serve.demo)
 app.command(rich_help_panel=DEVELOP)(standin)
 

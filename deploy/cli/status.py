@@ -128,6 +128,8 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
     yield "rejected", _number(facts.rejected)
     for rejected in facts.latest_rejected:
         yield "", f"{ago(rejected.age_s)}: {rejected.reason}"
+    for name, age_s in facts.pauses.items():
+        yield "paused", f"{name}, {ago(age_s)}"
     for source in facts.sources:
         yield "source", _source(source)
     yield "ledger", _number(facts.ledger) + _oldest(facts.ledger_oldest_age_s)

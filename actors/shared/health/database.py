@@ -23,6 +23,7 @@ from actors.shared.tables import (
     KILLMAILS,
     LEDGER,
     NAMES,
+    PAUSES,
     REJECTED,
     UNPUBLISHED,
 )
@@ -104,6 +105,10 @@ async def _facts(connection: AsyncConnection) -> DatabaseFacts:
             )
         ),
         holes=await _count(connection, LEDGER, LEDGER.c.kind == HOLE),
+        pauses={
+            row.name: _age_s(row.paused_at) or 0.0
+            for row in await connection.execute(PAUSES.select())
+        },
     )
 
 

@@ -62,6 +62,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     """Without entries that ESI refused: they wait for hours until the refusal is final."""
     holes: int
     """Positions whose file was absent and is requested again."""
+    pauses: dict[str, float] = {}
+    """What operators have paused, with the seconds since then."""
     killmails: int | None = None
     """This and the following are slow on large tables: None unless requested."""
     rejected: int | None = None

@@ -13,6 +13,7 @@ from actors.shared.health.facts import (
     Source,
     Unreachable,
 )
+from actors.shared.pauses import SOURCE
 
 LEDGER_AGE_S: Final = 300.0
 """Age of the ledger's oldest entry that, while nothing is stored, is a problem."""
@@ -41,7 +42,7 @@ def problems_of(facts: Facts) -> list[Problem]:
         *_unreachable("kafka", facts.kafka),
         *(_kafka(facts.kafka) if isinstance(facts.kafka, KafkaFacts) else ()),
         *_unreachable("rabbitmq", facts.rabbitmq),
-        *(_rabbitmq(facts.rabbitmq) if isinstance(facts.rabbitmq, RabbitmqFacts) else ()),
+        *(_rabbitmq(facts) if isinstance(facts.rabbitmq, RabbitmqFacts) else ()),
         *_unreachable("redis", facts.redis),
     ]
 
@@ -52,10 +53,16 @@ def _unreachable(part: Part, facts: object) -> Iterator[Problem]:
 
 
 def _database(facts: DatabaseFacts) -> Iterator[Problem]:
-    yield from _sources(facts.sources)
+    if SOURCE in facts.pauses:
+        yield Problem("source", "an operator has paused the intake")
+    else:
+        yield from _sources(facts.sources)
+    queues = sorted(facts.pauses.keys() - {SOURCE})
+    for name in queues:
+        yield Problem("feed", f"an operator has paused the queue {name}")
     oldest_s = facts.ledger_oldest_age_s or 0.0
     stands_still = facts.last_stored_age_s is None or facts.last_stored_age_s > LEDGER_AGE_S
-    if oldest_s > LEDGER_AGE_S and stands_still:
+    if oldest_s > LEDGER_AGE_S and stands_still and not queues:
         yield Problem("feed", "stands still although killmails wait to be stored")
     if (facts.unpublished_oldest_age_s or 0.0) > UNPUBLISHED_AGE_S:
         yield Problem("feed", "stored entries are not published")
@@ -79,7 +86,10 @@ def _kafka(facts: KafkaFacts) -> Iterator[Problem]:
             yield Problem("kafka", f"topic {name} is missing")
 
 
-def _rabbitmq(facts: RabbitmqFacts) -> Iterator[Problem]:
-    for name, queue in facts.queues.items():
-        if queue.ready and queue.consumers == 0:
+def _rabbitmq(facts: Facts) -> Iterator[Problem]:
+    """Check that queues with messages are consumed; a paused one is a problem of its own."""
+    assert isinstance(facts.rabbitmq, RabbitmqFacts)
+    paused = facts.database.pauses if isinstance(facts.database, DatabaseFacts) else {}
+    for name, queue in facts.rabbitmq.queues.items():
+        if queue.ready and queue.consumers == 0 and name not in paused:
             yield Problem("rabbitmq", f"nobody takes from queue {name}, where messages wait")

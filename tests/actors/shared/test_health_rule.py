@@ -125,3 +125,14 @@ def test_problems_degrade_and_only_what_is_needed_is_down() -> None:
     assert status_of(True, []) == "up"
     assert status_of(True, [problem]) == "degraded"
     assert status_of(False, [problem]) == "down"
+
+
+def test_a_pause_is_the_only_problem_of_what_stands_still() -> None:
+    stale = source(checked_age_s=4000) | {"ledger": 3, "ledger_oldest_age_s": 4000.0}
+    paused = msgspec.structs.replace(DATABASE, **stale, pauses={"source": 5000.0, "database": 9.0})
+    waiting = RabbitmqFacts({"database": QueueFacts(5, 0, 0, 0), "esi": QueueFacts(1, 0, 0, 0)})
+    assert problems_of(msgspec.structs.replace(WELL, database=paused, rabbitmq=waiting)) == [
+        Problem("source", "an operator has paused the intake"),
+        Problem("feed", "an operator has paused the queue database"),
+        Problem("rabbitmq", "nobody takes from queue esi, where messages wait"),
+    ]

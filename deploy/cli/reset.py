@@ -1,0 +1,85 @@
+"""`killstream reset queues`: drop the messages of our queues."""
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
+from actors.shared.settings import PREFIX, Settings
+from deploy.cli.process import configure, fail
+
+if TYPE_CHECKING:
+    from actors.shared.health.queues import QueueReport
+
+WITHIN_S: Final = 10.0
+CONFIRMATION: Final = "reset"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="""Drop what Killstream can make again.
+
+    Example: killstream reset queues
+    """,
+)
+
+
+@app.callback()
+def _group() -> None:
+    """Make `queues` a command of its own."""
+
+
+@app.command()
+def queues(
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask, for scripts.")] = False,
+) -> None:
+    """Drop all messages of our queues, with the delayed ones and the dead letters.
+
+    Asks first, with the number of messages. Their killmails aren't lost: they are in the ledger,
+    which sends them again at once. Messages that a process holds aren't dropped; pause the queues
+    before to have them, too. Other queues of the same RabbitMQ aren't touched.
+
+    Example: killstream pause esi && killstream reset queues --yes
+    """
+    from deploy.cli.on_database import run_on_database
+    from deploy.purge import purge
+    from streams.ledger import recall_all
+
+    configured = configure()
+    try:
+        report = _inspect(configured)
+        _confirm(report, yes=yes)
+        run_on_database(_check)  # before anything is dropped: the ledger is what sends it again
+        for name, count in purge(configured):
+            typer.echo(f"dropped {count:,} from {name}")
+    except KillstreamError as error:
+        fail(error)
+    recalled = run_on_database(recall_all)
+    typer.echo(f"the ledger sends {recalled:,} killmails again")
+
+
+def _inspect(settings: Settings) -> "QueueReport":
+    from actors.shared.health.queues import inspect_queues
+
+    if not settings.rabbitmq_url:
+        raise Misconfigured(
+            f"{PREFIX}RABBITMQ_URL is not set: the queues are in the process of `killstream up`;"
+            " restart it, and the ledger sends their killmails again"
+        )
+    report = asyncio.run(inspect_queues(settings, limit_s=WITHIN_S))
+    if "rabbitmq" in report.unknown:
+        raise ServerUnavailable(f"RabbitMQ didn't answer: {report.unknown['rabbitmq']}")
+    return report
+
+
+def _confirm(report: "QueueReport", *, yes: bool) -> None:
+    for queue in report.queues:
+        held = f", and {queue.unacked:,} more that processes hold" if queue.unacked else ""
+        typer.echo(f"{queue.name}: {queue.ready or 0:,} messages would be dropped{held}")
+    typer.echo("Their killmails are in the ledger, which sends them again.")
+    if not yes and typer.prompt(f"Type {CONFIRMATION} to drop them") != CONFIRMATION:
+        raise KillstreamError("nothing was dropped")
+
+
+async def _check(_database: object) -> None:
+    """Do nothing: the database is there and has our tables."""
