@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Final
 
 from ariadne import SubscriptionType
@@ -9,6 +10,7 @@ from graphql import GraphQLResolveInfo
 
 from actors.shared.metrics import SUBSCRIBERS
 from api.context import Context
+from api.errors import BadInput
 from api.position import check_after
 from api.view import View
 
@@ -29,15 +31,24 @@ async def feed_added(
 
 @SUBSCRIPTION.source("killmailAdded")
 async def killmail_added(
-    _: None, info: GraphQLResolveInfo[Context], after: int | None = None
+    _: None, info: GraphQLResolveInfo[Context], max_age: int, after: int | None = None
 ) -> AsyncGenerator[View, None]:
     """Yield the entries of new killmails after a sequence, or from now on."""
+    if max_age < 0:
+        raise BadInput(f"maxAge: must be 0 or more days, not {max_age}")
     await check_after(info.context.state, after)
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.state.tail.follow(after)) as views:
             async for view in views:
-                if view.entry.kind == "added":
+                if view.entry.kind == "added" and _is_news(view, max_age):
                     yield view
+
+
+def _is_news(view: View, max_age_days: int) -> bool:
+    """Tell whether the live feed brought a killmail, or it is young enough."""
+    if view.entry.origin == "live":
+        return True
+    return view.stored_at - view.killmail.killmail_time <= timedelta(days=max_age_days)
 
 
 @SUBSCRIPTION.field("feedAdded")

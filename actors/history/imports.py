@@ -8,13 +8,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 from sqlalchemy import and_, exists, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import SYNC_QUEUE, actor
 from actors.history.zkillboard import (
     MAX_PAGE,
-    Entity,
     Listed,
     Unreadable,
     list_page,
@@ -36,32 +33,6 @@ WORKS_FOR_S: Final = 45.0
 LEASE: Final = timedelta(minutes=3)
 """When an import goes on whose process died; longer than one page may take."""
 INCOMPLETE: Final = f"zKillboard gives the newest {MAX_PAGE} pages only; what is older is missing"
-
-
-async def request_import(
-    connection: AsyncConnection, entity: Entity, entity_id: int, requested_by: int | None
-) -> None:
-    """Have an entity's history imported; begins anew when an import has ended."""
-    now = datetime.now(UTC)
-    postgres = connection.dialect.name == "postgresql"
-    insert: Any = (postgresql.insert if postgres else sqlite.insert)(IMPORTS)
-    anew = {
-        "state": "running",
-        "state_reason": None,
-        "next_page": 1,
-        "killmails": 0,
-        "requested_by": requested_by,
-        "created_at": now,
-        "updated_at": now,
-        "next_try_at": now,
-    }
-    await connection.execute(
-        insert.values(entity=entity, entity_id=entity_id, **anew).on_conflict_do_update(
-            index_elements=[IMPORTS.c.entity, IMPORTS.c.entity_id],
-            set_=anew,
-            where=IMPORTS.c.state != "running",
-        )
-    )
 
 
 @actor(queue_name=SYNC_QUEUE, priority=8, scheduled=True)

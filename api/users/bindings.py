@@ -15,6 +15,7 @@ USER_QUERY: Final = QueryType()
 MUTATION: Final = MutationType()
 CHARACTER: Final = ObjectType("Character")
 SYNC: Final = ObjectType("Sync")
+IMPORT: Final = ObjectType("Import")
 SYNC_STATUS: Final = ObjectType("SyncStatus")
 
 

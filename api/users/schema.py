@@ -4,14 +4,15 @@ from typing import Final
 
 from ariadne import SchemaBindable
 
-from api.users import keys, killmails, login, me, preferences, sync
-from api.users.bindings import CHARACTER, MUTATION, SYNC, SYNC_STATUS, USER_QUERY
+from api.users import imports, keys, killmails, login, me, preferences, sync
+from api.users.bindings import CHARACTER, IMPORT, MUTATION, SYNC, SYNC_STATUS, USER_QUERY
 
-RESOLVERS: Final = (keys, killmails, login, me, preferences, sync)
+RESOLVERS: Final = (imports, keys, killmails, login, me, preferences, sync)
 USER_TYPES: Final[tuple[SchemaBindable, ...]] = (
     USER_QUERY,
     MUTATION,
     CHARACTER,
     SYNC,
+    IMPORT,
     SYNC_STATUS,
 )

@@ -64,13 +64,15 @@ class Writer:
     last: int = 0
     names: Mapping[int, str] = field(default_factory=lambda: NAMES_KNOWN)
 
-    async def store(self, *bodies: bytes, kind: str = "added", zkb: Any = None) -> list[Entry]:
+    async def store(
+        self, *bodies: bytes, kind: str = "added", zkb: Any = None, origin: str = "live"
+    ) -> list[Entry]:
         """Commit killmails and their entries of the feed."""
         entries = []
         async with self.database.begin() as connection:
             for body in bodies:
                 self.last += 1
-                entry = self._entry(body, kind, zkb)
+                entry = msgspec.structs.replace(self._entry(body, kind, zkb), origin=origin)
                 entries.append(entry)
                 if kind == "added":
                     await connection.execute(KILLMAILS.insert().values(_row(body, zkb)))
@@ -80,6 +82,7 @@ class Writer:
                         killmail_id=entry.killmail_id,
                         kind=kind,
                         stored_at=datetime.fromtimestamp(entry.stored_at, UTC),
+                        origin=origin,
                     )
                 )
                 await connection.execute(UNPUBLISHED.insert().values(sequence=entry.sequence))
@@ -98,9 +101,11 @@ class Writer:
                 delete(UNPUBLISHED).where(UNPUBLISHED.c.sequence.in_([e.sequence for e in entries]))
             )
 
-    async def add(self, *killmail_ids: int, kind: str = "added") -> list[Entry]:
+    async def add(
+        self, *killmail_ids: int, kind: str = "added", origin: str = "live"
+    ) -> list[Entry]:
         """Store and publish."""
-        entries = await self.store(*map(a_killmail, killmail_ids), kind=kind)
+        entries = await self.store(*map(a_killmail, killmail_ids), kind=kind, origin=origin)
         await self.publish(*entries)
         return entries
 

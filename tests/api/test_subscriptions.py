@@ -66,6 +66,37 @@ async def test_corrections_are_sent_only_by_feed_added(
             ]
 
 
+@pytest.mark.parametrize("origin", ["sync", "import"])
+async def test_old_killmails_of_syncs_and_imports_are_no_news(
+    client: aiohttp.ClientSession, writer: Writer, origin: str
+) -> None:
+    await writer.add(1, origin=origin)  # killed in January
+    await writer.add(2)
+    async with connect(client) as connection:
+        await connection.subscribe(ADDED, after=0)  # read from the table
+        assert await sequences(connection, 1) == [2]
+        await writer.add(3, origin=origin)  # from the channel
+        await writer.add(4)
+        assert await sequences(connection, 1) == [4]
+
+
+async def test_max_age_asks_for_old_killmails(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await writer.add(1, origin="import")
+    async with connect(client) as connection:
+        await connection.subscribe(
+            "subscription { killmailAdded(after: 0, maxAge: 36500) { sequence } }"
+        )
+        assert await sequences(connection, 1) == [1]
+    async with connect(client) as connection:
+        refused = {"query": "subscription { killmailAdded(maxAge: -1) { sequence } }"}
+        await connection.socket.send_json({"type": "subscribe", "id": "1", "payload": refused})
+        answer = await connection.socket.receive_json()
+    assert answer["type"] == "error"
+    assert answer["payload"][0]["extensions"]["code"] == "BAD_USER_INPUT"
+
+
 async def test_lost_message_is_read_from_the_table(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import update
 
 from actors.history import imports as module
-from actors.history.imports import INCOMPLETE, request_import, sync_zkillboard
+from actors.history.imports import INCOMPLETE, sync_zkillboard
+from actors.history.request import request_import
 from actors.history.zkillboard import cut, list_page
 from actors.resources import Resources
 from actors.shared.body import unpack

@@ -1,0 +1,36 @@
+"""Request an import of an entity's history. The schedule of imports is the table `imports`."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.history.zkillboard import Entity
+from actors.shared.tables import IMPORTS
+
+
+async def request_import(
+    connection: AsyncConnection, entity: Entity, entity_id: int, requested_by: int | None
+) -> None:
+    """Have an entity's history imported; begins anew when an import has ended."""
+    now = datetime.now(UTC)
+    postgres = connection.dialect.name == "postgresql"
+    insert: Any = (postgresql.insert if postgres else sqlite.insert)(IMPORTS)
+    anew = {
+        "state": "running",
+        "state_reason": None,
+        "next_page": 1,
+        "killmails": 0,
+        "requested_by": requested_by,
+        "created_at": now,
+        "updated_at": now,
+        "next_try_at": now,
+    }
+    await connection.execute(
+        insert.values(entity=entity, entity_id=entity_id, **anew).on_conflict_do_update(
+            index_elements=[IMPORTS.c.entity, IMPORTS.c.entity_id],
+            set_=anew,
+            where=IMPORTS.c.state != "running",
+        )
+    )
