@@ -1,19 +1,21 @@
 """The page after a login: what happens now, and how far the first sync is."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from html import escape
 from typing import Any, Final
 
 from sqlalchemy import func, select
 from starlette.responses import HTMLResponse
 
-from actors.shared.tables import CORPORATION_SYNCS, KILLMAILS, USER_KILLMAILS
+from actors.shared.tables import CORPORATION_SYNCS, DELAYED, KILLMAILS, USER_KILLMAILS
 from actors.users.tokens import ACTIVE
 from api.database import ReadDatabase
 from api.login.pages import page
 from api.login.viewer import characters_of
 
 REFRESH_S: Final = 3
+NEW: Final = timedelta(minutes=10)
+"""How long after a login the page is loaded again: what takes longer has failed, and says so."""
 
 _WHAT_HAPPENS: Final = """\
 <p>Your character is synchronized now. About 100 recent killmails come first, within a minute or so.
@@ -40,7 +42,15 @@ async def welcome_page(database: ReadDatabase, account_id: str) -> HTMLResponse:
         "<table><thead><tr><th>Character</th><th>Killmails</th><th>State</th></tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody></table>"
     )
-    is_running = any(_is_first_sync(one) for one in characters)
+    is_running = any(
+        _is_new(one)
+        and (
+            _is_first_sync(one)
+            or _is_fetching(counts.get(one["character_id"], (0, 0)))
+            or _is_first_corporation_sync(one, corporations.get(one["character_id"]))
+        )
+        for one in characters
+    )
     answer = page(
         "You are logged in",
         f"{_WHAT_HAPPENS}\n{table}\n{_WHAT_NEXT}",
@@ -52,20 +62,22 @@ async def welcome_page(database: ReadDatabase, account_id: str) -> HTMLResponse:
 
 
 async def _counts(database: ReadDatabase, character_ids: list[int]) -> dict[int, tuple[int, int]]:
-    """Count the killmails that were listed, and those of them that are stored."""
+    """Count the killmails that are here, delayed ones too, and all that were listed."""
     listed = USER_KILLMAILS.c
+    here = func.coalesce(KILLMAILS.c.killmail_id, DELAYED.c.killmail_id)
     query = (
         select(
             listed.character_id,
             func.count(listed.killmail_id.distinct()).label("listed"),
-            func.count(KILLMAILS.c.killmail_id.distinct()).label("stored"),
+            func.count(here.distinct()).label("here"),
         )
         .outerjoin(KILLMAILS, KILLMAILS.c.killmail_id == listed.killmail_id)
+        .outerjoin(DELAYED, DELAYED.c.killmail_id == listed.killmail_id)
         .where(listed.character_id.in_(character_ids))
         .group_by(listed.character_id)
     )
     rows = await database.fetch_all(query)
-    return {row["character_id"]: (row["stored"], row["listed"]) for row in rows}
+    return {row["character_id"]: (row["here"], row["listed"]) for row in rows}
 
 
 async def _corporations(database: ReadDatabase, character_ids: list[int]) -> dict[int, Any]:
@@ -75,12 +87,12 @@ async def _corporations(database: ReadDatabase, character_ids: list[int]) -> dic
 
 
 def _row(user: Any, counts: tuple[int, int], corporation: Any | None) -> str:
-    stored, listed = counts
+    here, listed = counts
     state = _state(user)
     if user["sync_corporation"]:
         state += f"<br>its corporation: {_corporation_state(corporation)}"
     return (
-        f"<tr><td>{escape(user['character_name'])}</td><td>{stored} of {listed}</td>"
+        f"<tr><td>{escape(user['character_name'])}</td><td>{here} of {listed}</td>"
         f"<td>{state}</td></tr>"
     )
 
@@ -119,6 +131,21 @@ def _time(time: datetime | None) -> str:
     return time.strftime("%H:%M UTC") if time else "?"
 
 
+def _is_new(user: Any) -> bool:
+    return bool(user["logged_in_at"] > datetime.now(UTC) - NEW)
+
+
 def _is_first_sync(user: Any) -> bool:
     is_scheduled = user["next_sync_at"] is not None or user["sync_started_at"] is not None
     return user["state"] == ACTIVE and user["first_synced_at"] is None and is_scheduled
+
+
+def _is_fetching(counts: tuple[int, int]) -> bool:
+    here, listed = counts
+    return here < listed
+
+
+def _is_first_corporation_sync(user: Any, sync: Any | None) -> bool:
+    if sync is None:
+        return bool(user["sync_corporation"])
+    return sync["state"] == ACTIVE and sync["first_synced_at"] is None

@@ -7,6 +7,7 @@ from html import unescape
 from typing import Any, Self
 
 import aiohttp
+import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -16,6 +17,13 @@ from actors.shared.database import reading
 from actors.shared.settings import Settings
 from deploy.standin.characters import Character
 from deploy.standin.server import Standin
+
+# Of tests whose statements are written for both databases.
+ON_BOTH = pytest.mark.parametrize(
+    "database_url",
+    ["sqlite", pytest.param("postgresql", marks=pytest.mark.service)],
+    indirect=True,
+)
 
 ME = "{ me { accountId characters { characterId name } roles } }"
 

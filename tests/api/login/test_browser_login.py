@@ -7,8 +7,17 @@ import pytest
 from sqlalchemy import insert, select, update
 from yarl import URL
 
-from actors.shared.tables import CORPORATION_SYNCS, LOGIN_STATES, SESSIONS, TOKENS, USERS
-from tests.api.login.browser import ME, Browser, Gateway, failures
+from actors.shared.tables import (
+    CORPORATION_SYNCS,
+    DELAYED,
+    LOGIN_STATES,
+    SESSIONS,
+    TOKENS,
+    USER_KILLMAILS,
+    USERS,
+)
+from tests.api.gateway import Writer, a_killmail
+from tests.api.login.browser import ME, ON_BOTH, Browser, Gateway, failures
 
 
 async def test_login_ends_on_the_page_that_says_what_happens_now(
@@ -50,12 +59,33 @@ async def test_page_is_loaded_again_until_the_first_sync_is_done(
     assert "synchronized" in page
 
 
+@ON_BOTH
+async def test_page_is_loaded_again_until_the_first_killmails_are_here(
+    browser: Browser, gateway: Gateway, writer: Writer
+) -> None:
+    await browser.log_in()
+    now, id_ = datetime.now(UTC), gateway.character().character_id
+    listed = [{"character_id": id_, "killmail_id": one, "source": "s"} for one in (1, 2)]
+    async with gateway.database.begin() as connection:
+        synced = {"first_synced_at": now, "last_killmail_sync_at": now}
+        await connection.execute(update(USERS).values(synced))
+        await connection.execute(insert(USER_KILLMAILS), listed)
+    await writer.store(a_killmail(1))
+    page = (await browser.get("/auth/welcome")).text
+    assert ("1 of 2" in page, 'http-equiv="refresh"' in page) == (True, True)
+    async with gateway.database.begin() as connection:
+        delayed = {"killmail_id": 2, "killmail_time": now, "reference": b"", "publish_at": now}
+        await connection.execute(insert(DELAYED).values(delayed))
+    page = (await browser.get("/auth/welcome")).text
+    assert ("2 of 2" in page, 'http-equiv="refresh"' in page) == (True, False)
+
+
 async def test_page_says_how_the_corporation_is(browser: Browser, gateway: Gateway) -> None:
     await browser.log_in(scopes="corporation")
     page = (await browser.get("/auth/welcome")).text
     assert "this login is for its corporation only" in page
     assert "roles are looked up" in page
-    assert 'http-equiv="refresh"' not in page
+    assert 'http-equiv="refresh"' in page
     async with gateway.database.begin() as connection:
         await connection.execute(
             insert(CORPORATION_SYNCS).values(
@@ -66,7 +96,9 @@ async def test_page_says_how_the_corporation_is(browser: Browser, gateway: Gatew
                 created_at=datetime.now(UTC),
             )
         )
-    assert "not a <director>" in (await browser.get("/auth/welcome")).text
+    page = (await browser.get("/auth/welcome")).text
+    assert "not a <director>" in page
+    assert 'http-equiv="refresh"' not in page
 
 
 async def test_two_tabs_log_in_at_once(browser: Browser, gateway: Gateway) -> None:

@@ -21,7 +21,7 @@ from actors.shared.tables import (
 )
 from api.users import sync
 from tests.api.gateway import TIME, Writer, a_killmail
-from tests.api.login.browser import ME, Gateway, Program, code_of, program
+from tests.api.login.browser import ME, ON_BOTH, Gateway, Program, code_of, program
 
 AS_THEY_STAND = (
     "{ myKillmails(limit: 20) { killmailId killmailTime victim { characterId shipTypeId } } }"
@@ -40,12 +40,6 @@ mutation ($id: Long!, $on: Boolean!) {
 """
 CREATE_KEY = 'mutation { createApiKey(name: "bot") { token key { id name } } }'
 DELETE = "mutation { deleteMyAccount { revokedAtEve } }"
-
-ON_BOTH = pytest.mark.parametrize(
-    "database_url",
-    ["sqlite", pytest.param("postgresql", marks=pytest.mark.service)],
-    indirect=True,
-)
 
 
 async def list_killmails(gateway: Gateway, character_id: int, *killmail_ids: int) -> None:
