@@ -19,6 +19,7 @@ from api.users.state import translated_errors
 @MUTATION.field("setPublicationDelay")
 async def resolve_delay(_: None, info: Info, character_id: int, hours: int) -> Any:
     """Set when a character's killmails become public."""
+    info.context.viewer.require_login()
     await own_character(info, character_id)
     try:
         with translated_errors():
@@ -32,6 +33,7 @@ async def resolve_delay(_: None, info: Info, character_id: int, hours: int) -> A
 @MUTATION.field("setCorporationSync")
 async def resolve_corporation_sync(_: None, info: Info, character_id: int, enabled: bool) -> Any:
     """Have a character's corporation synchronized, or no more."""
+    info.context.viewer.require_login()
     character = await own_character(info, character_id)
     if enabled and READ_CORPORATION_KILLMAILS not in character["scopes"].split():
         raise ClientError(

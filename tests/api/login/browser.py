@@ -148,6 +148,7 @@ class Program:
         return answer["data"]["authenticateWithCode"]
 
 
+SYNC_AS_IT_STANDS = "mutation { syncMyKillmails { success message syncedCount } }"
 START = "url state clientSecret"
 AUTHENTICATE = """
 mutation ($code: String!, $state: String!, $secret: String!) {

@@ -1,7 +1,7 @@
 """What users see and decide: their own data, and nobody else's."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -11,7 +11,6 @@ from sqlalchemy import insert, select, update
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.tables import (
     ACCOUNTS,
-    CORPORATION_SYNCS,
     DELAYED,
     LEDGER,
     SESSIONS,
@@ -19,14 +18,25 @@ from actors.shared.tables import (
     USER_KILLMAILS,
     USERS,
 )
-from api.users import sync
+from api.context import Context
+from api.errors import ClientError
+from api.login.viewer import Credential, identify
+from api.state import open_state
+from api.users.bindings import require_operator
 from tests.api.gateway import TIME, Writer, a_killmail
-from tests.api.login.browser import ME, ON_BOTH, Gateway, Program, code_of, program
+from tests.api.login.browser import (
+    ME,
+    ON_BOTH,
+    SYNC_AS_IT_STANDS,
+    Gateway,
+    Program,
+    code_of,
+    program,
+)
 
 AS_THEY_STAND = (
     "{ myKillmails(limit: 20) { killmailId killmailTime victim { characterId shipTypeId } } }"
 )
-SYNC_AS_IT_STANDS = "mutation { syncMyKillmails { success message syncedCount } }"
 MINE = "query ($filter: MyKillmailsFilter) { myKillmails(filter: $filter) { killmailId } }"
 DELAY = """
 mutation ($id: Long!, $hours: Int!) {
@@ -238,12 +248,14 @@ async def test_api_key_reads_and_can_be_revoked(gateway: Gateway) -> None:
         created = (await asked.query(CREATE_KEY))["data"]["createApiKey"]
         bot.token = created["token"]
         assert (await bot.query(ME))["data"]["me"]["roles"] == ["user"]
-        forbidden = (
+        forbidden = [
             CREATE_KEY,
             DELETE,
             "mutation { refreshToken { token } }",
             "mutation { logout }",
-        )
+            "mutation { setPublicationDelay(characterId: 1, hours: 0) { name } }",
+            "mutation { setCorporationSync(characterId: 1, enabled: true) { name } }",
+        ]
         for document in (*forbidden, f'mutation {{ revokeApiKey(id: "{created["key"]["id"]}") }}'):
             assert code_of(await bot.query(document)) == "FORBIDDEN"
         (listed,) = (await asked.query("{ apiKeys { id name } }"))["data"]["apiKeys"]
@@ -272,89 +284,6 @@ async def test_auth_status_says_who_has_to_log_in_again_and_why(gateway: Gateway
         assert bad["reason"] == f"log in again with {name} at /auth/login"
         assert bad["characters"] == [
             {"name": name, "authStatus": "login_required", "authReason": dead["state_reason"]}
-        ]
-
-
-@ON_BOTH
-async def test_sync_waits_for_the_run_that_it_asked_for(gateway: Gateway) -> None:
-    async with program(gateway) as asked:
-        await asked.log_in()
-        async with gateway.database.begin() as connection:
-            later = datetime.now(UTC) + timedelta(minutes=15)
-            await connection.execute(update(USERS).values(next_sync_at=later, last_sync_count=99))
-        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
-        async with asyncio.timeout(10):
-            while (await gateway.rows(select(USERS)))[0].next_sync_at >= later:
-                await asyncio.sleep(0.05)
-        assert not asking.done()
-        done = {"last_killmail_sync_at": datetime.now(UTC), "last_sync_count": 3}
-        async with gateway.database.begin() as connection:
-            await connection.execute(update(USERS).values(done))
-        assert (await asking)["data"]["syncMyKillmails"] == {
-            "success": True,
-            "message": "synchronized: 3 new",
-            "syncedCount": 3,
-        }
-
-
-async def test_sync_that_fails_says_why(gateway: Gateway) -> None:
-    async with program(gateway) as asked:
-        await asked.log_in()
-        async with gateway.database.begin() as connection:
-            await connection.execute(update(USERS).values(last_sync_error="an older failure"))
-        asking = asyncio.create_task(
-            asked.query("mutation { syncMyKillmails(input: {full: true}) { success message } }")
-        )
-        async with asyncio.timeout(10):
-            while (await gateway.rows(select(USERS)))[0].last_sync_error is not None:
-                await asyncio.sleep(0.05)
-        (user,) = await gateway.rows(select(USERS))
-        assert user.next_full_sync_at == user.next_sync_at
-        async with gateway.database.begin() as connection:
-            await connection.execute(update(USERS).values(last_sync_error="ESI is down"))
-        assert (await asking)["data"]["syncMyKillmails"] == {
-            "success": False,
-            "message": "failed: ESI is down",
-        }
-
-
-async def test_sync_that_takes_longer_goes_on(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sync, "WAIT_S", 0.3)
-    async with program(gateway) as asked:
-        await asked.log_in()
-        answer = (await asked.query(SYNC_AS_IT_STANDS))["data"]["syncMyKillmails"]
-        assert (answer["success"], "goes on" in answer["message"]) == (False, True)
-
-
-@ON_BOTH
-async def test_sync_does_not_wait_for_a_corporation_that_another_director_brings(
-    gateway: Gateway,
-) -> None:
-    async with program(gateway) as asked:
-        await asked.log_in(scopes="character, corporation")
-        id_, now = gateway.character().character_id, datetime.now(UTC)
-        of_both = {"corporation_id": 7, "state": "active", "created_at": now}
-        async with gateway.database.begin() as connection:
-            await connection.execute(
-                insert(CORPORATION_SYNCS),
-                [
-                    of_both | {"character_id": id_, "last_killmail_sync_at": None},
-                    of_both | {"character_id": 9, "last_killmail_sync_at": now},
-                ],
-            )
-        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
-        await asyncio.sleep(0)
-        later = {"last_killmail_sync_at": now + timedelta(minutes=1), "last_sync_count": 2}
-        async with gateway.database.begin() as connection:
-            await connection.execute(update(USERS).values(later))
-        assert (await asking)["data"]["syncMyKillmails"]["success"]
-        document = "{ syncStatus { characterId corporationId state } }"
-        statuses = (await asked.query(document))["data"]["syncStatus"]
-        assert [(one["corporationId"], one["state"]) for one in statuses] == [
-            (None, "active"),
-            (7, "active"),
         ]
 
 
@@ -416,3 +345,24 @@ async def grants(gateway: Gateway) -> set[int]:
     """Characters whose refresh token EVE still takes."""
     counted = gateway.standin.playback.grants.counted(gateway.standin.playback.now_s())
     return {int(id_) for id_, held in counted.items() if held["refresh_tokens"]}
+
+
+async def test_what_is_for_operators_is_refused_to_others(gateway: Gateway) -> None:
+    async with program(gateway) as user, program(gateway) as operator:
+        await user.log_in(0)
+        await operator.log_in(3)
+        async with open_state(gateway.settings) as state:
+
+            async def refusal(token: str | None) -> str | None:
+                credential = None if token is None else Credential(token, is_bearer=True)
+                viewer = await identify(state, "192.0.2.1", credential)
+                info: Any = SimpleNamespace(context=Context(state, viewer))
+                try:
+                    await require_operator(info)
+                except ClientError as error:
+                    return str((error.extensions or {})["code"])
+                return None
+
+            tokens = (None, user.token, operator.token)
+            answers = [await refusal(token) for token in tokens]
+            assert answers == ["UNAUTHENTICATED", "FORBIDDEN", None]

@@ -1,0 +1,94 @@
+"""A sync that a user asks for: it waits for the run, and says how it ended."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from actors.shared.tables import CORPORATION_SYNCS, USERS
+from api.users import sync
+from tests.api.login.browser import ON_BOTH, SYNC_AS_IT_STANDS, Gateway, program
+
+
+@ON_BOTH
+async def test_sync_waits_for_the_run_that_it_asked_for(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        async with gateway.database.begin() as connection:
+            later = datetime.now(UTC) + timedelta(minutes=15)
+            await connection.execute(update(USERS).values(next_sync_at=later, last_sync_count=99))
+        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+        async with asyncio.timeout(10):
+            while (await gateway.rows(select(USERS)))[0].next_sync_at >= later:
+                await asyncio.sleep(0.05)
+        assert not asking.done()
+        done = {"last_killmail_sync_at": datetime.now(UTC), "last_sync_count": 3}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(done))
+        assert (await asking)["data"]["syncMyKillmails"] == {
+            "success": True,
+            "message": "synchronized: 3 new",
+            "syncedCount": 3,
+        }
+
+
+async def test_sync_that_fails_says_why(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(last_sync_error="an older failure"))
+        asking = asyncio.create_task(
+            asked.query("mutation { syncMyKillmails(input: {full: true}) { success message } }")
+        )
+        async with asyncio.timeout(10):
+            while (await gateway.rows(select(USERS)))[0].last_sync_error is not None:
+                await asyncio.sleep(0.05)
+        (user,) = await gateway.rows(select(USERS))
+        assert user.next_full_sync_at == user.next_sync_at
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(last_sync_error="ESI is down"))
+        assert (await asking)["data"]["syncMyKillmails"] == {
+            "success": False,
+            "message": "failed: ESI is down",
+        }
+
+
+async def test_sync_that_takes_longer_goes_on(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "WAIT_S", 0.3)
+    async with program(gateway) as asked:
+        await asked.log_in()
+        answer = (await asked.query(SYNC_AS_IT_STANDS))["data"]["syncMyKillmails"]
+        assert (answer["success"], "goes on" in answer["message"]) == (False, True)
+
+
+@ON_BOTH
+async def test_sync_does_not_wait_for_a_corporation_that_another_director_brings(
+    gateway: Gateway,
+) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in(scopes="character, corporation")
+        id_, now = gateway.character().character_id, datetime.now(UTC)
+        of_both = {"corporation_id": 7, "state": "active", "created_at": now}
+        async with gateway.database.begin() as connection:
+            await connection.execute(
+                insert(CORPORATION_SYNCS),
+                [
+                    of_both | {"character_id": id_, "last_killmail_sync_at": None},
+                    of_both | {"character_id": 9, "last_killmail_sync_at": now},
+                ],
+            )
+        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+        await asyncio.sleep(0)
+        later = {"last_killmail_sync_at": now + timedelta(minutes=1), "last_sync_count": 2}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(later))
+        assert (await asking)["data"]["syncMyKillmails"]["success"]
+        document = "{ syncStatus { characterId corporationId state } }"
+        statuses = (await asked.query(document))["data"]["syncStatus"]
+        assert [(one["corporationId"], one["state"]) for one in statuses] == [
+            (None, "active"),
+            (7, "active"),
+        ]
