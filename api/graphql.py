@@ -23,6 +23,7 @@ from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
 from api.users.schema import USER_TYPES
 from api.websocket import WebsocketHandler
+from api.workers.resolvers import WORKER_TYPES
 
 
 def _python_name(name: str, schema: GraphQLSchema, path: tuple[str, ...]) -> str:
@@ -36,6 +37,7 @@ SCHEMA: Final = make_executable_schema(
     load_schema_from_path(str(Path(__file__).parent / "schema")),
     *(QUERY, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
+    *WORKER_TYPES,
     convert_names_case=_python_name,
 )
 

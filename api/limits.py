@@ -18,7 +18,13 @@ from graphql import (
 MAX_TOKENS: Final = 4_000
 MAX_DEPTH: Final = 12
 MAX_WEIGHT: Final = 1_000
-WEIGHTS: Final = {"killmails": 50, "feed": 50, "killmail": 20, "myKillmails": 50}
+WEIGHTS: Final = {
+    "killmails": 50,
+    "feed": 50,
+    "killmail": 20,
+    "myKillmails": 50,
+    "workerStatus": 50,
+}
 """Weights of the fields that read the database; any other field weighs 1."""
 
 

@@ -10,6 +10,7 @@ from api.database import ReadDatabase, open_read_database
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
 from api.users.state import Users, open_users
+from api.workers.state import Workers, open_workers
 
 PUBLISH_S = 0.5
 """How long publishing takes at most, in addition to the deadline for names."""
@@ -25,6 +26,7 @@ class State:
     tail: Tail
     health: Health
     users: Users
+    workers: Workers
 
 
 @asynccontextmanager
@@ -42,5 +44,6 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_tail(database, events, unpublished_timeout_s) as tail,
         open_health(settings, events, tail) as health,
         open_users(settings) as users,
+        open_workers(settings, database) as workers,
     ):
-        yield State(settings, database, events, tail, health, users)
+        yield State(settings, database, events, tail, health, users, workers)

@@ -10,10 +10,11 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import reading
-from actors.shared.health.queues import QueueReport, inspect_queues
+from actors.shared.health.queues import QueueReport
 from actors.shared.pauses import SOURCE, WATCH_S, pause, resume
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, UNPUBLISHED
+from deploy.queue_report import read_queues
 
 EVERY_S: Final = 1.0
 WITHIN_S: Final = 5.0
@@ -88,7 +89,7 @@ async def read_left(settings: Settings, database: AsyncEngine) -> Left:
         func.count().filter(received, LEDGER.c.refusals > 0),
         func.count().filter(~received),
     ).select_from(LEDGER)
-    report = await inspect_queues(settings, limit_s=WITHIN_S)
+    report = await read_queues(settings, limit_s=WITHIN_S)
     async with reading(database) as connection:
         ledger, refused, unread = (await connection.execute(counts)).one()
         unpublished = await connection.scalar(select(func.count()).select_from(UNPUBLISHED))

@@ -19,6 +19,8 @@ Work = Callable[[], Awaitable[None]]
 
 LAST_RUNS: Final[dict[str, datetime | None]] = {}
 """The scheduled work, with its last run in this process."""
+TAKES_IN: Final[set[str]] = set()
+"""The scheduled work that rests while the intake is paused."""
 
 
 def every(interval_s: float, *, takes_in: bool = False) -> Callable[[Work], Work]:
@@ -26,6 +28,8 @@ def every(interval_s: float, *, takes_in: bool = False) -> Callable[[Work], Work
 
     def declare(work: Work) -> Work:
         LAST_RUNS[work.__name__] = None
+        if takes_in:
+            TAKES_IN.add(work.__name__)
 
         @wraps(work)
         async def run() -> None:

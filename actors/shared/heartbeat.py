@@ -60,6 +60,8 @@ class Heartbeat(msgspec.Struct, frozen=True):
     """References sent by the poller."""
     runs: dict[str, datetime | None] = {}
     """The scheduled work of this process, with its last run."""
+    resting: list[str] = []
+    """The scheduled work that an operator has paused."""
     age_s: float = 0.0
     """Set by the reader."""
 

@@ -38,6 +38,7 @@ def queues(
     ready waits in the queue, unacked was delivered to a process. The oldest message is the oldest
     that a process holds, which is the oldest of the queue while something consumes it; with
     RabbitMQ's management API (KILLSTREAM_RABBITMQ_MANAGEMENT_URL) also the one at the queue's head.
+    The queues of `killstream up` are read from its gateway.
     Reads no message. "-" is not known: without that API, in/s needs --watch. The exit code is 1
     when a server didn't answer.
 
@@ -56,9 +57,9 @@ def queues(
 
 
 def _read(settings: Settings) -> "QueueReport":
-    from actors.shared.health.queues import inspect_queues
+    from deploy.queue_report import read_queues
 
-    return asyncio.run(inspect_queues(settings, limit_s=WITHIN_S))
+    return asyncio.run(read_queues(settings, limit_s=WITHIN_S))
 
 
 def _watch(settings: Settings, every_s: float, *, as_json: bool) -> None:
@@ -84,7 +85,9 @@ def with_rates(report: "QueueReport", before: "QueueReport", took_s: float) -> "
     states = {state.name: state for state in before.queues}
     return msgspec.structs.replace(
         report,
-        queues=[_with_rate(state, states[state.name], took_s) for state in report.queues],
+        queues=[
+            _with_rate(state, states.get(state.name, state), took_s) for state in report.queues
+        ],
     )
 
 

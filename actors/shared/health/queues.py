@@ -116,7 +116,8 @@ def _state(
     api = managed.get(full_name)
     ready, consumers = counted or (None, None)
     if not settings.rabbitmq_url and beats:
-        ready, consumers = sum(beat.ready or 0 for beat in beats), len(beats)
+        known = [beat.ready for beat in beats if beat.ready is not None]
+        ready, consumers = sum(known) if known else None, len(beats)
     unacked = sum(beat.unacked for beat in beats) if beats else None
     return QueueState(
         name=name + kind,

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -10,10 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from actors.shared.health.queues import QueueReport, QueueState, inspect_queues
+from actors.shared.heartbeat import Heartbeat, QueueBeat, beating
 from actors.shared.settings import Settings
 from deploy.cli import app
 from deploy.cli.queues import with_rates
 from deploy.ports import free_port
+from tests.deploy.cli.conftest import Gateway
 from tests.support.dead import HOUR_MS, a_message, declare, put
 from tests.support.processes import KILLSTREAM, environment, killstream
 from tests.support.servers import empty_servers
@@ -114,6 +117,22 @@ async def test_a_server_that_is_away_is_named_and_the_rest_is_shown(servers: Set
     assert shown["queues"][0]["name"] == "database"
     assert shown["queues"][0]["ready"] is None
     assert shown["queues"][0]["paused_age_s"] >= 0
+
+
+async def test_the_queues_of_one_process_are_read_from_its_gateway(
+    embedded: Settings, gateway: Gateway
+) -> None:
+    code, output = await command(embedded, "queues", "--json")
+    assert (code, list(msgspec.json.decode(output)["unknown"])) == (1, ["the gateway"])
+    beat = QueueBeat(unacked=2, oldest_age_s=7.0, processed=9, killmails=30, ready=5)
+    process = Heartbeat("actors", "host", datetime.now(UTC), {"database": beat})
+    assert (await command(embedded, "pause", "esi"))[0] == 0
+    async with gateway(), beating(embedded, lambda: process):
+        code, output = await command(embedded, "queues", "--json")
+    assert code == 0
+    queues = {queue["name"]: queue for queue in msgspec.json.decode(output)["queues"]}
+    assert (queues["database"]["ready"], queues["database"]["unacked"]) == (5, 2)
+    assert queues["esi"]["paused_age_s"] >= 0
 
 
 async def test_a_queue_that_is_not_ours_is_refused(tmp_path: Path) -> None:
