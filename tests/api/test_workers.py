@@ -26,7 +26,8 @@ QUERIES = (
 )
 ALL = """
   name kind status isRunning paused pausedAgeS queueName messageCount ready unacked delayed
-  dead consumerCount rate oldestAgeS killmailsProcessed uptime lastRun lastSync totalUsers lastSyncDuration
+  dead consumerCount rate oldestAgeS killmailsProcessed
+  uptime lastRun lastSync totalUsers lastSyncDuration
 """
 NAMES = [queue.value for queue in Queue]
 SYNCED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
