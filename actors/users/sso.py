@@ -146,7 +146,7 @@ class Sso:
     async def _request_tokens(self, **form: str) -> Tokens:
         answer = await self._post((await self._discover()).token_endpoint, **form)
         if answer.status != 200:
-            raise _refusal(answer)
+            raise refusal_of(answer, form.get("code") or form.get("refresh_token") or "")
         try:
             given = msgspec.json.decode(answer.body, type=_TokenAnswer)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -233,12 +233,16 @@ class Sso:
             raise SsoUnavailable(f"EVE's SSO doesn't answer: {type(error).__name__}") from None
 
 
-def _refusal(answer: Answer) -> Exception:
+def refusal_of(answer: Answer, secret: str) -> Exception:
+    """Return what a refusal of tokens means; the secret is masked, as EVE may repeat it."""
     try:
         error = msgspec.json.decode(answer.body, type=_TokenError)
     except (msgspec.DecodeError, UnicodeDecodeError):
         error = _TokenError(f"{len(answer.body)} bytes without an error text")
-    code, description = _line(error.error), _line(error.error_description)
+    code, description = (
+        _line(text.replace(secret, "***") if secret else text)
+        for text in (error.error, error.error_description)
+    )
     if answer.status == 401 or code in _WRONG_CLIENT:
         return Misconfigured(
             f"EVE's SSO refuses the application ({code}): correct KILLSTREAM_EVE_CLIENT_ID and"
