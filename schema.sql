@@ -244,3 +244,157 @@ CREATE TABLE pauses (
     name       TEXT PRIMARY KEY,             -- a queue without its namespace, or: source
     paused_at  TIMESTAMPTZ NOT NULL
 );
+
+-- Characters, corporations, alliances and types, as ESI describes them, and when each is refreshed.
+CREATE TABLE characters (
+    character_id             BIGINT PRIMARY KEY,
+    state                    TEXT NOT NULL DEFAULT 'unknown', -- unknown | active | deleted
+    corporation_id           BIGINT,
+    alliance_id              BIGINT,
+    faction_id               BIGINT,
+    seen_at                  TIMESTAMPTZ,      -- in a live killmail
+    next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
+    requested_at             TIMESTAMPTZ,
+    updated_at               TIMESTAMPTZ,      -- when ESI answered last
+    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+);
+CREATE INDEX characters_due ON characters (next_refresh_at);
+CREATE INDEX characters_requested ON characters (requested_at);
+
+-- Where a character belonged from a time on, as ESI said then.
+CREATE TABLE affiliations (
+    character_id    BIGINT NOT NULL,
+    since           TIMESTAMPTZ NOT NULL,
+    corporation_id  BIGINT NOT NULL,
+    alliance_id     BIGINT,
+    faction_id      BIGINT,
+    PRIMARY KEY (character_id, since)
+);
+
+CREATE TABLE corporations (
+    corporation_id           BIGINT PRIMARY KEY,
+    state                    TEXT NOT NULL DEFAULT 'unknown', -- unknown | active | closed | absent
+    name                     TEXT,
+    ticker                   TEXT,
+    member_count             BIGINT,
+    alliance_id              BIGINT,
+    faction_id               BIGINT,
+    ceo_id                   BIGINT,
+    creator_id               BIGINT,
+    date_founded             TIMESTAMPTZ,
+    home_station_id          BIGINT,
+    tax_rate                 DOUBLE PRECISION,
+    war_eligible             BOOLEAN,
+    url                      TEXT,
+    description              TEXT,
+    etag                     TEXT,
+    seen_at                  TIMESTAMPTZ,      -- in a live killmail
+    next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
+    requested_at             TIMESTAMPTZ,
+    updated_at               TIMESTAMPTZ,      -- when ESI answered last
+    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+);
+CREATE INDEX corporations_due ON corporations (next_refresh_at);
+CREATE INDEX corporations_requested ON corporations (requested_at);
+CREATE INDEX corporations_of_alliance ON corporations (alliance_id);
+
+CREATE TABLE alliances (
+    alliance_id              BIGINT PRIMARY KEY,
+    state                    TEXT NOT NULL DEFAULT 'unknown', -- unknown | active | closed | absent
+    name                     TEXT,
+    ticker                   TEXT,
+    creator_id               BIGINT,
+    creator_corporation_id   BIGINT,
+    executor_corporation_id  BIGINT,
+    faction_id               BIGINT,
+    date_founded             TIMESTAMPTZ,
+    etag                     TEXT,
+    corporations_etag        TEXT,
+    seen_at                  TIMESTAMPTZ,      -- in a live killmail
+    next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
+    requested_at             TIMESTAMPTZ,
+    updated_at               TIMESTAMPTZ,      -- when ESI answered last
+    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+);
+CREATE INDEX alliances_due ON alliances (next_refresh_at);
+CREATE INDEX alliances_requested ON alliances (requested_at);
+
+CREATE TABLE alliance_corporations (
+    alliance_id     BIGINT NOT NULL,
+    corporation_id  BIGINT NOT NULL,
+    PRIMARY KEY (alliance_id, corporation_id)
+);
+
+CREATE TABLE types (
+    type_id                  BIGINT PRIMARY KEY,
+    state                    TEXT NOT NULL DEFAULT 'unknown', -- unknown | active | absent
+    name                     TEXT,
+    group_id                 BIGINT,
+    market_group_id          BIGINT,
+    published                BOOLEAN,
+    volume                   DOUBLE PRECISION,
+    packaged_volume          DOUBLE PRECISION,
+    mass                     DOUBLE PRECISION,
+    capacity                 DOUBLE PRECISION,
+    etag                     TEXT,
+    seen_at                  TIMESTAMPTZ,      -- in a live killmail
+    next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
+    requested_at             TIMESTAMPTZ,
+    updated_at               TIMESTAMPTZ,      -- when ESI answered last
+    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+);
+CREATE INDEX types_due ON types (next_refresh_at);
+CREATE INDEX types_requested ON types (requested_at);
+
+-- Lists that ESI gives as a whole: alliances.
+CREATE TABLE esi_lists (
+    name          TEXT PRIMARY KEY,
+    etag          TEXT,
+    requested_at  TIMESTAMPTZ NOT NULL,
+    updated_at    TIMESTAMPTZ,
+    expires_at    TIMESTAMPTZ
+);
+
+-- How far the actors have read the feed, for entities and days that are seen in it.
+CREATE TABLE feed_readers (
+    name      TEXT PRIMARY KEY,
+    sequence  BIGINT NOT NULL
+);
+
+-- Days (UTC) with killmails. One that changed after its snapshots were computed is computed anew.
+CREATE TABLE snapshot_days (
+    day          DATE PRIMARY KEY,
+    changed_at   TIMESTAMPTZ NOT NULL,
+    computed_at  TIMESTAMPTZ
+);
+
+-- Alliances and corporations by day; members and corporations are null for days without ESI's word.
+CREATE TABLE alliance_snapshots (
+    alliance_id      BIGINT NOT NULL,
+    day              DATE NOT NULL,
+    members          BIGINT,
+    corporations     BIGINT,
+    kills            BIGINT NOT NULL DEFAULT 0,
+    losses           BIGINT NOT NULL DEFAULT 0,
+    ships_destroyed  BIGINT NOT NULL DEFAULT 0, -- piloted ones, without capsules
+    ships_lost       BIGINT NOT NULL DEFAULT 0,
+    isk_destroyed    DOUBLE PRECISION NOT NULL DEFAULT 0,
+    isk_lost         DOUBLE PRECISION NOT NULL DEFAULT 0,
+    PRIMARY KEY (alliance_id, day)
+);
+CREATE INDEX alliance_snapshots_of_day ON alliance_snapshots (day);
+
+CREATE TABLE corporation_snapshots (
+    corporation_id   BIGINT NOT NULL,
+    day              DATE NOT NULL,
+    alliance_id      BIGINT,                 -- that day
+    members          BIGINT,
+    kills            BIGINT NOT NULL DEFAULT 0,
+    losses           BIGINT NOT NULL DEFAULT 0,
+    ships_destroyed  BIGINT NOT NULL DEFAULT 0, -- piloted ones, without capsules
+    ships_lost       BIGINT NOT NULL DEFAULT 0,
+    isk_destroyed    DOUBLE PRECISION NOT NULL DEFAULT 0,
+    isk_lost         DOUBLE PRECISION NOT NULL DEFAULT 0,
+    PRIMARY KEY (corporation_id, day)
+);
+CREATE INDEX corporation_snapshots_of_day ON corporation_snapshots (day, alliance_id);

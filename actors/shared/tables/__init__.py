@@ -7,12 +7,12 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from actors.shared.tables import killmails, operations, users
+from actors.shared.tables import entities, killmails, operations, users
 from actors.shared.tables.columns import Utc
 
-__all__ = ["METADATA", "REVISION", "Utc", "killmails", "operations", "users"]
+__all__ = ["METADATA", "REVISION", "Utc", "entities", "killmails", "operations", "users"]
 
-REVISION: Final = "0003"
+REVISION: Final = "0004"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata
@@ -36,3 +36,14 @@ USER_KILLMAILS = METADATA.tables["user_killmails"]
 DELAYED = METADATA.tables["delayed"]
 IMPORTS = METADATA.tables["imports"]
 PAUSES = METADATA.tables["pauses"]
+CHARACTERS = METADATA.tables["characters"]
+AFFILIATIONS = METADATA.tables["affiliations"]
+CORPORATIONS = METADATA.tables["corporations"]
+ALLIANCES = METADATA.tables["alliances"]
+ALLIANCE_CORPORATIONS = METADATA.tables["alliance_corporations"]
+TYPES = METADATA.tables["types"]
+ESI_LISTS = METADATA.tables["esi_lists"]
+FEED_READERS = METADATA.tables["feed_readers"]
+SNAPSHOT_DAYS = METADATA.tables["snapshot_days"]
+ALLIANCE_SNAPSHOTS = METADATA.tables["alliance_snapshots"]
+CORPORATION_SNAPSHOTS = METADATA.tables["corporation_snapshots"]
