@@ -56,6 +56,11 @@ ESI_QUEUE: Final = settings().named(Queue.ESI)
 """The queue of actors that use ESI."""
 SYNC_QUEUE: Final = settings().named(Queue.SYNC)
 """The queue of actors that list users' killmails."""
+CHARACTERS_QUEUE: Final = settings().named(Queue.CHARACTERS)
+CORPORATIONS_QUEUE: Final = settings().named(Queue.CORPORATIONS)
+ALLIANCES_QUEUE: Final = settings().named(Queue.ALLIANCES)
+TYPES_QUEUE: Final = settings().named(Queue.TYPES)
+"""The queues of actors that refresh entities."""
 
 MAX_PRIORITY: Final = 9
 """Highest message priority in RabbitMQ; live killmails have it."""

@@ -3,6 +3,12 @@
 from typing import Final
 
 from actors.broker import DATABASE_QUEUE, actor, broker
+from actors.entities.alliances import refresh_alliance, refresh_alliances
+from actors.entities.characters import refresh_characters
+from actors.entities.corporations import refresh_corporation
+from actors.entities.follow import follow_feed
+from actors.entities.schedule import schedule_refreshes
+from actors.entities.types import refresh_type
 from actors.history.imports import sync_zkillboard
 from actors.killmails.fetch import fetch
 from actors.killmails.persist import persist
@@ -10,6 +16,7 @@ from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.killmails.reject import reject
 from actors.names.resolve import resolve_names
+from actors.snapshots.take import take_snapshots
 from actors.sync.character import sync_character
 from actors.sync.corporation import enroll_corporation, sync_corporation
 from actors.sync.delayed import publish_delayed
@@ -22,14 +29,22 @@ __all__ = [
     "broker",
     "enroll_corporation",
     "fetch",
+    "follow_feed",
     "persist",
     "publish_delayed",
     "recall",
+    "refresh_alliance",
+    "refresh_alliances",
+    "refresh_characters",
+    "refresh_corporation",
+    "refresh_type",
     "reject",
     "resolve_names",
+    "schedule_refreshes",
     "schedule_syncs",
     "sweep",
     "sync_character",
     "sync_corporation",
     "sync_zkillboard",
+    "take_snapshots",
 ]

@@ -6,10 +6,13 @@ from functools import wraps
 from typing import Final
 
 from actors.broker import enqueue
+from actors.entities.follow import follow_feed
+from actors.entities.schedule import schedule_refreshes
 from actors.history.imports import sync_zkillboard
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.shared.settings import settings
+from actors.snapshots.take import take_snapshots
 from actors.sync.delayed import publish_delayed
 from actors.sync.schedule import schedule_syncs
 from streams.app import app
@@ -73,3 +76,16 @@ async def publish_due() -> None:
 async def continue_imports() -> None:
     """Have the imports of history from zKillboard go on."""
     await enqueue(sync_zkillboard)
+
+
+@app.timer(interval=15.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+async def refresh_entities() -> None:
+    """Have the entities refreshed that killmails mention, and each alliance once a day."""
+    await enqueue(follow_feed)
+    await enqueue(schedule_refreshes)
+
+
+@app.timer(interval=600.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+async def snapshot_days() -> None:
+    """Have the snapshots computed of the days that changed."""
+    await enqueue(take_snapshots)

@@ -154,6 +154,8 @@ class Settings(BaseSettings):
     """Length of ESI's floating window."""
     esi_concurrency: int = Field(default=64, ge=1)
     """Requests to ESI in flight at once, per process."""
+    esi_refreshes_per_hour: int = Field(default=3600, ge=0)
+    """Characters, corporations, alliances and types refreshed from ESI in an hour, of each."""
     zkillboard_url: HttpUrl = "https://zkillboard.com"
     """Base of zKillboard's API, for imports of history; `/api/…` is appended."""
     sso_url: HttpUrl = "https://login.eveonline.com"

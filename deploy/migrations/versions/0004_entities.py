@@ -133,7 +133,7 @@ def _snapshots() -> None:
 
 
 def _counts() -> list[Column]:
-    zero = {"nullable": False, "server_default": sa.text("0")}
+    zero: dict[str, Any] = {"nullable": False, "server_default": sa.text("0")}
     return [
         *(
             sa.Column(name, sa.BigInteger, **zero)

@@ -1,0 +1,106 @@
+"""Read the feed for what it mentions: entities to refresh, and days whose snapshots changed."""
+
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.broker import DATABASE_QUEUE, actor
+from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, TYPE, Kind
+from actors.entities.want import want
+from actors.resources import resources
+from actors.shared.rows import among, insert_missing
+from actors.shared.tables import ATTACKERS, FEED, FEED_READERS, KILLMAILS
+from actors.snapshots.days import mark_changed
+
+READER: Final = "entities"
+ENTRIES: Final = 500
+"""Entries of the feed in one transaction."""
+WORKS_FOR_S: Final = 20.0
+"""How long one message reads; the next one goes on."""
+NEWS: Final = timedelta(hours=1)
+"""Age of an entry after which its entities aren't refreshed for its sake."""
+
+_VICTIM: Final = {
+    CHARACTER: "victim_character_id",
+    CORPORATION: "victim_corporation_id",
+    ALLIANCE: "victim_alliance_id",
+    TYPE: "victim_ship_type_id",
+}
+_ATTACKER: Final = {
+    CHARACTER: ("character_id",),
+    CORPORATION: ("corporation_id",),
+    ALLIANCE: ("alliance_id",),
+    TYPE: ("ship_type_id", "weapon_type_id"),
+}
+
+
+@actor(queue_name=DATABASE_QUEUE, priority=7, scheduled=True)
+async def follow_feed() -> None:
+    """Read the feed from where the last call ended. Safe to run at once in several processes.
+
+    Sequences follow the order of commits, so nothing is passed over. Only entries of the live feed
+    have their entities refreshed, not those of an import of history.
+    """
+    until_s = time.monotonic() + WORKS_FOR_S
+    while await _read_page() == ENTRIES and time.monotonic() < until_s:
+        pass
+
+
+async def _read_page() -> int:
+    async with resources().database.begin() as connection:
+        after = await _lock(connection)
+        if after is None:
+            return 0
+        entries = (await connection.execute(_page(after))).all()
+        if entries:
+            await mark_changed(connection, {entry.killmail_time.date() for entry in entries})
+            await _want(connection, [entry for entry in entries if _is_news(entry)])
+            await connection.execute(
+                update(FEED_READERS)
+                .where(FEED_READERS.c.name == READER)
+                .values(sequence=entries[-1].sequence)
+            )
+    return len(entries)
+
+
+async def _lock(connection: AsyncConnection) -> int | None:
+    """Lock the reader's position; None while another process reads."""
+    await insert_missing(connection, FEED_READERS, {"name": [READER], "sequence": [0]})
+    query = select(FEED_READERS.c.sequence).where(FEED_READERS.c.name == READER)
+    after: int | None = await connection.scalar(query.with_for_update(skip_locked=True))
+    return after
+
+
+def _page(after: int) -> Any:
+    victim = [KILLMAILS.c[column] for column in _VICTIM.values()]
+    return (
+        select(FEED, KILLMAILS.c.killmail_time, *victim)
+        .join(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
+        .where(FEED.c.sequence > after)
+        .order_by(FEED.c.sequence)
+        .limit(ENTRIES)
+    )
+
+
+def _is_news(entry: Any) -> bool:
+    return bool(entry.origin == "live" and entry.stored_at > datetime.now(UTC) - NEWS)
+
+
+async def _want(connection: AsyncConnection, entries: Sequence[Any]) -> None:
+    if not entries:
+        return
+    ids: dict[Kind, set[int]] = defaultdict(set)
+    for kind, column in _VICTIM.items():
+        ids[kind] |= {getattr(entry, column) for entry in entries}
+    columns = [ATTACKERS.c[name] for names in _ATTACKER.values() for name in names]
+    killmails = among(connection, ATTACKERS.c.killmail_id, [entry.killmail_id for entry in entries])
+    attackers = (await connection.execute(select(*columns).where(killmails).distinct())).all()
+    for kind, names in _ATTACKER.items():
+        ids[kind] |= {getattr(row, name) for name in names for row in attackers}
+    for kind, found in ids.items():
+        await want(connection, kind, found - {None}, is_seen=True)

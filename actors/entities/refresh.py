@@ -1,0 +1,88 @@
+"""What all refreshes share: the entity's row, and what happens when ESI doesn't answer."""
+
+import random
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.entities.kinds import Kind
+from actors.esi.errors import Unavailable, UnexpectedStatus
+from actors.resources import resources
+from actors.shared.errors import RetryLater
+from actors.shared.rows import among
+
+log: Final = structlog.get_logger()
+
+LATER: Final = (Unavailable, UnexpectedStatus, RetryLater)
+"""Errors after which the same request may succeed."""
+LATER_S: Final = 60
+MIN_ERRORS_LEFT: Final = 75
+"""Entities are refreshed only while this many errors remain of ESI's limit: names need the rest."""
+ABSENT_TTL: Final = timedelta(days=1)
+"""When ESI is asked again for what it doesn't know."""
+
+
+async def due(kind: Kind, ids: Collection[int]) -> Sequence[Any]:
+    """Read the rows of those ids for which ESI may be asked; the others are refreshed already.
+
+    Raises:
+        RetryLater: ESI's error limit is nearly reached.
+    """
+    if not resources().esi.errors_left() >= MIN_ERRORS_LEFT:
+        raise RetryLater("few errors are left of ESI's limit", delay_ms=LATER_S * 1000)
+    now = datetime.now(UTC)
+    expires_at = kind.table.c.expires_at
+    async with resources().database.begin() as connection:
+        rows = await connection.execute(
+            select(kind.table)
+            .where(
+                among(connection, kind.key, ids),
+                or_(expires_at.is_(None), expires_at <= now),
+            )
+            .order_by(kind.key)
+        )
+        found = rows.all()
+        fresh = set(ids).difference(getattr(row, kind.key.name) for row in found)
+        if fresh:
+            await write(connection, kind, fresh, next_refresh_at=None)
+    return found
+
+
+async def write(
+    connection: AsyncConnection, kind: Kind, ids: Collection[int], **values: Any
+) -> None:
+    """Update rows, locked in the order of their ids."""
+    await connection.execute(
+        select(kind.key)
+        .where(among(connection, kind.key, ids))
+        .order_by(kind.key)
+        .with_for_update()
+    )
+    await connection.execute(
+        update(kind.table).where(among(connection, kind.key, ids)).values(**values)
+    )
+
+
+def answered(expires_at: datetime) -> dict[str, Any]:
+    """Return the values of the schedule's columns after an answer of ESI."""
+    return {"updated_at": datetime.now(UTC), "expires_at": expires_at, "next_refresh_at": None}
+
+
+async def postpone(kind: Kind, ids: Collection[int], error: BaseException) -> None:
+    """Have ids refreshed later, as ESI didn't answer now."""
+    delay_s = max(LATER_S, getattr(error, "delay_ms", 0) / 1000) * random.uniform(1, 2)
+    log.info("refresh.postponed", kind=kind.name, ids=len(ids), reason=str(error))
+    later = datetime.now(UTC) + timedelta(seconds=delay_s)
+    async with resources().database.begin() as connection:
+        await write(connection, kind, ids, next_refresh_at=later)
+
+
+async def write_absent(kind: Kind, id_: int, state: str = "absent") -> None:
+    """Record that ESI doesn't know an id; what it said before stays."""
+    async with resources().database.begin() as connection:
+        values = answered(datetime.now(UTC) + ABSENT_TTL)
+        await write(connection, kind, [id_], state=state, **values)

@@ -1,0 +1,72 @@
+"""Have entities refreshed that a killmail mentions or a reader looks at."""
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.entities.kinds import Kind
+from actors.shared.rows import Columns, among, insert_missing
+
+SEEN_AGAIN: Final = timedelta(hours=1)
+"""How exactly `seen_at` is known."""
+
+
+async def want(
+    connection: AsyncConnection, kind: Kind, ids: Collection[int], *, is_seen: bool = False
+) -> None:
+    """Have ids refreshed of which ESI may be asked again; cheap, and safe to call again.
+
+    Asks nothing itself: `schedule_refreshes` sends what is due, within the bound per hour.
+
+    Args:
+        connection: a transaction. Rows that others have locked are left to them.
+        kind: what they are.
+        ids: ids, known or not.
+        is_seen: whether a live killmail mentions them.
+    """
+    wanted = sorted({id_ for id_ in ids if id_ > 0})
+    if not wanted:
+        return
+    now = datetime.now(UTC)
+    columns: Columns = {
+        kind.key.name: wanted,
+        "state": ["unknown"] * len(wanted),
+        "next_refresh_at": [now] * len(wanted),
+        "seen_at": [now if is_seen else None] * len(wanted),
+    }
+    new = set(await insert_missing(connection, kind.table, columns))
+    existing = [id_ for id_ in wanted if id_ not in new]
+    await _update(
+        connection,
+        kind,
+        existing,
+        kind.table.c.next_refresh_at.is_(None)
+        & or_(kind.table.c.expires_at.is_(None), kind.table.c.expires_at <= now),
+        next_refresh_at=now,
+    )
+    if is_seen:
+        seen_at = kind.table.c.seen_at
+        is_old = or_(seen_at.is_(None), seen_at < now - SEEN_AGAIN)
+        await _update(connection, kind, existing, is_old, seen_at=now)
+
+
+async def _update(
+    connection: AsyncConnection, kind: Kind, ids: Collection[int], where: Any, **values: Any
+) -> None:
+    """Update rows, locked in the order of their ids."""
+    if not ids:
+        return
+    locked = (
+        select(kind.key)
+        .where(among(connection, kind.key, ids), where)
+        .order_by(kind.key)
+        .with_for_update(skip_locked=True)
+    )
+    found = list((await connection.scalars(locked)).all())
+    if found:
+        await connection.execute(
+            update(kind.table).where(among(connection, kind.key, found)).values(**values)
+        )

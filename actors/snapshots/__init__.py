@@ -1,0 +1,1 @@
+"""Daily snapshots of alliances and corporations."""
