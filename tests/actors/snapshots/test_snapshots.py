@@ -56,10 +56,8 @@ async def save(
     values = []
     for mail in mails:
         body = a_body(**{name: value for name, value in mail.items() if name != "isk"})
-        zkb = (
-            {} if mail["isk"] is None else {"zkb": msgspec.Raw(b'{"totalValue":%f}' % mail["isk"])}
-        )
-        values.append(encode_reference(a_reference(body, as_of=as_of, **zkb)))
+        value = b"{}" if mail["isk"] is None else b'{"totalValue":%f}' % mail["isk"]
+        values.append(encode_reference(a_reference(body, as_of=as_of, zkb=msgspec.Raw(value))))
     arrivals, invalid = read(values)
     assert invalid == []
     await store(database, arrivals)
@@ -120,7 +118,9 @@ async def test_snapshots_over_40_days_give_the_right_deltas(
     ):
         for entity_id in ids:
             snapshots = await stored(database, table, entity_id)
-            counted = {day: by_hand(mails, day, name, entity_id) for day in DAYS}
+            counted: dict[date, tuple[float, ...]] = {
+                day: by_hand(mails, day, name, entity_id) for day in DAYS
+            }
             for day, counts in counted.items():
                 found = snapshots.get(day)
                 assert bool(found) == (any(counts[:2]) or day in asked)
