@@ -26,10 +26,10 @@ NEWS: Final = timedelta(hours=1)
 """Age of an entry after which its entities aren't refreshed for its sake."""
 
 _VICTIM: Final = {
-    CHARACTER: "victim_character_id",
-    CORPORATION: "victim_corporation_id",
-    ALLIANCE: "victim_alliance_id",
-    TYPE: "victim_ship_type_id",
+    CHARACTER: ("victim_character_id",),
+    CORPORATION: ("victim_corporation_id",),
+    ALLIANCE: ("victim_alliance_id",),
+    TYPE: ("victim_ship_type_id",),
 }
 _ATTACKER: Final = {
     CHARACTER: ("character_id",),
@@ -77,9 +77,8 @@ async def _lock(connection: AsyncConnection) -> int | None:
 
 
 def _page(after: int) -> Any:
-    victim = [KILLMAILS.c[column] for column in _VICTIM.values()]
     return (
-        select(FEED, KILLMAILS.c.killmail_time, *victim)
+        select(FEED, KILLMAILS.c.killmail_time)
         .join(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
         .where(FEED.c.sequence > after)
         .order_by(FEED.c.sequence)
@@ -92,15 +91,19 @@ def _is_news(entry: Any) -> bool:
 
 
 async def _want(connection: AsyncConnection, entries: Sequence[Any]) -> None:
-    if not entries:
-        return
+    mentioned = await ids_of(connection, [entry.killmail_id for entry in entries])
+    for kind, ids in mentioned.items():
+        await want(connection, kind, ids, is_seen=True)
+
+
+async def ids_of(connection: AsyncConnection, killmail_ids: Sequence[int]) -> dict[Kind, set[int]]:
+    """Read the entities that killmails mention: those of victims and attackers."""
     ids: dict[Kind, set[int]] = defaultdict(set)
-    for kind, column in _VICTIM.items():
-        ids[kind] |= {getattr(entry, column) for entry in entries}
-    columns = [ATTACKERS.c[name] for names in _ATTACKER.values() for name in names]
-    killmails = among(connection, ATTACKERS.c.killmail_id, [entry.killmail_id for entry in entries])
-    attackers = (await connection.execute(select(*columns).where(killmails).distinct())).all()
-    for kind, names in _ATTACKER.items():
-        ids[kind] |= {getattr(row, name) for name in names for row in attackers}
-    for kind, found in ids.items():
-        await want(connection, kind, found - {None}, is_seen=True)
+    for table, names_of in ((KILLMAILS, _VICTIM), (ATTACKERS, _ATTACKER)):
+        columns = [table.c[name] for names in names_of.values() for name in names]
+        of_killmails = among(connection, table.c.killmail_id, killmail_ids)
+        rows = await connection.execute(select(*columns).where(of_killmails).distinct())
+        for row in rows.all():
+            for kind, names in names_of.items():
+                ids[kind] |= {getattr(row, name) for name in names} - {None}
+    return ids

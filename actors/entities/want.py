@@ -16,7 +16,7 @@ SEEN_AGAIN: Final = timedelta(hours=1)
 
 async def want(
     connection: AsyncConnection, kind: Kind, ids: Collection[int], *, is_seen: bool = False
-) -> None:
+) -> int:
     """Have ids refreshed of which ESI may be asked again; cheap, and safe to call again.
 
     Asks nothing itself: `schedule_refreshes` sends what is due, within the bound per hour.
@@ -26,10 +26,13 @@ async def want(
         kind: what they are.
         ids: ids, known or not.
         is_seen: whether a live killmail mentions them.
+
+    Returns:
+        How many weren't waiting before and are now.
     """
     wanted = sorted({id_ for id_ in ids if id_ > 0})
     if not wanted:
-        return
+        return 0
     now = datetime.now(UTC)
     columns: Columns = {
         kind.key.name: wanted,
@@ -39,7 +42,7 @@ async def want(
     }
     new = set(await insert_missing(connection, kind.table, columns))
     existing = [id_ for id_ in wanted if id_ not in new]
-    await _update(
+    due = await _update(
         connection,
         kind,
         existing,
@@ -51,14 +54,15 @@ async def want(
         seen_at = kind.table.c.seen_at
         is_old = or_(seen_at.is_(None), seen_at < now - SEEN_AGAIN)
         await _update(connection, kind, existing, is_old, seen_at=now)
+    return len(new) + due
 
 
 async def _update(
     connection: AsyncConnection, kind: Kind, ids: Collection[int], where: Any, **values: Any
-) -> None:
-    """Update rows, locked in the order of their ids."""
+) -> int:
+    """Update rows, locked in the order of their ids; return how many."""
     if not ids:
-        return
+        return 0
     locked = (
         select(kind.key)
         .where(among(connection, kind.key, ids), where)
@@ -70,3 +74,4 @@ async def _update(
         await connection.execute(
             update(kind.table).where(among(connection, kind.key, found)).values(**values)
         )
+    return len(found)

@@ -3,7 +3,7 @@
 import time
 from dataclasses import asdict, fields
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import Column, Table, bindparam, delete, select, update
@@ -40,8 +40,15 @@ async def take_snapshots() -> None:
             await sum_members(connection, day)
 
 
-async def take_day(database: AsyncEngine, day: date) -> tuple[int, int]:
-    """Compute one day's snapshots from its killmails; return the numbers of entities.
+class Taken(NamedTuple):
+    """How many snapshots a day has with kills or losses."""
+
+    alliances: int
+    corporations: int
+
+
+async def take_day(database: AsyncEngine, day: date) -> Taken:
+    """Compute one day's snapshots from its killmails.
 
     Idempotent. A killmail that arrives meanwhile marks the day as changed again.
     """
@@ -61,9 +68,9 @@ async def take_day(database: AsyncEngine, day: date) -> tuple[int, int]:
             counted.corporations,
         )
         await sum_members(connection, day)
-    numbers = len(counted.alliances), len(counted.corporations)
-    log.info("snapshot.taken", day=str(day), alliances=numbers[0], corporations=numbers[1])
-    return numbers
+    taken = Taken(len(counted.alliances), len(counted.corporations))
+    log.info("snapshot.taken", day=str(day), **taken._asdict())
+    return taken
 
 
 async def _lock_day(connection: AsyncConnection, day: date, computed_at: datetime) -> None:

@@ -11,11 +11,13 @@ from deploy.cli import (
     drain,
     keys,
     pause,
+    queue,
     queues,
     reset,
     resume,
     serve,
     settings,
+    snapshot,
     status,
     tail,
 )
@@ -46,6 +48,8 @@ app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(settings.settings)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
 app.command(rich_help_panel=OPERATE)(queues.queues)
+app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
+app.add_typer(snapshot.app, name="snapshot", rich_help_panel=OPERATE)
 app.command(rich_help_panel=OPERATE)(pause.pause)
 app.command(rich_help_panel=OPERATE)(resume.resume)
 app.command(rich_help_panel=OPERATE)(drain.drain)
