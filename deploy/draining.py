@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import reading
-from actors.shared.health.queues import QueueReport
+from actors.shared.health.queues import MANAGEMENT, QueueReport
 from actors.shared.pauses import SOURCE, WATCH_S, pause, resume
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, UNPUBLISHED
@@ -98,7 +98,7 @@ async def read_left(settings: Settings, database: AsyncEngine) -> Left:
         unpublished=unpublished or 0,
         messages=_messages(report),
         is_polling=any(process.is_polling for process in report.processes),
-        unknown=report.unknown,
+        unknown={server: why for server, why in report.unknown.items() if server != MANAGEMENT},
         refused=refused,
         unread=unread,
         dead=sum(q.messages or 0 for q in report.queues if q.name.endswith(".XQ")),

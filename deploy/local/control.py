@@ -65,9 +65,11 @@ def up(offset: int = 0, *, own: bool = False) -> dict[str, str]:
         for one in found:
             if one.state != "available":
                 _wait_until_available(one.server, ports[one.server.name])
-        urls = {
-            server.setting: server.url.format(port=ports[name]) for name, server in SERVERS.items()
-        }
+        urls: dict[str, str] = {}
+        for name, server in SERVERS.items():
+            urls[server.setting] = server.url.format(port=ports[name])
+            if server.more_settings is not None and _running(server) is not None:
+                urls |= server.more_settings(ports[name])
         environment_file().write_text(environment_text(urls))
     return urls
 

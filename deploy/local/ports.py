@@ -7,8 +7,9 @@ from deploy.local.server import LocalServerError
 HOST = "127.0.0.1"
 
 
-EXTRA_PORTS = 2
-"""Ports that a server uses above its own: one for Kafka's controller, two for RabbitMQ's Erlang."""
+EXTRA_PORTS = 3
+"""Ports that a server uses above its own: one for Kafka's controller; for RabbitMQ two of Erlang's
+and the management API's."""
 _STEP = 10
 
 

@@ -11,11 +11,15 @@ from deploy.local.ports import HOST
 from deploy.local.probe import ANSWER_S, client_errors
 from deploy.local.server import PASSWORD, USER, VHOST, Launch, Server
 
+MANAGEMENT_OFFSET = 3
+"""From AMQP's port to the management API's; the two between are Erlang's."""
 CONFIGURATION = """\
 listeners.tcp.default = {host}:{port}
 default_user = {user}
 default_pass = {password}
 default_vhost = {vhost}
+management.tcp.ip = {host}
+management.tcp.port = {management_port}
 log.file = rabbitmq.log
 log.file.level = info
 """
@@ -47,7 +51,7 @@ def prepare(home: Path, port: int) -> Launch:
     """Write the configuration and return the command of a node independent of the system's."""
     (home / "log").mkdir(parents=True, exist_ok=True)
     (home / "rabbitmq.conf").write_text(configuration(port))
-    (home / "enabled_plugins").write_text("[].\n")
+    (home / "enabled_plugins").write_text("[rabbitmq_management].\n")
     (home / "env.conf").touch()
     environment = {
         "HOME": str(home),  # directory of the Erlang cookie
@@ -72,7 +76,19 @@ def prepare(home: Path, port: int) -> Launch:
 
 def configuration(port: int) -> str:
     """Return `rabbitmq.conf` for a node on this port."""
-    return CONFIGURATION.format(host=HOST, port=port, user=USER, password=PASSWORD, vhost=VHOST)
+    return CONFIGURATION.format(
+        host=HOST,
+        port=port,
+        management_port=port + MANAGEMENT_OFFSET,
+        user=USER,
+        password=PASSWORD,
+        vhost=VHOST,
+    )
+
+
+def more_settings(port: int) -> dict[str, str]:
+    """Return the settings of a node that we started, besides its URL."""
+    return {"KILLSTREAM_RABBITMQ_MANAGEMENT_URL": f"http://{HOST}:{port + MANAGEMENT_OFFSET}"}
 
 
 def stop_epmd(port: int) -> None:
@@ -98,4 +114,5 @@ SERVER = Server(
     probe=probe,
     prepare=prepare,
     clean_up=stop_epmd,
+    more_settings=more_settings,
 )

@@ -47,6 +47,7 @@ class Server:
     returns the version; it raises NotListening or Refused. `prepare` creates data and configuration
     in a directory (idempotent) and returns the process to start. `clean_up` stops processes that
     the server leaves behind. `version` is the version that we start, for a protocol without one.
+    `more_settings` gives settings that only a server that we started has, by its port.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Server:
     stop_signal: signal.Signals = signal.SIGTERM
     clean_up: Callable[[int], None] | None = None
     version: str = ""
+    more_settings: Callable[[int], dict[str, str]] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,13 @@ old.
 
 import time
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import aiohttp
 import msgspec
 import pika
 
+from actors.shared.health.facts import Unreachable
 from actors.shared.health.probe import within
 from actors.shared.settings import Settings
 
@@ -33,26 +34,30 @@ class ManagedQueue(msgspec.Struct, frozen=True):
     """Of the message at the head, by the timestamp that its sender set."""
 
 
-async def read_management(settings: Settings, *, limit_s: float) -> dict[str, ManagedQueue]:
-    """Return the queues of our virtual host by name; empty where the API isn't reachable."""
-    if not settings.rabbitmq_management_url:
+async def read_management(
+    settings: Settings, *, limit_s: float
+) -> dict[str, ManagedQueue] | Unreachable:
+    """Return the queues of our virtual host by name; none where the API isn't configured."""
+    if not (settings.rabbitmq_management_url and settings.rabbitmq_url):
         return {}
-    found = await within(limit_s, _ask(settings, limit_s))
-    return found if isinstance(found, dict) else {}
+    return await within(limit_s, _ask(settings, limit_s))
 
 
 async def _ask(settings: Settings, limit_s: float) -> dict[str, ManagedQueue]:
     amqp = pika.URLParameters(settings.rabbitmq_url)
     parts = urlsplit(settings.rabbitmq_management_url)
-    login = aiohttp.BasicAuth(
-        parts.username or amqp.credentials.username, parts.password or amqp.credentials.password
+    login = aiohttp.encode_basic_auth(
+        unquote(parts.username or "") or amqp.credentials.username,
+        unquote(parts.password or "") or amqp.credentials.password,
     )
     base = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
     timeout = aiohttp.ClientTimeout(total=limit_s)
     async with (
-        aiohttp.ClientSession(auth=login, timeout=timeout, raise_for_status=True) as http,
+        aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as http,
         http.get(
-            f"{base}/api/queues/{quote(amqp.virtual_host, safe='')}", params={"columns": COLUMNS}
+            f"{base}/api/queues/{quote(amqp.virtual_host, safe='')}",
+            params={"columns": COLUMNS},
+            headers={"Authorization": login},
         ) as answer,
     ):
         return {row["name"]: _queue(row) for row in await answer.json()}

@@ -24,6 +24,9 @@ from actors.shared.settings import Settings
 KINDS: Final = ("", ".DQ", ".XQ")
 """Suffixes: of a queue, of its delayed messages, of its dead letters."""
 
+MANAGEMENT: Final = "management API"
+"""RabbitMQ's, which is optional: without it less is known."""
+
 T = TypeVar("T")
 
 
@@ -79,16 +82,22 @@ async def inspect_queues(settings: Settings, *, limit_s: float) -> QueueReport:
     )
     unknown = {
         server: part.reason
-        for server, part in (("rabbitmq", counted), ("redis", processes), ("database", paused))
+        for server, part in (
+            ("rabbitmq", counted),
+            (MANAGEMENT, managed),
+            ("redis", processes),
+            ("database", paused),
+        )
         if isinstance(part, Unreachable)
     }
     known = _or(counted, {})
+    by_api = _or(managed, {})
     beats = _or(processes, [])
     paused_at = _or(paused, {})
     now = datetime.now(UTC)
     ages_s = {name: max(0.0, (now - at).total_seconds()) for name, at in paused_at.items()}
     states = [
-        _state(settings, name, kind, known.get(name + kind), managed, beats, ages_s.get(name), now)
+        _state(settings, name, kind, known.get(name + kind), by_api, beats, ages_s.get(name), now)
         for name in Queue
         for kind in KINDS
         if settings.rabbitmq_url or not kind.endswith("XQ")
@@ -119,13 +128,16 @@ def _state(
         known = [beat.ready for beat in beats if beat.ready is not None]
         ready, consumers = sum(known) if known else None, len(beats)
     unacked = sum(beat.unacked for beat in beats) if beats else None
+    out_per_s = _sum(beat.processed_per_s for beat in beats)  # the API counts no rejected messages
+    if out_per_s is None and api:
+        out_per_s = api.out_per_s
     return QueueState(
         name=name + kind,
         ready=ready,
         unacked=api.unacked if api else (0 if unacked is None and consumers == 0 else unacked),
         consumers=consumers,
         in_per_s=api.in_per_s if api else None,
-        out_per_s=api.out_per_s if api else _sum(beat.processed_per_s for beat in beats),
+        out_per_s=out_per_s,
         oldest_age_s=_oldest_s(api, consuming, full_name),
         killmails=sum(beat.killmails for beat in beats),
         uptime_s=max(((now - one.started_at).total_seconds() for one in consuming), default=None),

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dramatiq
 import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from actors.broker import make_broker
 from actors.shared.health.queues import QueueReport, QueueState, inspect_queues
 from actors.shared.heartbeat import Heartbeat, QueueBeat, beating
 from actors.shared.settings import Settings
@@ -68,7 +70,10 @@ async def test_queues_shows_messages_consumers_rates_and_ages(
     put(servers, "esi", [a_message(f"{n}", "gone", queue_name="esi") for n in range(300)])
     put(servers, "database.XQ", [a_message("dead")])
     async with killstream("actors", settings=servers, log=tmp_path / "actors.log"):
-        shown = await until(servers, lambda queues: bool(queues["esi"].uptime_s))
+        shown = await until(
+            servers,
+            lambda queues: bool(queues["esi"].uptime_s and queues["database.DQ"].consumers),
+        )
         assert shown["esi"].ready == 300
         assert shown["esi"].consumers == shown["esi"].unacked == 0
         assert shown["esi"].paused_age_s is not None
@@ -108,8 +113,37 @@ async def test_the_oldest_message_is_known_from_the_process_that_holds_it(
 
 
 @pytest.mark.service
+async def test_the_management_api_knows_the_age_of_a_queue_that_nobody_consumes(
+    servers: Settings,
+) -> None:
+    broker = make_broker(servers)
+    try:
+        for number in range(50):
+            message: dramatiq.Message[None] = dramatiq.Message(
+                queue_name="esi", actor_name="gone", args=(number,), kwargs={}, options={}
+            )
+            broker.enqueue(message)
+        await until(servers, lambda queues: (queues["esi"].in_per_s or 0) > 0)
+        shown = await until(servers, lambda queues: queues["esi"].oldest_age_s is not None)
+        assert 0 <= (shown["esi"].oldest_age_s or 0) < 60
+        assert (shown["esi"].ready, shown["esi"].unacked, shown["esi"].out_per_s) == (50, 0, 0.0)
+        away = servers.model_copy(update={"rabbitmq_management_url": "http://127.0.0.1:9"})
+        report = await inspect_queues(away, limit_s=10)
+        assert list(report.unknown) == ["management API"]
+        esi = report.queue("esi")
+        assert (esi.ready, esi.in_per_s, esi.oldest_age_s) == (50, None, None)
+    finally:
+        broker.close()
+
+
+@pytest.mark.service
 async def test_a_server_that_is_away_is_named_and_the_rest_is_shown(servers: Settings) -> None:
-    away = servers.model_copy(update={"rabbitmq_url": f"amqp://127.0.0.1:{free_port()}"})
+    away = servers.model_copy(
+        update={
+            "rabbitmq_url": f"amqp://127.0.0.1:{free_port()}",
+            "rabbitmq_management_url": "",
+        }
+    )
     await command(away, "pause", "database")
     code, output = await command(away, "queues", "--json")
     shown = msgspec.json.decode(output)

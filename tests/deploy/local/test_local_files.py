@@ -40,6 +40,11 @@ def test_rabbitmq_listens_on_this_host_only_and_makes_our_user_and_host() -> Non
     assert "listeners.tcp.default = 127.0.0.1:15672" in lines
     assert "default_user = killstream" in lines
     assert "default_vhost = killstream" in lines
+    assert "management.tcp.ip = 127.0.0.1" in lines
+    assert "management.tcp.port = 15675" in lines
+    assert rabbitmq.more_settings(15672) == {
+        "KILLSTREAM_RABBITMQ_MANAGEMENT_URL": "http://127.0.0.1:15675"
+    }
 
 
 def test_postgresql_runs_with_the_settings_for_durability() -> None:
