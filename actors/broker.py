@@ -43,6 +43,7 @@ from actors.shared.outage import Outage, one_line
 from actors.shared.pauses import watching_pauses
 from actors.shared.queues import Queue
 from actors.shared.settings import Settings, settings
+from actors.timing import MeasureTimes
 
 log: Final = structlog.get_logger()
 
@@ -185,6 +186,7 @@ def make_broker(settings: Settings) -> BoundedBroker | EmbeddedBroker:
         HoldResources(settings, consumption),
         consumption,
         CountErrors(),
+        MeasureTimes(),
         ShutdownNotifications(),
         Retries(retry_when=unless_exhausted, min_backoff=1_000, max_backoff=600_000),
     ]

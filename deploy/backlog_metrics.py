@@ -16,7 +16,9 @@ from actors.shared.health.facts import (
     KafkaFacts,
     RabbitmqFacts,
     RedisFacts,
+    Source,
     Unreachable,
+    UserFacts,
 )
 from actors.shared.health.kafka import probe_kafka
 from actors.shared.health.rabbitmq import probe_rabbitmq
@@ -55,7 +57,7 @@ class BacklogCollector(Collector):
 
 async def _probe(settings: Settings) -> dict[str, Part]:
     database, rabbitmq, kafka, redis = await asyncio.gather(
-        probe_database(settings, limit_s=PROBE_S),
+        probe_database(settings, limit_s=PROBE_S, users=True),
         probe_rabbitmq(settings, limit_s=PROBE_S),
         probe_kafka(settings, limit_s=PROBE_S, lag=True),
         probe_redis(settings, limit_s=PROBE_S),
@@ -67,13 +69,16 @@ def _families(parts: dict[str, Part]) -> list[Metric]:
     return [
         _servers(parts),
         *_of_database(parts.get("database")),
+        *_of_sources(parts.get("database")),
+        *_of_users(parts.get("database")),
         *_of_queues(parts.get("rabbitmq")),
         *_of_topics(parts.get("kafka")),
     ]
 
 
 class _Unknown:
-    last_sequence = last_stored_age_s = unpublished = ledger = ledger_oldest_age_s = holes = None
+    last_sequence = last_stored_age_s = unpublished = unpublished_oldest_age_s = None
+    ledger = ledger_oldest_age_s = holes = None
 
 
 _UNKNOWN: Final = _Unknown()
@@ -112,6 +117,12 @@ def _of_database(part: Part | None) -> Iterator[Metric]:
         value=facts.unpublished,
     )
     yield GaugeMetricFamily(
+        "killstream_unpublished_oldest_age_seconds",
+        "Age of the oldest feed entry that isn't published; 0 without one. Rises: Kafka or Redis is"
+        " unavailable, or no streams process runs.",
+        value=_or_0(facts.unpublished, facts.unpublished_oldest_age_s),
+    )
+    yield GaugeMetricFamily(
         "killstream_ledger",
         "Killmails received and not yet stored or rejected. Rises: bodies, queues or the database"
         " are the bottleneck.",
@@ -119,15 +130,78 @@ def _of_database(part: Part | None) -> Iterator[Metric]:
     )
     yield GaugeMetricFamily(
         "killstream_ledger_oldest_age_seconds",
-        "Age of the ledger's oldest entry. Rises beyond an hour: some killmails can't be stored;"
-        " see the dead letters.",
-        value=facts.ledger_oldest_age_s,
+        "Age of the ledger's oldest entry; 0 without one. Rises beyond an hour: some killmails"
+        " can't be stored; see the dead letters.",
+        value=_or_0(facts.ledger, facts.ledger_oldest_age_s),
     )
     yield GaugeMetricFamily(
         "killstream_holes",
         "Absent files that are requested again. Rises: the upstream skips numbers or uploads late.",
         value=facts.holes,
     )
+
+
+def _or_0(entries: int | None, age_s: float | None) -> float | None:
+    """Return 0 where the database answers and no entry has an age."""
+    return age_s if entries is None or age_s is not None else 0.0
+
+
+def _of_sources(part: Part | None) -> Iterator[Metric]:
+    sources = part.sources if isinstance(part, DatabaseFacts) else []
+    lag = GaugeMetricFamily(
+        "killstream_source_lag",
+        "Killmails that the upstream has and we haven't read: its newest position minus ours."
+        " Rises: polling is slower than the upstream, or stands still.",
+        labels=["source"],
+    )
+    age = GaugeMetricFamily(
+        "killstream_source_age_seconds",
+        "Time since the position in the source changed. Rises with the lag: polling stands still;"
+        " without the lag: the upstream has no new killmails.",
+        labels=["source"],
+    )
+    checked = GaugeMetricFamily(
+        "killstream_source_checked_age_seconds",
+        "Time since the upstream answered. Rises: the upstream is unavailable or bans us, or no"
+        " streams process polls.",
+        labels=["source"],
+    )
+    for one in sources:
+        age.add_metric([one.source], one.age_s)
+        if one.checked_age_s is not None:
+            checked.add_metric([one.source], one.checked_age_s)
+        if (behind := _lag(one)) is not None:
+            lag.add_metric([one.source], behind)
+    yield from (lag, age, checked)
+
+
+def _lag(source: Source) -> int | None:
+    if source.tip is None or source.position is None:
+        return None
+    return max(0, source.tip - source.position)
+
+
+def _of_users(part: Part | None) -> Iterator[Metric]:
+    users = part.users if isinstance(part, DatabaseFacts) else None
+    states = GaugeMetricFamily(
+        "killstream_users",
+        "Characters that logged in, by the state of their tokens. login_required rises: users"
+        " revoked the application, were sold, or EVE lost their tokens; they have to log in again.",
+        labels=["state"],
+    )
+    overdue = GaugeMetricFamily(
+        "killstream_syncs_overdue",
+        "Active users whose sync is 15 minutes late. Rises: no streams process schedules, no actors"
+        " consume the queue sync, or ESI fails.",
+        value=None if users is None else users.overdue,
+    )
+    for state, count in _with_states(users).items():
+        states.add_metric([state], count)
+    yield from (states, overdue)
+
+
+def _with_states(users: UserFacts | None) -> dict[str, int]:
+    return {} if users is None else {"active": 0, "login_required": 0} | users.by_state
 
 
 def _of_queues(part: Part | None) -> Iterator[Metric]:
@@ -138,13 +212,20 @@ def _of_queues(part: Part | None) -> Iterator[Metric]:
         " actors run.",
         labels=["queue", "state"],
     )
+    consumers = GaugeMetricFamily(
+        "killstream_queue_consumers",
+        "Consumers of a queue. 0: no actors process works on it.",
+        labels=["queue"],
+    )
     queues = part.queues if isinstance(part, RabbitmqFacts) else {}
     for name, queue in queues.items():
         counted = {"ready": queue.ready, "delayed": queue.delayed, "dead": queue.dead}
         for state, count in counted.items():
             if count is not None:
                 messages.add_metric([name, state], count)
-    yield messages
+        if queue.consumers is not None:
+            consumers.add_metric([name], queue.consumers)
+    yield from (messages, consumers)
 
 
 def _of_topics(part: Part | None) -> Iterator[Metric]:

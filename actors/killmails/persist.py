@@ -31,12 +31,12 @@ from actors.killmails.version import (
     zkb_columns,
 )
 from actors.resources import resources
-from actors.shared.ack import ack
+from actors.shared.ack import Acked, ack
 from actors.shared.clean import clean_object
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
 from actors.shared.killmail import killmail_hash, parse_killmail
-from actors.shared.metrics import HASHES_CORRECTED, SKIPPED, STORED, ZKB_CLEANED
+from actors.shared.metrics import HASHES_CORRECTED, LATENCY, SKIPPED, STORED, ZKB_CLEANED
 from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
 from actors.shared.rejection import encode_rejection
 from actors.shared.rows import among, insert_missing
@@ -63,7 +63,7 @@ async def persist_all(references: Sequence[bytes], rejections: Sequence[bytes] =
     unpublished, refused = await store_all(resources().database, arrivals, rejections)
     rejections += refused
     for one in unpublished:
-        STORED.labels(kind=one.entry.kind).inc()
+        STORED.labels(kind=one.entry.kind, origin=one.entry.origin).inc()
     SKIPPED.inc(max(0, len(references) - len(unpublished) - len(invalid) - len(refused)))
     await publish_rejections(rejections)
     await publish_or_leave(unpublished)
@@ -189,9 +189,20 @@ async def store(
         known = [v for v in latest if v.killmail.killmail_id not in added]
         updated = await _update(connection, known) if known else []
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
-        await ack(connection, [*positions, *await record_rejections(connection, rejections)])
-        return await _append_to_feed(
+        positions += await record_rejections(connection, rejections)
+        acked = await ack(connection, positions)
+        appended = await _append_to_feed(
             connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
+        )
+    _observe_latency(acked)
+    return appended
+
+
+def _observe_latency(acked: Iterable[Acked]) -> None:
+    now = datetime.now(UTC)
+    for one in acked:
+        LATENCY.labels(stage="stored", origin=origin_of(one.source)).observe(
+            max(0.0, (now - one.received_at).total_seconds())
         )
 
 

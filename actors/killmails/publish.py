@@ -32,7 +32,7 @@ from actors.shared.feed import (
     truncated_entry_of,
 )
 from actors.shared.killmail import Killmail, entity_ids, parse_killmail
-from actors.shared.metrics import PUBLISHED, TRUNCATED
+from actors.shared.metrics import LATENCY, PUBLISHED, TRUNCATED
 from actors.shared.outage import Outage
 from actors.shared.produce import produce
 from actors.shared.reference import NO_JSON
@@ -91,6 +91,11 @@ async def publish(unpublished: Sequence[Unpublished]) -> None:
     )
     await _mark_published(entry.sequence for entry in entries)
     PUBLISHED.inc(len(unpublished))
+    now = datetime.now(UTC).timestamp()
+    for entry in entries:
+        LATENCY.labels(stage="published", origin=entry.origin).observe(
+            max(0.0, now - entry.stored_at)
+        )
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=5, scheduled=True)

@@ -6,7 +6,7 @@ a group of processes.
 
 from typing import Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 RECEIVED: Final = Counter(
     "killstream_killmails_received",
@@ -15,8 +15,16 @@ RECEIVED: Final = Counter(
 )
 STORED: Final = Counter(
     "killstream_killmails_stored",
-    "Feed entries committed. Falls behind received: bodies or the database are the bottleneck.",
-    ["kind"],
+    "Feed entries committed, by what brought the killmail (live feed, sync, import). Falls behind "
+    "received: bodies or the database are the bottleneck.",
+    ["kind", "origin"],
+)
+LATENCY: Final = Histogram(
+    "killstream_stage_latency_seconds",
+    "Time from one stage of the flow to the next: received to stored (or rejected), stored to "
+    "published. Rises: the stage's server or its queue is the bottleneck.",
+    ["stage", "origin"],
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800, 7200),
 )
 HASHES_CORRECTED: Final = Counter(
     "killstream_hashes_corrected",

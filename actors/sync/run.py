@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, get_args
 
 from prometheus_client import Counter, Histogram
 from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.esi.authenticated import Kind
 from actors.shared.tables import USERS
 from actors.sync.subject import Subject
 
@@ -34,6 +35,12 @@ LISTED: Final = Counter(
     "Killmails that a sync listed for the first time.",
     ["kind"],
 )
+
+for _kind in get_args(Kind):  # so that the first failure is a rise, and not a new series
+    for _result in ("succeeded", "failed", "refused"):
+        RUNS.labels(kind=_kind, result=_result)
+    DURATION.labels(kind=_kind)
+    LISTED.labels(kind=_kind)
 
 
 @dataclass(frozen=True)

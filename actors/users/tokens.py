@@ -41,6 +41,8 @@ REFRESHES: Final = Counter(
     " lost their tokens. `failed` rises: EVE's SSO is down; read the log.",
     ["result"],
 )
+for _result in ("refreshed", "failed", "login_required"):
+    REFRESHES.labels(result=_result)  # so that the first failure is a rise, and not a new series
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,17 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
 import pytest
+from sqlalchemy import insert
 
 from actors.broker import DATABASE_QUEUE
+from actors.shared.database import open_database
 from actors.shared.settings import Settings
+from actors.shared.tables import CURSORS, USERS
 from deploy.backlog_metrics import PROBE_S, BacklogCollector
 from deploy.metrics import serving_metrics
 from deploy.ports import free_port
@@ -22,6 +26,7 @@ from tests.support.servers import empty_servers
 pytestmark = pytest.mark.service
 
 KILLMAILS = 10
+LOST = "login_required"
 TIMEOUT_S = 60
 
 Samples = dict[str, float]
@@ -79,14 +84,24 @@ async def test_each_process_serves_its_counts_and_the_backlogs(
         assert received["killstream_unpublished"] == received["killstream_ledger"] == 0
         assert received['killstream_topic_lag{topic="killmails.received"}'] == 0
         assert received['killstream_queue_messages{queue="database",state="ready"}'] == 0
+        assert received['killstream_queue_consumers{queue="database"}'] >= 1
+        assert sum_of(received, "killstream_source_lag") == 0
+        assert sum_of(received, "killstream_source_checked_age_seconds") > 0
+        assert received["killstream_unpublished_oldest_age_seconds"] == 0
         for server in ("database", "rabbitmq", "kafka", "redis"):
             assert received[f'killstream_server_up{{server="{server}"}}'] == 1
 
         stored = await until(actors, "killstream_killmails_published_total", KILLMAILS)
-        assert stored['killstream_killmails_stored_total{kind="added"}'] == KILLMAILS
+        assert stored['killstream_killmails_stored_total{kind="added",origin="live"}'] == KILLMAILS
+        for stage in ("stored", "published"):
+            latency = f'killstream_stage_latency_seconds_%s{{origin="live",stage="{stage}"}}'
+            assert stored[latency % "count"] == KILLMAILS
+            assert 0 < stored[latency % "sum"] < KILLMAILS * TIMEOUT_S
+        assert stored['killstream_queue_wait_seconds_count{queue="database"}'] >= 1
+        assert stored['killstream_message_duration_seconds_count{actor="persist"}'] >= 1
         put(settings, DATABASE_QUEUE, [a_message("wrong", "persist", args=[])] * 4)
         broken = await until(actors, "killstream_errors_total", 4)
-        assert broken['killstream_killmails_stored_total{kind="added"}'] == KILLMAILS
+        assert broken['killstream_killmails_stored_total{kind="added",origin="live"}'] == KILLMAILS
         put(settings, "database.XQ", [a_message("dead")])
         await until(settings, 'killstream_queue_messages{queue="database",state="dead"}', 1)
 
@@ -104,6 +119,31 @@ async def test_a_silent_server_is_shown_and_does_not_delay_a_scrape(settings: Se
     assert found['killstream_server_up{server="database"}'] == 0
     assert found['killstream_server_up{server="redis"}'] == 1
     assert "killstream_ledger" not in found
+
+
+async def test_lag_and_users_are_those_of_the_database(settings: Settings) -> None:
+    now = datetime.now(UTC)
+    async with open_database(settings) as database, database.begin() as connection:
+        cursor = {"source": "r2z2:host", "position": 90, "tip": 97}
+        await connection.execute(insert(CURSORS).values(**cursor, updated_at=now, checked_at=now))
+        for character_id, state, due_in in ((1, "active", 5), (2, "active", -20), (3, LOST, -20)):
+            due_at = now + timedelta(minutes=due_in)
+            await connection.execute(
+                insert(USERS).values(**user(character_id, state), next_sync_at=due_at)
+            )
+    with serving_metrics(settings, BacklogCollector(settings)):
+        found = await samples(settings)
+    assert found['killstream_source_lag{source="r2z2:host"}'] == 7
+    assert 0 <= found['killstream_source_age_seconds{source="r2z2:host"}'] < TIMEOUT_S
+    assert found['killstream_users{state="active"}'] == 2
+    assert found['killstream_users{state="login_required"}'] == 1
+    assert found["killstream_syncs_overdue"] == 1
+
+
+def user(character_id: int, state: str) -> dict[str, object]:
+    texts = dict.fromkeys(("account_id", "character_name", "owner_hash", "scopes"), "x")
+    times = dict.fromkeys(("created_at", "logged_in_at"), datetime.now(UTC))
+    return {"character_id": character_id, "state": state, **texts, **times}
 
 
 @pytest.mark.parametrize("command", [("streams",), ("actors", "--processes=2")])

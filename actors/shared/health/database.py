@@ -1,6 +1,6 @@
 """Probe the database: what is stored, published and pending."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -10,7 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.database import open_database, reading
 from actors.shared.errors import KillstreamError
-from actors.shared.health.facts import DatabaseFacts, GapFacts, Refusal, Source, Unreachable
+from actors.shared.health.facts import (
+    DatabaseFacts,
+    GapFacts,
+    Refusal,
+    Source,
+    Unreachable,
+    UserFacts,
+)
 from actors.shared.health.probe import within
 from actors.shared.outage import one_line
 from actors.shared.postgres import Limits
@@ -26,10 +33,13 @@ from actors.shared.tables import (
     PAUSES,
     REJECTED,
     UNPUBLISHED,
+    USERS,
 )
 
 LATEST: Final = 3
 """Number of latest rejections and gaps shown."""
+OVERDUE: Final = timedelta(minutes=15)
+"""Delay of a sync that a healthy schedule never has."""
 HOLE: Final = "hole"
 """The kind of ledger entries whose file was absent."""
 
@@ -39,7 +49,7 @@ class NoDatabase(KillstreamError):
 
 
 async def probe_database(
-    settings: Settings, *, limit_s: float, counts: bool = False
+    settings: Settings, *, limit_s: float, counts: bool = False, users: bool = False
 ) -> DatabaseFacts | Unreachable:
     """Query the database over a new connection. Neither creates nor locks an SQLite file.
 
@@ -47,11 +57,12 @@ async def probe_database(
         settings: The database.
         limit_s: Time limit.
         counts: Also count large tables (killmails, names, rejections) and list gaps.
+        users: Also count users.
     """
-    return await within(limit_s, _ask(settings, limit_s, counts))
+    return await within(limit_s, _ask(settings, limit_s, counts, users))
 
 
-async def _ask(settings: Settings, limit_s: float, counts: bool) -> DatabaseFacts:
+async def _ask(settings: Settings, limit_s: float, counts: bool, users: bool) -> DatabaseFacts:
     if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
         raise NoDatabase(
             f"no database in {settings.data_dir}: run `killstream up`, or set"
@@ -64,6 +75,8 @@ async def _ask(settings: Settings, limit_s: float, counts: bool) -> DatabaseFact
             reading(database) as connection,
         ):
             facts = await _facts(connection)
+            if users:
+                facts = msgspec.structs.replace(facts, users=await _users(connection))
             return await _with_counts(connection, facts) if counts else facts
     except DBAPIError as error:
         raise NoDatabase(_with_advice(error)) from None
@@ -136,6 +149,17 @@ async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> Dat
         rejected=await _count(connection, REJECTED),
         latest_rejected=[Refusal(reason, _age_s(at) or 0.0) for reason, at in refusals],
         names=await _count(connection, NAMES, NAMES.c.name.is_not(None)),
+    )
+
+
+async def _users(connection: AsyncConnection) -> UserFacts:
+    counted = await connection.execute(
+        select(USERS.c.state, func.count()).group_by(USERS.c.state).order_by(USERS.c.state)
+    )
+    late = USERS.c.next_sync_at < datetime.now(UTC) - OVERDUE
+    return UserFacts(
+        by_state={row[0]: row[1] for row in counted},
+        overdue=await _count(connection, USERS, USERS.c.state == "active", late),
     )
 
 

@@ -46,6 +46,14 @@ class GapFacts(msgspec.Struct, frozen=True):
     age_s: float
 
 
+class UserFacts(msgspec.Struct, frozen=True):
+    """The characters that logged in."""
+
+    by_state: dict[str, int]
+    overdue: int
+    """Active ones whose next sync should have begun long ago."""
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
     """The contents of the database. Ages are None where there is no entry."""
 
@@ -64,6 +72,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     """Positions whose file was absent and is requested again."""
     pauses: dict[str, float] = {}
     """What operators have paused, with the seconds since then."""
+    users: UserFacts | None = None
+    """None unless requested."""
     killmails: int | None = None
     """This and the following are slow on large tables: None unless requested."""
     rejected: int | None = None
