@@ -89,6 +89,10 @@ test *args: setup test-servers
 bench name *args: setup test-servers
     @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m tests.bench.{{ replace(name, "-", "_") }} "${@:2}"
 
+# Generate the Grafana board, deploy/grafana/killstream.json.
+board: setup
+    @python -m deploy.grafana.board
+
 [private]
 test-servers: setup
     @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m deploy.local up --own --offset 10000
