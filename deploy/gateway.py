@@ -15,6 +15,7 @@ from actors.shared.errors import ServerUnavailable
 from actors.shared.redis_check import check_redis
 from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
+from actors.shared.supervisor import READY, notify
 from api.app import create_app
 from deploy.ports import listen
 
@@ -52,6 +53,7 @@ class _Server(uvicorn.Server):
         host, port, *_ = sockets[0].getsockname()
         host = f"[{host}]" if ":" in host else host
         log.info("ready", part="api", address=f"http://{host}:{port}/graphql")
+        notify(READY)
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:

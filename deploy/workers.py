@@ -17,6 +17,7 @@ from actors.shared.daemon import in_daemon, start_in_daemon
 from actors.shared.heartbeat import HOST, STARTED_AT, Heartbeat, beating
 from actors.shared.settings import Settings, settings
 from actors.shared.startup import ends_before
+from actors.shared.supervisor import READY, notify
 
 log: Final = structlog.get_logger()
 
@@ -72,6 +73,7 @@ async def running_actors(
     try:
         if await ends_before(stop, _ended(starting)):
             log.info("ready", part="actors", queues=sorted(queues) or "all", threads=threads)
+            notify(READY)
         else:
             cancel_start(broker)
             with suppress(MiddlewareError, TimeoutError):

@@ -24,6 +24,7 @@ from actors.shared.reference import Reference, encode_reference
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
+from actors.shared.supervisor import READY, notify
 from actors.shared.topics import RECEIVED, create_topics, open_producer
 from streams.app import app
 from streams.ingest import broken
@@ -79,6 +80,7 @@ async def run_streams(
         await stack.enter_async_context(watching_pauses(database, INTAKE.switch))
         await stack.enter_async_context(_agents(stop))
         log.info("ready", part="streams", source=settings.source)
+        notify(READY)
 
         topic = settings.named(RECEIVED.name)
 

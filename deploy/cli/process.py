@@ -11,6 +11,7 @@ from rich.console import Console
 from actors.shared.counts import counts
 from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
+from actors.shared.supervisor import report_alive
 from deploy.cli.shutdown import LIMIT_S, Shutdown, hold_signals
 from deploy.log import set_up_logs
 from streams.cancellation import cancel_and_wait
@@ -42,10 +43,12 @@ def run(
         stop = asyncio.Event()
         shutdown = Shutdown(what, stop, limit_s)
         shutdown.watch()
+        alive = asyncio.create_task(report_alive())
         try:
             await main(configured, stop)
         finally:
             shutdown.begin()
+            alive.cancel()
             await cancel_and_wait(*asyncio.all_tasks() - {asyncio.current_task()}, retry_s=CANCEL_S)
 
     try:

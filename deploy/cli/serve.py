@@ -11,6 +11,7 @@ import typer
 from actors.shared.errors import KillstreamError
 from actors.shared.queues import Queue
 from actors.shared.settings import PREFIX, Settings
+from actors.shared.supervisor import READY, notify
 from deploy.cli.process import configure, fail, run
 from deploy.cli.shutdown import LIMIT_S
 from deploy.contact import check_contact
@@ -88,6 +89,7 @@ def actors(
         check_contact(settings, source=False)
         with serving_group_metrics(settings):
             if await can_start(settings, stop):  # an error is reported once, not by each process
+                notify(READY)
                 await run_children([command] * processes, stop)
 
     _require("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")

@@ -18,6 +18,7 @@ from typing import Any, Final
 import structlog
 
 from actors.shared.counts import counts
+from actors.shared.supervisor import STOPPING, notify
 
 log: Final = structlog.get_logger()
 
@@ -57,6 +58,7 @@ class Shutdown:
         if self._begun.is_set():
             return
         self._begun.set()
+        notify(STOPPING)
         self._loop.call_soon_threadsafe(self._stop.set)
         timer = threading.Timer(self._limit_s, self._give_up)
         timer.daemon = True

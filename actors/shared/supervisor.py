@@ -1,0 +1,42 @@
+"""Tell systemd what state this process is in. Elsewhere this does nothing.
+
+Source: sd_notify(3): a datagram of NAME=value lines to the socket in `NOTIFY_SOCKET`, whose name
+begins with @ in the abstract namespace (read 2026-11-26).
+"""
+
+import asyncio
+import os
+import socket
+from contextlib import suppress
+from typing import Final
+
+READY: Final = "READY=1"
+STOPPING: Final = "STOPPING=1"
+ALIVE: Final = "WATCHDOG=1"
+SEND_S: Final = 0.5
+"""How long systemd may take to receive a state."""
+
+
+def notify(state: str) -> None:
+    """Send a state; an unreachable supervisor is ignored."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sending:
+        sending.settimeout(SEND_S)
+        sending.sendto(state.encode(), address)
+
+
+async def report_alive() -> None:
+    """Report twice within the watchdog's time that this event loop works; ends without one."""
+    try:
+        limit_s = int(os.environ.get("WATCHDOG_USEC", "")) / 1e6
+    except ValueError:
+        return
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return
+    while True:
+        notify(ALIVE)
+        await asyncio.sleep(limit_s / 2)
