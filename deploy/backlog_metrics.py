@@ -21,8 +21,10 @@ from actors.shared.health.facts import (
     UserFacts,
 )
 from actors.shared.health.kafka import probe_kafka
+from actors.shared.health.queues import QueueReport, inspect_queues
 from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.health.redis import probe_redis
+from actors.shared.queues import Queue
 from actors.shared.settings import Settings
 
 PROBE_S: Final = 4.0
@@ -30,7 +32,11 @@ PROBE_S: Final = 4.0
 FRESH_S: Final = 5.0
 """How long the results of the probes are reused."""
 
-Part = DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | Embedded
+SERVERS: Final = ("database", "rabbitmq", "kafka", "redis")
+
+Part = (
+    QueueReport | DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | Embedded
+)
 
 
 class BacklogCollector(Collector):
@@ -56,13 +62,15 @@ class BacklogCollector(Collector):
 
 
 async def _probe(settings: Settings) -> dict[str, Part]:
-    database, rabbitmq, kafka, redis = await asyncio.gather(
+    database, rabbitmq, kafka, redis, queues = await asyncio.gather(
         probe_database(settings, limit_s=PROBE_S, users=True),
         probe_rabbitmq(settings, limit_s=PROBE_S),
         probe_kafka(settings, limit_s=PROBE_S, lag=True),
         probe_redis(settings, limit_s=PROBE_S),
+        inspect_queues(settings, limit_s=PROBE_S),
     )
-    return {"database": database, "rabbitmq": rabbitmq, "kafka": kafka, "redis": redis}
+    servers = zip(SERVERS, (database, rabbitmq, kafka, redis), strict=True)
+    return {"queues": queues, **dict(servers)}
 
 
 def _families(parts: dict[str, Part]) -> list[Metric]:
@@ -72,6 +80,7 @@ def _families(parts: dict[str, Part]) -> list[Metric]:
         *_of_sources(parts.get("database")),
         *_of_users(parts.get("database")),
         *_of_queues(parts.get("rabbitmq")),
+        _ages_of_queues(parts.get("queues")),
         *_of_topics(parts.get("kafka")),
     ]
 
@@ -91,8 +100,9 @@ def _servers(parts: dict[str, Part]) -> Metric:
         " of that server have no value meanwhile.",
         labels=["server"],
     )
-    for name, part in parts.items():
-        if not isinstance(part, Embedded):
+    for name in SERVERS:
+        part = parts.get(name)
+        if part is not None and not isinstance(part, Embedded):
             up.add_metric([name], float(not isinstance(part, Unreachable)))
     return up
 
@@ -226,6 +236,25 @@ def _of_queues(part: Part | None) -> Iterator[Metric]:
         if queue.consumers is not None:
             consumers.add_metric([name], queue.consumers)
     yield from (messages, consumers)
+
+
+def _ages_of_queues(part: Part | None) -> Metric:
+    oldest = GaugeMetricFamily(
+        "killstream_queue_oldest_age_seconds",
+        "Age of the oldest message of a queue, as far as known (RabbitMQ's management API knows"
+        " those that no process holds); 0 without one. Rises: too few actors, or its limit is"
+        " reached.",
+        labels=["queue"],
+    )
+    if not isinstance(part, QueueReport):
+        return oldest
+    for name in Queue:
+        queue = part.queue(name)
+        if queue.oldest_age_s is not None:
+            oldest.add_metric([name], queue.oldest_age_s)
+        elif queue.messages == 0:
+            oldest.add_metric([name], 0)
+    return oldest
 
 
 def _of_topics(part: Part | None) -> Iterator[Metric]:

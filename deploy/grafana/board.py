@@ -96,6 +96,11 @@ ROWS: Final[dict[str, tuple[Graph, ...]]] = {
     ),
     "Queues": (
         Graph("Messages", "short", (("killstream:queue_messages:max", "{{queue}} {{state}}"),)),
+        Graph(
+            "Oldest message",
+            "s",
+            (("max by (queue) (killstream_queue_oldest_age_seconds)", "{{queue}}"),),
+        ),
         Graph("Wait (p95)", "s", (("killstream:queue_wait_seconds:p95", "{{queue}}"),)),
         Graph(
             "Time per message (mean)",

@@ -31,6 +31,7 @@ HEALTHY = {
     'killstream_queue_messages{queue="database",state="ready"}': "5x70",
     'killstream_queue_messages{queue="database",state="dead"}': "0x70",
     'killstream_queue_consumers{queue="database"}': "1x70",
+    'killstream_queue_oldest_age_seconds{queue="database"}': "2x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="1"}': "0+60x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="900"}': "0+60x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="+Inf"}': "0+60x70",
@@ -68,6 +69,7 @@ FIRES: dict[str, dict[str, str]] = {
     "KillstreamQueueSlow": {
         'killstream_queue_wait_seconds_bucket{queue="database",le="1"}': "0x70"
     },
+    "KillstreamQueueOld": {'killstream_queue_oldest_age_seconds{queue="database"}': "0+60x70"},
     "KillstreamDeadLetters": {'killstream_queue_messages{queue="database",state="dead"}': "1x70"},
     "KillstreamRejectedRises": {"killstream_killmails_rejected_total": RISES},
     "KillstreamErrors": {"killstream_errors_total": "0+10x70"},

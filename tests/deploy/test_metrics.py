@@ -85,6 +85,7 @@ async def test_each_process_serves_its_counts_and_the_backlogs(
         assert received['killstream_topic_lag{topic="killmails.received"}'] == 0
         assert received['killstream_queue_messages{queue="database",state="ready"}'] == 0
         assert received['killstream_queue_consumers{queue="database"}'] >= 1
+        assert received['killstream_queue_oldest_age_seconds{queue="database"}'] < TIMEOUT_S
         assert sum_of(received, "killstream_source_lag") == 0
         assert sum_of(received, "killstream_source_checked_age_seconds") > 0
         assert received["killstream_unpublished_oldest_age_seconds"] == 0

@@ -115,7 +115,7 @@ async def every_query_finds_series(prometheus: Prometheus) -> None:
                 found = [bool(await prometheus.query(expression)) for _, expression in empty]
                 empty = [one for one, is_found in zip(empty, found, strict=True) if not is_found]
                 await asyncio.sleep(0.2)
-    assert empty == []
+    assert empty == [], f"no series: {empty}"
 
 
 async def answers_to_kubelet(ports: dict[str, int]) -> set[int]:
