@@ -14,6 +14,7 @@ from ariadne.explorer import ExplorerGraphiQL
 from graphql import GraphQLObjectType, GraphQLSchema
 
 from api.context import context_of
+from api.entities import ENTITY_TYPES
 from api.errors import format_error
 from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
@@ -38,6 +39,7 @@ SCHEMA: Final = make_executable_schema(
     *(QUERY, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
     *WORKER_TYPES,
+    *ENTITY_TYPES,
     convert_names_case=_python_name,
 )
 

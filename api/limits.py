@@ -24,6 +24,11 @@ WEIGHTS: Final = {
     "killmail": 20,
     "myKillmails": 50,
     "workerStatus": 50,
+    "alliance": 20,
+    "corporation": 20,
+    "metrics": 20,
+    "snapshots": 50,
+    "chart": 50,
 }
 """Weights of the fields that read the database; any other field weighs 1."""
 

@@ -42,19 +42,24 @@ async def want(
     }
     new = set(await insert_missing(connection, kind.table, columns))
     existing = [id_ for id_ in wanted if id_ not in new]
-    due = await _update(
-        connection,
-        kind,
-        existing,
-        kind.table.c.next_refresh_at.is_(None)
-        & or_(kind.table.c.expires_at.is_(None), kind.table.c.expires_at <= now),
-        next_refresh_at=now,
-    )
+    due = await want_known(connection, kind, existing)
     if is_seen:
         seen_at = kind.table.c.seen_at
         is_old = or_(seen_at.is_(None), seen_at < now - SEEN_AGAIN)
         await _update(connection, kind, existing, is_old, seen_at=now)
     return len(new) + due
+
+
+async def want_known(connection: AsyncConnection, kind: Kind, ids: Collection[int]) -> int:
+    """Do the same for ids that are known already; others are ignored.
+
+    For readers: they don't choose the ids that ESI is asked for, killmails do.
+    """
+    now = datetime.now(UTC)
+    columns = kind.table.c
+    is_free = columns.next_refresh_at.is_(None)
+    is_old = or_(columns.expires_at.is_(None), columns.expires_at <= now)
+    return await _update(connection, kind, ids, is_free & is_old, next_refresh_at=now)
 
 
 async def _update(

@@ -13,6 +13,7 @@ import pika
 from aiokafka.admin import AIOKafkaAdminClient
 from redis.asyncio import Redis
 
+from actors.shared.queues import Queue
 from actors.shared.settings import PREFIX, Settings
 from deploy.migrate import migrate
 
@@ -79,8 +80,8 @@ async def _execute(url: str, statement: str) -> None:
 
 def _empty_rabbitmq(url: str) -> None:
     connection = pika.BlockingConnection(pika.URLParameters(url))
-    for queue in ("database", "esi"):
-        for name in (queue, f"{queue}.DQ", f"{queue}.XQ"):
+    for queue in Queue:
+        for name in (queue.value, f"{queue}.DQ", f"{queue}.XQ"):
             connection.channel().queue_delete(name)
     connection.close()
 

@@ -28,6 +28,7 @@ from actors.shared.health.facts import (
 )
 from actors.shared.health.kafka import GROUP
 from actors.shared.health.rule import problems_of
+from actors.shared.queues import Queue
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.tables import LEDGER
@@ -162,11 +163,8 @@ async def test_queues_and_topics_of_real_servers_are_counted() -> None:
     assert isinstance(facts.database, DatabaseFacts)
     assert facts.database.last_stored_age_s is None
     assert facts.rabbitmq == RabbitmqFacts(
-        {
-            "database": QueueFacts(2, 1, 1, consumers=0),
-            "esi": QueueFacts(None, None, None),
-            "sync": QueueFacts(None, None, None),
-        }
+        {queue.value: QueueFacts(None, None, None) for queue in Queue}
+        | {"database": QueueFacts(2, 1, 1, consumers=0)}
     )
     assert isinstance(facts.kafka, KafkaFacts)
     assert facts.kafka.topics[RECEIVED.name] == TopicFacts(RECEIVED.partitions, 10, 7)

@@ -1,0 +1,142 @@
+"""Query: alliances and corporations, their snapshots, metrics and charts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+
+from ariadne import ObjectType, QueryType, SchemaBindable
+from graphql import GraphQLResolveInfo
+from sqlalchemy import Table, select
+
+from actors.entities.kinds import ALLIANCE, CORPORATION, Kind
+from actors.entities.want import want_known
+from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS
+from actors.snapshots.growth import DAYS_BACK, FLOWS, PERIODS, STOCKS, growth
+from api.context import Context
+from api.errors import BadInput
+from api.users.state import translated_errors
+
+Info = GraphQLResolveInfo[Context]
+
+MAX_DAYS: Final = 400
+
+_QUERY: Final = QueryType()
+_ALLIANCE: Final = ObjectType("Alliance")
+_CORPORATION: Final = ObjectType("Corporation")
+ENTITY_TYPES: Final[tuple[SchemaBindable, ...]] = (_QUERY, _ALLIANCE, _CORPORATION)
+
+_SNAPSHOTS: Final[Mapping[str, Table]] = {
+    ALLIANCE.name: ALLIANCE_SNAPSHOTS,
+    CORPORATION.name: CORPORATION_SNAPSHOTS,
+}
+
+
+Entity = dict[str, Any]
+"""The columns of an alliance or corporation by their names in the schema, and `kind` and `id`."""
+
+
+@_QUERY.field("alliance")
+async def resolve_alliance(_: None, info: Info, id: int) -> Entity | None:  # noqa: A002
+    """Return an alliance; None when no killmail mentions it."""
+    return await _entity(info, ALLIANCE, id)
+
+
+@_QUERY.field("corporation")
+async def resolve_corporation(_: None, info: Info, id: int) -> Entity | None:  # noqa: A002
+    """Return a corporation; None when no killmail mentions it."""
+    return await _entity(info, CORPORATION, id)
+
+
+async def _entity(info: Info, kind: Kind, id_: int) -> Entity | None:
+    row = await info.context.state.database.fetch_one(select(kind.table).where(kind.key == id_))
+    if row is None:
+        return None
+    entity = {_camel(name): value for name, value in dict(row._mapping).items()}
+    if _is_due(row):
+        with translated_errors():
+            async with info.context.state.users.database.begin() as connection:
+                await want_known(connection, kind, [id_])
+    return entity | {"kind": kind, "id": id_}
+
+
+def _is_due(row: Any) -> bool:
+    is_old = row["expires_at"] is None or row["expires_at"] <= datetime.now(UTC)
+    return row["next_refresh_at"] is None and is_old
+
+
+async def resolve_snapshots(entity: Entity, info: Info, days: int) -> list[dict[str, Any]]:
+    """Return the last days that have a snapshot."""
+    found = await _last_days(entity, info, days)
+    return [_snapshot(day, found[day]) for day in sorted(found)]
+
+
+async def resolve_chart(entity: Entity, info: Info, days: int) -> dict[str, list[Any]]:
+    """Return the last days as arrays."""
+    found = await _last_days(entity, info, days)
+    every = [_today() - timedelta(days=back) for back in reversed(range(days))]
+    chart = [_snapshot(day, found.get(day, {})) for day in every]
+    names = [_camel(name) for name in (*STOCKS, *FLOWS)]
+    return {"days": [one["day"] for one in chart]} | {
+        name: [one[name] for one in chart] for name in names
+    }
+
+
+async def resolve_metrics(entity: Entity, info: Info, day: str | None = None) -> dict[str, Any]:
+    """Return deltas and growth."""
+    last = _read_day(day) if day is not None else _today() - timedelta(days=1)
+    found = await _read(entity, info, last - timedelta(days=DAYS_BACK), last)
+    return {"day": str(last)} | {
+        f"over{days}Day" + ("s" if days > 1 else ""): _changes(found, last, days)
+        for days in PERIODS
+    }
+
+
+for _type in (_ALLIANCE, _CORPORATION):
+    _type.set_field("snapshots", resolve_snapshots)
+    _type.set_field("chart", resolve_chart)
+    _type.set_field("metrics", resolve_metrics)
+
+
+def _changes(found: Mapping[date, Any], last: date, days: int) -> dict[str, Any]:
+    changes = growth(found, last, days)
+    return {"days": days} | {_camel(name): one._asdict() for name, one in changes.items()}
+
+
+async def _last_days(entity: Entity, info: Info, days: int) -> dict[date, Mapping[str, Any]]:
+    if not 1 <= days <= MAX_DAYS:
+        raise BadInput(f"days: must be 1 to {MAX_DAYS}, not {days}")
+    return await _read(entity, info, _today() - timedelta(days=days - 1), _today())
+
+
+async def _read(
+    entity: Entity, info: Info, first: date, last: date
+) -> dict[date, Mapping[str, Any]]:
+    kind: Kind = entity["kind"]
+    table = _SNAPSHOTS[kind.name]
+    query = select(table).where(
+        table.c[kind.key.name] == entity["id"], table.c.day.between(first, last)
+    )
+    rows: Sequence[Any] = await info.context.state.database.fetch_all(query)
+    return {row["day"]: dict(row._mapping) for row in rows}
+
+
+def _snapshot(day: date, row: Mapping[str, Any]) -> dict[str, Any]:
+    stocks = {_camel(name): row.get(name) for name in STOCKS}
+    return {"day": str(day)} | stocks | {_camel(name): row.get(name, 0) for name in FLOWS}
+
+
+def _read_day(text: str) -> date:
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007 # a day has no zone
+        return max(day, date(2003, 1, 1))
+    except ValueError:
+        raise BadInput("day: must be YYYY-MM-DD") from None
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _camel(name: str) -> str:
+    return re.sub(r"_(\w)", lambda match: match[1].upper(), name)
