@@ -169,15 +169,15 @@ async def test_looking_has_a_known_one_refreshed_when_esi_allows_it(
         async with writer.database.connect() as connection:
             return list(await connection.scalars(select(ALLIANCES.c.next_refresh_at)))
 
-    look = "query ($id: Long!) { alliance(id: $id) { name } }"
-    await query(client, look, id=RED)
+    document = "query ($id: Long!) { alliance(id: $id) { name } }"
+    await query(client, document, id=RED)
     assert await next_refresh_at() == [None]
     async with writer.database.begin() as connection:
         await connection.execute(update(ALLIANCES).values(expires_at=NOW - timedelta(hours=1)))
-    assert (await query(client, look, id=RED))["data"] == {"alliance": {"name": "Red"}}
+    assert (await query(client, document, id=RED))["data"] == {"alliance": {"name": "Red"}}
     (due,) = await next_refresh_at()
     assert due is not None
-    assert await query(client, look, id=99_999_999) == {"data": {"alliance": None}}
+    assert await query(client, document, id=99_999_999) == {"data": {"alliance": None}}
     assert await next_refresh_at() == [due]
 
 
