@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.esi.answer import EsiName
 from actors.names.cache import Known
 from actors.names.ids import RANGES, Kind, max_age
+from actors.shared.database import reading
 from actors.shared.rows import Columns, among, insert_missing
 from actors.shared.tables import NAMES
 
@@ -19,7 +20,7 @@ CANDIDATES: Final = 50
 
 async def read_names(database: AsyncEngine, ids: Collection[int]) -> dict[int, Known]:
     """Read the stored names of these ids."""
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         rows = (
             await connection.execute(select(NAMES).where(among(connection, NAMES.c.id, ids)))
         ).all()
@@ -60,7 +61,7 @@ async def one_known(database: AsyncEngine, kind: Kind, excluded: Collection[int]
         .order_by(NAMES.c.id.desc())
         .limit(CANDIDATES + len(excluded))
     )
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         ids = [row.id for row in await connection.execute(query) if row.id not in excluded]
     return random.choice(ids) if ids else None
 

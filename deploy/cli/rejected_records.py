@@ -133,7 +133,7 @@ async def find(database: AsyncEngine, digest: str) -> Record:
     if not re.fullmatch(r"[0-9a-f]{1,64}", digest):
         raise NoSuchRecord(f"{digest} isn't an id: `killstream rejected list` shows all")
     begins = REJECTED.c.digest.startswith(digest)
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         found = await connection.execute(select(REJECTED.c.digest).where(begins).limit(2))
         digests = [row.digest for row in found]
         if not digests:
