@@ -55,6 +55,11 @@ class Verdict:
     seconds: float
 
 
+def requests_for(rate_per_s: float) -> int:
+    """Return R2Z2's pace with which the poller can catch up: a request gives one killmail."""
+    return max(REAL_REQUESTS_PER_S, math.ceil(2 * rate_per_s))
+
+
 def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
     """Run the demo until its time is over or a signal arrives; print the counts.
 
@@ -67,8 +72,7 @@ def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
             del os.environ[name]
         standin_port = free_port()
         upstream = f"http://127.0.0.1:{standin_port}"
-        # One killmail per request: the poller must be able to catch up.
-        requests_per_s = max(REAL_REQUESTS_PER_S, math.ceil(2 * rate_per_s))
+        requests_per_s = requests_for(rate_per_s)
         values = {
             "DATA_DIR": folder,
             "API_PORT": str(port or free_port()),
@@ -126,7 +130,7 @@ async def _run(
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), for_s)
             if delivered.counts or not stop.is_set():
-                due = _due(standin, delivered) if stop.is_set() else _played(standin)
+                due = due_by_now(standin, delivered) if stop.is_set() else _played(standin)
                 verdict = await _count(configured, standin, delivered, due, started_s)
             subscribing.cancel()
             showing.cancel()
@@ -187,7 +191,7 @@ async def _count(
     )
 
 
-def _due(standin: Standin, delivered: Delivered) -> set[int]:
+def due_by_now(standin: Standin, delivered: Delivered) -> set[int]:
     """Return the killmails that are due when a signal ends the demo."""
     if delivered.since_s is None or time.monotonic() < delivered.since_s + DUE_S:
         return set()
