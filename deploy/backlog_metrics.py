@@ -61,6 +61,12 @@ class BacklogCollector(Collector):
             yield from _families(self._parts)
 
 
+def beside_probes(settings: Settings) -> Settings:
+    """Return the settings of what runs beside the collector, which takes one connection."""
+    others = max(1, settings.database_pool_size - bool(settings.metrics_port))
+    return settings.model_copy(update={"database_pool_size": others})
+
+
 async def _probe(settings: Settings) -> dict[str, Part]:
     database, rabbitmq, kafka, redis, queues = await asyncio.gather(
         probe_database(settings, limit_s=PROBE_S, users=True),

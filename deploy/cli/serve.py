@@ -42,14 +42,14 @@ def streams() -> None:
     """
 
     async def main(settings: Settings, stop: asyncio.Event) -> None:
-        from deploy.backlog_metrics import BacklogCollector
+        from deploy.backlog_metrics import BacklogCollector, beside_probes
         from deploy.metrics import serving_metrics
 
         check_contact(settings, esi=False)
         with serving_metrics(settings, BacklogCollector(settings)):
             from streams.worker import run_streams
 
-            await run_streams(settings, stop)
+            await run_streams(beside_probes(settings), stop)
 
     _require("KAFKA_URL", "RABBITMQ_URL", "DATABASE_URL", "REDIS_URL")
     run("streams", main)

@@ -1,6 +1,7 @@
 """`killstream up` on PostgreSQL: all parts together keep to the setting's connections."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,11 +11,12 @@ from sqlalchemy import text
 
 from actors.shared.database import open_database, reading
 from actors.shared.settings import Settings
-from deploy.embedded import MIN_POOL_SIZE
+from deploy.backlog_metrics import beside_probes
+from deploy.embedded import MIN_POOL_SIZE, share_connections
 from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, start_standin
 from tests.support.pipeline import pipeline
-from tests.support.processes import start_killstream
+from tests.support.processes import killstream
 from tests.support.servers import fresh_database
 
 pytestmark = pytest.mark.service
@@ -67,6 +69,20 @@ async def test_all_parts_stay_within_the_setting(tmp_path: Path) -> None:
         await standin.stop()
 
 
+@pytest.mark.parametrize("size", [MIN_POOL_SIZE, 6, 8, 9, 40])
+def test_the_parts_share_what_the_setting_says(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KILLSTREAM_DATABASE_POOL_SIZE", str(size))
+    parts = share_connections(Settings())
+    of_actors = int(os.environ["KILLSTREAM_DATABASE_POOL_SIZE"])
+    assert of_actors + sum(part.database_pool_size for part in parts) == size
+    assert of_actors >= 1
+
+
+def test_the_probes_for_metrics_have_a_connection_of_the_settings() -> None:
+    assert beside_probes(Settings(database_pool_size=8)).database_pool_size == 8
+    assert beside_probes(Settings(database_pool_size=8, metrics_port=1)).database_pool_size == 7
+
+
 async def test_too_few_connections_are_refused(tmp_path: Path) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     settings = Settings(
@@ -77,6 +93,6 @@ async def test_too_few_connections_are_refused(tmp_path: Path) -> None:
         esi_url=nobody,
     )
     log = tmp_path / "up.log"
-    refused = await start_killstream("up", settings=settings, log=log)
-    assert await refused.process.wait() == 2
+    async with killstream("up", settings=settings, log=log) as refused:
+        assert await asyncio.wait_for(refused.process.wait(), 20) == 2
     assert f"KILLSTREAM_DATABASE_POOL_SIZE must be {MIN_POOL_SIZE} at least" in log.read_text()

@@ -36,7 +36,10 @@ async def test_topics_of_a_namespace_are_beside_the_others() -> None:
     async with empty_servers() as settings:
         await create_topics(settings)
         named = settings.model_copy(update={"namespace": "killstream-two"})
-        assert set(await create_topics(named)) == {f"killstream-two.{name}" for name in NAMES}
+        theirs = {f"killstream-two.{name}" for name in NAMES}
+        assert set(await create_topics(named)) == theirs
+        async with open_admin(settings) as admin:
+            assert set(await admin.list_topics()) >= NAMES | theirs
 
 
 @pytest.mark.service
