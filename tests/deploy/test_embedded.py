@@ -1,6 +1,7 @@
 """`killstream up`: what it refuses, and what it survives."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -14,11 +15,12 @@ from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, load_dataset, start_standin
 from tests.flow.checks import assert_stored
 from tests.support.pipeline import pipeline
-from tests.support.processes import children, frozen, killstream, start_killstream
+from tests.support.processes import children, frozen, killstream
 from tests.support.subscriber import Subscriber
 
 KILLMAILS = 400
 RATE_PER_S = 20.0
+ENDS_WITHIN_S = 20.0
 
 
 @pytest.fixture
@@ -37,13 +39,30 @@ async def test_a_second_process_in_the_data_directory_is_refused(
         await first.wait_for_output('"part": "api"')
         log = tmp_path / "second.log"
         other_port = settings.model_copy(update={"api_port": free_port()})
-        second = await start_killstream("up", settings=other_port, log=log)
-        assert await second.process.wait() == 2
+        async with killstream("up", settings=other_port, log=log) as second:
+            assert await asyncio.wait_for(second.process.wait(), ENDS_WITHIN_S) == 2
         assert (
             f"killstream: process {first.pid} already runs in {settings.data_dir}"
             in log.read_text()
         )
         assert "Traceback" not in log.read_text()
+
+
+async def test_each_part_says_when_it_is_ready(settings: Settings, tmp_path: Path) -> None:
+    async with killstream("up", settings=settings, log=tmp_path / "up.log") as up:
+        async with asyncio.timeout(60):
+            while len(ready := ready_lines(up.log.read_text())) < 3:
+                await asyncio.sleep(0.05)
+    address = f"http://127.0.0.1:{settings.api_port}/graphql"
+    assert ready["api"]["address"] == address
+    assert ready["streams"]["source"] == "r2z2"
+    assert ready["actors"]["queues"] == "all"
+
+
+def ready_lines(log: str) -> dict[str, dict[str, str]]:
+    """Return the log's lines of parts that are ready."""
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    return {line["part"]: line for line in lines if line["event"] == "ready"}
 
 
 async def test_the_directory_is_unlocked_after_a_crash(settings: Settings, tmp_path: Path) -> None:
@@ -57,8 +76,8 @@ async def test_the_directory_is_unlocked_after_a_crash(settings: Settings, tmp_p
 async def test_without_a_contact_it_ends_before_it_creates_files(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path / "data")
     log = tmp_path / "up.log"
-    refused = await start_killstream("up", settings=settings, log=log)
-    assert await refused.process.wait() == 2
+    async with killstream("up", settings=settings, log=log) as refused:
+        assert await asyncio.wait_for(refused.process.wait(), ENDS_WITHIN_S) == 2
     assert "killstream: set KILLSTREAM_CONTACT" in log.read_text()
     assert "r2z2.zkillboard.com" in log.read_text().splitlines()[-2]
     assert not settings.data_dir.exists()

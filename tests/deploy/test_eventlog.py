@@ -157,8 +157,9 @@ async def test_event_log_that_dies_too_often_is_an_error() -> None:
             os.kill(event_log.pid, signal.SIGKILL)
 
         await killed()
-        with pytest.raises(EventLogFailed, match="died 3 times"):
-            await maintain(event_log, killed, lambda: 0, RestartPolicy(deaths=3))
+        async with asyncio.timeout(30):
+            with pytest.raises(EventLogFailed, match="died 3 times"):
+                await maintain(event_log, killed, lambda: 0, RestartPolicy(deaths=3))
 
 
 async def test_large_event_log_is_restarted_when_idle() -> None:

@@ -147,7 +147,7 @@ def user(character_id: int, state: str) -> dict[str, object]:
     return {"character_id": character_id, "state": state, **texts, **times}
 
 
-@pytest.mark.parametrize("command", [("streams",), ("actors", "--processes=2")])
+@pytest.mark.parametrize("command", [("streams",), ("actors",), ("actors", "--processes=2")])
 async def test_a_taken_port_ends_the_start(
     settings: Settings, tmp_path: Path, command: tuple[str, ...]
 ) -> None:

@@ -17,7 +17,7 @@ from tests.support.killmails import standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
 
-KILLMAILS = 3_000
+KILLMAILS = 1_200
 RATE_PER_S = 100.0
 
 pytestmark = pytest.mark.crash
@@ -45,9 +45,11 @@ class Run:
 
 
 @asynccontextmanager
-async def run(settings: Settings, logs: Path, *parts: str) -> AsyncIterator[Run]:
+async def run(
+    settings: Settings, logs: Path, *parts: str, rate_per_s: float = RATE_PER_S
+) -> AsyncIterator[Run]:
     """Play killmails at a steady pace to a pipeline of these parts."""
-    options = standin_options(KILLMAILS, rate_per_s=RATE_PER_S, limits=False)
+    options = standin_options(KILLMAILS, rate_per_s=rate_per_s, limits=False)
     played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)
     upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 1_000.0}
@@ -72,13 +74,18 @@ async def test_killed_processes_lose_nothing(servers: Settings, tmp_path: Path) 
         await running.recovers()
 
 
-@pytest.mark.parametrize("server", ["postgres", "redis", "rabbitmq", "kafka"])
-async def test_a_restarted_server_loses_nothing(
-    servers: Settings, tmp_path: Path, server: str
-) -> None:
-    async with run(servers, tmp_path, "api", "actors", "streams") as running:
-        await running.passes(0.1)
-        await asyncio.to_thread(control.restart, server)
+async def test_restarted_servers_lose_nothing(servers: Settings, tmp_path: Path) -> None:
+    """One after the other, each while killmails come."""
+    parts = ("api", "actors", "streams")
+    async with run(servers, tmp_path, *parts, rate_per_s=RATE_PER_S / 2) as running:
+        for share, server in (
+            (0.05, "postgres"),
+            (0.3, "redis"),
+            (0.55, "rabbitmq"),
+            (0.8, "kafka"),
+        ):
+            await running.passes(share)
+            await asyncio.to_thread(control.restart, server)
         await running.recovers()
 
 
