@@ -62,8 +62,8 @@ class BacklogCollector(Collector):
 
 
 def beside_probes(settings: Settings) -> Settings:
-    """Return the settings of what runs beside the collector, which takes one connection."""
-    others = max(1, settings.database_pool_size - bool(settings.metrics_port))
+    """Return the settings of what runs beside the collector, which takes two connections."""
+    others = max(1, settings.database_pool_size - (2 if settings.metrics_port else 0))
     return settings.model_copy(update={"database_pool_size": others})
 
 

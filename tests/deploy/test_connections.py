@@ -78,9 +78,9 @@ def test_the_parts_share_what_the_setting_says(size: int, monkeypatch: pytest.Mo
     assert of_actors >= 1
 
 
-def test_the_probes_for_metrics_have_a_connection_of_the_settings() -> None:
+def test_the_probes_for_metrics_have_connections_of_the_settings() -> None:
     assert beside_probes(Settings(database_pool_size=8)).database_pool_size == 8
-    assert beside_probes(Settings(database_pool_size=8, metrics_port=1)).database_pool_size == 7
+    assert beside_probes(Settings(database_pool_size=8, metrics_port=1)).database_pool_size == 6
 
 
 async def test_too_few_connections_are_refused(tmp_path: Path) -> None:
