@@ -30,7 +30,7 @@ class Consumption(Middleware):
         """By queue and message id, when it was sent (Unix time in ms)."""
         self._processed: Counter[str] = Counter()
         self._killmails: Counter[str] = Counter()
-        self._work: PriorityQueue[Any] | None = None
+        self._worker: Worker | None = None
 
     def pause_only(self, queues: Collection[str]) -> None:
         """Pause these queues and resume all others."""
@@ -52,7 +52,7 @@ class Consumption(Middleware):
 
     def take_waiting(self, queue: str) -> list[dramatiq.MessageProxy]:
         """Remove the messages of a queue that no thread has begun, to be given back."""
-        work = self._work
+        work = self._waiting(queue)
         others: list[Any] = []
         taken: list[Any] = []
         while work is not None:
@@ -87,7 +87,14 @@ class Consumption(Middleware):
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Find the messages that wait for a thread."""
-        self._work = worker.work_queue
+        self._worker = worker
+
+    def _waiting(self, queue: str) -> PriorityQueue[Any] | None:
+        """Return where a queue's messages wait for a thread; it may have threads of its own."""
+        if self._worker is None:
+            return None
+        of_queue = getattr(self._worker, "work_queue_of", None)
+        return of_queue(queue) if of_queue else self._worker.work_queue
 
     def after_process_message(
         self,

@@ -5,7 +5,7 @@ signals the whole group, and wait for a frozen server without a limit.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -15,9 +15,11 @@ import structlog
 
 from actors.shared.daemon import in_daemon, start_in_daemon
 from actors.shared.heartbeat import HOST, STARTED_AT, Heartbeat, beating
+from actors.shared.queues import Queue
 from actors.shared.settings import Settings, settings
 from actors.shared.startup import ends_before
 from actors.shared.supervisor import READY, notify
+from deploy.pools import Pool, PooledWorker, read_pools
 
 log: Final = structlog.get_logger()
 
@@ -48,23 +50,29 @@ async def can_start(settings: Settings, stop: asyncio.Event) -> bool:
 
 @asynccontextmanager
 async def running_actors(
-    threads: int, stop: asyncio.Event, queues: Collection[str] = (), stop_ms: int = STOP_MS
+    threads: int,
+    stop: asyncio.Event,
+    queues: Collection[str] = (),
+    stop_ms: int = STOP_MS,
+    pools: Mapping[Queue, Pool] | None = None,
 ) -> AsyncIterator[None]:
     """Run the actors of these queues, all by default, until the block ends.
 
-    When `stop` is set during the start, the block runs without them.
+    When `stop` is set during the start, the block runs without them. The queues of `pools` have
+    threads of their own; the others share `threads`.
 
     Raises:
         KillstreamError: a resource of the actors can't be opened.
     """
-    from dramatiq import Worker
     from dramatiq.middleware import MiddlewareError
 
     from actors.broker import cancel_start
     from actors.worker import broker
 
-    worker = Worker(
+    own = read_pools() if pools is None else pools
+    worker = PooledWorker(
         broker,
+        pools={settings().named(queue): pool for queue, pool in own.items()},
         queues=set(queues) or None,
         worker_threads=threads,
         worker_timeout=WAKE_MS,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from actors.shared.errors import KillstreamError
+from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.queues import Queue
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.supervisor import READY, notify
@@ -61,6 +61,21 @@ def actors(
     ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Processes to start.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Worker threads per process.")] = 8,
+    concurrency: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUEUE=N",
+            help="Messages of a queue at once, per process; repeatable. Default: characters=10,"
+            " corporations=5, alliances=3, types=10. The other queues share --threads.",
+        ),
+    ] = None,
+    prefetch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="QUEUE=N",
+            help="Messages of such a queue that a process holds. Default: twice as many.",
+        ),
+    ] = None,
     parent: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Fetch, persist and publish killmails.
@@ -74,17 +89,25 @@ def actors(
     """
     from deploy.children import run_children, stop_when_orphaned
     from deploy.metrics import serving_group_metrics, serving_metrics
+    from deploy.pools import read_pools
     from deploy.workers import can_start, running_actors
+
+    try:
+        pools = read_pools(concurrency or (), prefetch or ())
+    except Misconfigured as error:
+        fail(error)
 
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         check_contact(settings, source=False)
         names = [settings.named(queue) for queue in queues or ()]
         with nullcontext() if parent else serving_metrics(settings):
-            async with running_actors(threads, stop, names):
+            async with running_actors(threads, stop, names, pools=pools):
                 await (stop_when_orphaned(parent, stop) if parent else stop.wait())
 
     async def supervise(settings: Settings, stop: asyncio.Event) -> None:
         options = [f"--threads={threads}", *(f"--queues={queue}" for queue in queues or ())]
+        options += [f"--concurrency={option}" for option in concurrency or ()]
+        options += [f"--prefetch={option}" for option in prefetch or ()]
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
         check_contact(settings, source=False)
         with serving_group_metrics(settings):
