@@ -17,15 +17,21 @@ from actors.shared.rows import among
 from actors.shared.tables import DELAYED, KILLMAILS, USER_KILLMAILS, USERS
 
 
-async def hold_back(connection: AsyncConnection, arrivals: Sequence[Arrival]) -> list[Arrival]:
-    """Write what may not be published yet to `delayed`; return the others.
+async def hold_back(
+    connection: AsyncConnection, arrivals: Sequence[Arrival]
+) -> tuple[list[Arrival], list[tuple[str, int]]]:
+    """Write what may not be published yet to `delayed`.
+
+    Returns:
+        The other arrivals, and the positions of all syncs that listed one of these killmails: it
+        is fetched once for all of them.
 
     What was delayed and may be published now is deleted from `delayed`, in the transaction that
     stores it. A killmail that a sync brought for users who were all deleted is dropped.
     """
     brought = {a.version.killmail.killmail_id: a for a in arrivals if a.version.origin == "sync"}
     if not brought:
-        return list(arrivals)
+        return list(arrivals), []
     ids = sorted(brought)
     delays_h = await _delays_h(connection, ids)
     public = set(
@@ -40,11 +46,22 @@ async def hold_back(connection: AsyncConnection, arrivals: Sequence[Arrival]) ->
     for id_, at in held.items():
         if at is not None:
             await _insert(connection, brought[id_], at)
-    return [
+    publishable = [
         a
         for a in arrivals
         if not (a.version.origin == "sync" and a.version.killmail.killmail_id in held)
     ]
+    return publishable, await _positions(connection, ids)
+
+
+async def _positions(connection: AsyncConnection, ids: Collection[int]) -> list[tuple[str, int]]:
+    listed = USER_KILLMAILS.c
+    query = (
+        select(listed.source, listed.killmail_id)
+        .where(among(connection, listed.killmail_id, ids))
+        .distinct()
+    )
+    return [(row.source, row.killmail_id) for row in await connection.execute(query)]
 
 
 def _publish_at(arrival: Arrival, delay_h: int | None) -> datetime | None:

@@ -179,7 +179,8 @@ async def store(
     So sequences follow the order of commits, and a rollback leaves no gap.
     """
     async with database.begin() as connection:
-        latest = _latest(await hold_back(connection, arrivals))
+        publishable, listed = await hold_back(connection, arrivals)
+        latest = _latest(publishable)
         created_at = [datetime.now(UTC)] * len(latest)
         columns = body_columns(latest) | zkb_columns(latest) | {"created_at": created_at}
         added = set(await insert_missing(connection, KILLMAILS, columns))
@@ -189,8 +190,8 @@ async def store(
         known = [v for v in latest if v.killmail.killmail_id not in added]
         updated = await _update(connection, known) if known else []
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
-        positions += await record_rejections(connection, rejections)
-        acked = await ack(connection, positions)
+        rejected = await record_rejections(connection, rejections)
+        acked = await ack(connection, [*positions, *listed, *rejected])
         appended = await _append_to_feed(
             connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
         )

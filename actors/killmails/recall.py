@@ -17,7 +17,7 @@ from actors.killmails.persist import persist
 from actors.killmails.reject import reject
 from actors.resources import resources
 from actors.shared.errors import Invalid
-from actors.shared.reference import Reference, decode_reference, encode_reference
+from actors.shared.reference import SYNC_SOURCES, Reference, decode_reference, encode_reference
 from actors.shared.rejection import REJECTED_SOURCE, encode_rejection
 from actors.shared.tables import LEDGER
 
@@ -46,8 +46,10 @@ async def recall() -> None:
 
 async def _claim() -> Sequence[Any]:
     now = datetime.now(UTC)
+    first, end = SYNC_SOURCES
     is_unpolled = or_(
         and_(LEDGER.c.source == REJECTED_SOURCE, LEDGER.c.next_try_at <= now),
+        and_(LEDGER.c.source >= first, LEDGER.c.source < end, LEDGER.c.next_try_at <= now),
         and_(LEDGER.c.reference.is_not(None), LEDGER.c.next_try_at < now - UNPOLLED),
         and_(LEDGER.c.killmail_hash.is_not(None), LEDGER.c.next_try_at < now - GONE),
     )

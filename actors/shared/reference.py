@@ -18,6 +18,8 @@ NO_JSON: Final = msgspec.Raw()
 
 MAX_HASH_CHARS: Final = 100
 
+SYNC_SOURCES: Final = ("esi:", "esi;")
+"""The sources of syncs are between these; the position of their entries is the killmail's id."""
 Origin = Literal["live", "sync", "import"]
 """What brought a killmail: the live feed, a user's sync, or an import of history."""
 _ORIGINS: Final[dict[str, Origin]] = {"esi": "sync", "zkillboard": "import"}

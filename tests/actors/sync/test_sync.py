@@ -1,5 +1,6 @@
 """A sync lists what ESI has, fetches what is unknown, and ends with its result in the schedule."""
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -177,6 +178,24 @@ async def test_what_the_feed_has_stored_is_listed_and_not_fetched(
     await run(sync_character, busy)
     assert known not in {r.killmail_id for r in references()}
     assert known in {row["killmail_id"] for row in await rows(opened.database, USER_KILLMAILS)}
+
+
+async def test_what_two_users_list_is_fetched_once_and_leaves_the_ledger(
+    opened: Resources, upstream: Standin
+) -> None:
+    shared = next(
+        one
+        for one in upstream.dataset.killmails
+        if len(set(re.findall(rb'"character_id":(\d+)', one.body))) > 1
+    )
+    both = sorted(map(int, set(re.findall(rb'"character_id":(\d+)', shared.body))))[:2]
+    for character_id in both:
+        await log_in(opened.keeper, character_id)
+        await run(sync_character, character_id)
+    await fetch_and_store()
+    assert await rows(opened.database, LEDGER) == []
+    listed = set().union(*(listed_of(upstream, character_id) for character_id in both))
+    assert calls(upstream, "killmail") == len(listed)
 
 
 async def test_a_list_is_not_asked_for_before_it_expires(
