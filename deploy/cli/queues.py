@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
@@ -65,7 +66,10 @@ def _read(settings: Settings) -> "QueueReport":
 def _watch(settings: Settings, every_s: float, *, as_json: bool) -> None:
     console = Console(highlight=False)
     last: tuple[float, QueueReport] | None = None
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    with (
+        suppress(KeyboardInterrupt),  # whatever it is doing then
+        Live(console=console, auto_refresh=False, transient=False) as live,
+    ):
         while True:
             now_s, report = time.monotonic(), _read(settings)
             shown = with_rates(report, last[1], now_s - last[0]) if last else report
@@ -74,10 +78,7 @@ def _watch(settings: Settings, every_s: float, *, as_json: bool) -> None:
             else:
                 live.update(table(shown), refresh=True)
             last = now_s, report
-            try:
-                time.sleep(max(0.0, every_s - (time.monotonic() - now_s)))
-            except KeyboardInterrupt:
-                return
+            time.sleep(max(0.0, every_s - (time.monotonic() - now_s)))
 
 
 def with_rates(report: "QueueReport", before: "QueueReport", took_s: float) -> "QueueReport":
