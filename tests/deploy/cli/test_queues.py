@@ -69,9 +69,12 @@ async def test_queues_shows_messages_consumers_rates_and_ages(
     put(servers, "esi", [a_message(f"{n}", "gone", queue_name="esi") for n in range(300)])
     put(servers, "database.XQ", [a_message("dead")])
     async with killstream("actors", settings=servers, log=tmp_path / "actors.log"):
+        consuming = ("database", "database.DQ", "esi.DQ")
         shown = await until(
             servers,
-            lambda queues: bool(queues["esi"].uptime_s and queues["database.DQ"].consumers),
+            lambda queues: (
+                bool(queues["esi"].uptime_s) and all(queues[name].consumers for name in consuming)
+            ),
         )
         assert shown["esi"].ready == 300
         assert shown["esi"].consumers == shown["esi"].unacked == 0
