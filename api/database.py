@@ -104,7 +104,7 @@ def _options(settings: Settings, read_s: float, connector: Connector | None) -> 
     return {
         "connect": connector.connect,
         "min_size": 1,
-        "max_size": max(1, settings.database_pool_size - 2),  # health and writing have their own
+        "max_size": max(1, settings.database_pool_size - 3),  # health, queues and writing
         "max_inactive_connection_lifetime": IDLE_S,
     }
 

@@ -29,8 +29,8 @@ WORKER_STOP_MS: Final = 1_500
 """How long running actors may take at shutdown; the ledger recalls the killmails of the others."""
 
 
-MIN_POOL_SIZE: Final = 5
-"""Connections to PostgreSQL that the parts require: the gateway three, the others one each."""
+MIN_POOL_SIZE: Final = 6
+"""Connections to PostgreSQL that the parts require: the gateway four, the others one each."""
 
 
 async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
@@ -104,7 +104,7 @@ def share_connections(configured: Settings) -> tuple[Settings, Settings]:
         this function sets the remaining number.
     """
     size = configured.database_pool_size
-    streams, gateway = max(1, size // 4), max(3, size // 4)
+    streams, gateway = max(1, size // 4), max(4, size // 4)
     os.environ[PREFIX + "DATABASE_POOL_SIZE"] = str(max(1, size - streams - gateway))
     settings.cache_clear()
     return (

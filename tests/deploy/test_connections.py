@@ -69,7 +69,7 @@ async def test_all_parts_stay_within_the_setting(tmp_path: Path) -> None:
         await standin.stop()
 
 
-@pytest.mark.parametrize("size", [MIN_POOL_SIZE, 6, 8, 9, 40])
+@pytest.mark.parametrize("size", [MIN_POOL_SIZE, 7, 8, 9, 40])
 def test_the_parts_share_what_the_setting_says(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KILLSTREAM_DATABASE_POOL_SIZE", str(size))
     parts = share_connections(Settings())
