@@ -28,7 +28,6 @@ from dramatiq.middleware import (
     ShutdownNotifications,
 )
 from dramatiq.worker import Worker
-from pika.exceptions import AMQPError
 
 from actors.consumption import Consumption
 from actors.embedded_broker import EmbeddedBroker
@@ -244,7 +243,7 @@ def _heartbeat() -> None:
     if isinstance(broker, RabbitmqBroker) and hasattr(broker.state, "connection"):
         try:
             broker.connection.process_data_events(0)
-        except AMQPError:
+        except (*UNAVAILABLE, AssertionError):  # pika's, while another thread closes it
             del broker.connection  # the next message opens a new one
 
 

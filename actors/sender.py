@@ -10,6 +10,11 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 from typing import Final, TypeVar
 
+import structlog
+
+from actors.shared.outage import one_line
+
+log: Final = structlog.get_logger()
 T = TypeVar("T")
 
 IDLE_S: Final = 2.0
@@ -40,7 +45,7 @@ class Sender:
             try:
                 future, send = self._waiting.get(timeout=IDLE_S)
             except Empty:
-                self._when_idle()
+                self._idle()
                 continue
             if not future.set_running_or_notify_cancel():
                 continue
@@ -48,3 +53,10 @@ class Sender:
                 future.set_result(send())
             except BaseException as error:  # passed to the caller
                 future.set_exception(error)
+
+    def _idle(self) -> None:
+        """Call `when_idle`; a failure must not end the thread, on which every message depends."""
+        try:
+            self._when_idle()
+        except Exception as error:
+            log.warning("sender.idle_failed", reason=one_line(error))
