@@ -7,7 +7,7 @@ after a crash the ledger's entries are read from the source again.
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import wraps
 from typing import Any, Final
 
@@ -243,8 +243,9 @@ def _heartbeat() -> None:
     if isinstance(broker, RabbitmqBroker) and hasattr(broker.state, "connection"):
         try:
             broker.connection.process_data_events(0)
-        except (*UNAVAILABLE, AssertionError):  # pika's, while another thread closes it
-            del broker.connection  # the next message opens a new one
+        except Exception:  # pika raises anything while another thread closes the connection
+            with suppress(Exception):
+                del broker.connection  # the next message opens a new one
 
 
 _sender: Final = Sender(_heartbeat)

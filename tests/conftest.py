@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+import actors.worker  # noqa: F401  # declares all actors, before a test replaces the broker
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from deploy.migrate import migrate

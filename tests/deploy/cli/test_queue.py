@@ -34,7 +34,6 @@ from tests.support.made import a_body, a_reference, an_attacker
 from tests.support.servers import fresh_database
 from tests.support.tables import rows
 
-NOW = datetime.now(UTC)
 DAY = date(2024, 5, 1)
 
 
@@ -64,6 +63,10 @@ async def database(
     settings.cache_clear()
 
 
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
 async def command(*arguments: str) -> Result:
     return await asyncio.to_thread(CliRunner().invoke, app, arguments)
 
@@ -83,11 +86,11 @@ def a_user(character_id: int, synced_ago: timedelta | None, **changes: Any) -> d
         "owner_hash": "hash",
         "scopes": "",
         "state": "active",
-        "created_at": NOW,
-        "logged_in_at": NOW,
-        "next_sync_at": NOW + timedelta(minutes=10),
-        "next_full_sync_at": NOW + timedelta(hours=10),
-        "last_killmail_sync_at": NOW - synced_ago if synced_ago else None,
+        "created_at": now(),
+        "logged_in_at": now(),
+        "next_sync_at": now() + timedelta(minutes=10),
+        "next_full_sync_at": now() + timedelta(hours=10),
+        "last_killmail_sync_at": now() - synced_ago if synced_ago else None,
         "sync_started_at": None,
     } | changes
 
@@ -102,12 +105,12 @@ async def users(database: AsyncEngine) -> None:
                 a_user(1, hour),
                 a_user(2, minute),
                 a_user(3, None, state="login_required"),
-                a_user(4, hour, sync_started_at=NOW),
+                a_user(4, hour, sync_started_at=now()),
                 a_user(5, None),
             ],
         )
         sync = {"corporation_id": 98_000_001, "character_id": 1, "state": "active"}
-        await connection.execute(insert(CORPORATION_SYNCS), sync | {"created_at": NOW})
+        await connection.execute(insert(CORPORATION_SYNCS), sync | {"created_at": now()})
 
 
 async def due(database: AsyncEngine, column: str = "next_sync_at") -> list[int]:
@@ -164,22 +167,22 @@ async def test_entities_of_stored_killmails_become_due_once(database: AsyncEngin
         assert f"left as they are: {len(ids)} " in again
         async with database.begin() as connection:  # ESI's answer holds for one, for another not
             hour = timedelta(hours=1)
-            fresh = update(table).values(next_refresh_at=None, expires_at=NOW + hour)
+            fresh = update(table).values(next_refresh_at=None, expires_at=now() + hour)
             await connection.execute(fresh)
-            old = update(table).where(table.c[key] == ids[0]).values(expires_at=NOW - hour)
+            old = update(table).where(table.c[key] == ids[0]).values(expires_at=now() - hour)
             await connection.execute(old)
         assert f"queued: 1 {name}" in await said("queue", name)
 
 
 async def test_list_of_alliances_is_asked_for_when_esi_allows_it(database: AsyncEngine) -> None:
     hour = timedelta(hours=1)
-    asked = {"name": "alliances", "requested_at": NOW - hour, "updated_at": NOW - hour}
+    asked = {"name": "alliances", "requested_at": now() - hour, "updated_at": now() - hour}
     async with database.begin() as connection:
-        await connection.execute(insert(ESI_LISTS), asked | {"expires_at": NOW + hour})
+        await connection.execute(insert(ESI_LISTS), asked | {"expires_at": now() + hour})
     await said("queue", "alliances")
     assert (await rows(database, ESI_LISTS))[0]["updated_at"] is not None
     async with database.begin() as connection:
-        await connection.execute(update(ESI_LISTS).values(expires_at=NOW - hour))
+        await connection.execute(update(ESI_LISTS).values(expires_at=now() - hour))
     await said("queue", "alliances")
     assert (await rows(database, ESI_LISTS))[0]["updated_at"] is None
 
