@@ -83,7 +83,8 @@ async def test_each_process_serves_its_counts_and_the_backlogs(
         assert sum_of(received, "killstream_killmails_received_total") == KILLMAILS
         assert received["killstream_unpublished"] == received["killstream_ledger"] == 0
         assert received['killstream_topic_lag{topic="killmails.received"}'] == 0
-        assert received['killstream_queue_messages{queue="database",state="ready"}'] == 0
+        ready = received['killstream_queue_messages{queue="database",state="ready"}']
+        assert ready < 10, "scheduled work at most"
         assert received['killstream_queue_consumers{queue="database"}'] >= 1
         assert received['killstream_queue_oldest_age_seconds{queue="database"}'] < TIMEOUT_S
         assert sum_of(received, "killstream_source_lag") == 0
