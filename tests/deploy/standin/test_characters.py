@@ -1,10 +1,12 @@
 from itertools import islice
 
 import msgspec
+import pytest
 
 from deploy.standin.characters import READ_OF_LONGER, Character, Characters
 from deploy.standin.names import Names
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
+from tests.deploy.standin.conftest import Start
 
 
 def characters(count: int = 300) -> Characters:
@@ -71,3 +73,9 @@ def test_dataset_without_end_is_read_to_a_bound() -> None:
     killmails = Counting(ENDLESS, 1, None, None)
     assert Characters(killmails, Names({})).all(1)
     assert killmails.read <= READ_OF_LONGER + 1
+
+
+@pytest.mark.parametrize("limit", ["x", "-1"])
+async def test_wrong_limit_of_characters_is_refused(start: Start, limit: str) -> None:
+    client = await start()
+    assert (await client.get(f"/standin/characters?limit={limit}")).status == 400

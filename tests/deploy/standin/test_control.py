@@ -8,6 +8,7 @@ from deploy.standin.command import standin
 from deploy.standin.faults import Faults
 from deploy.standin.playback import Window
 from tests.deploy.standin.conftest import NOON, Clock, Start
+from tests.deploy.standin.sso.client import log_in, refresh
 
 FIRST = 96_000_000
 
@@ -168,3 +169,26 @@ async def test_killmail_of_the_dataset_is_found_by_id(start: Start) -> None:
     assert found["zkb"]["hash"] == found["hash"]
     for wrong in ("1", "x"):
         assert (await client.get(f"/standin/killmails/{wrong}")).status == 404
+
+
+async def test_fault_for_a_while_passes(start: Start, clock: Clock) -> None:
+    client = await start()
+    given = (await log_in(client))["refresh_token"]
+    path = "/standin/faults?for_s=30"
+    assert (await client.ask("PUT", path, json={"sso_status": 503})).status == 200
+    assert (await refresh(client, given)).status == 503
+    clock.now_s += 30
+    assert (await refresh(client, given)).status == 200
+
+
+async def test_requests_are_counted_by_endpoint(start: Start) -> None:
+    client = await start()
+    given = await log_in(client)
+    await refresh(client, "bogus")
+    await client.ask("POST", "/v2/oauth/revoke", data={"token": given["refresh_token"]})
+    requests = (await client.stats())["requests"]["sso"]
+    assert requests == {
+        "authorize": {"302": 1},
+        "token": {"200": 1, "400": 1},
+        "revoke": {"200": 1},
+    }

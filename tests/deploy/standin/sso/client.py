@@ -82,6 +82,11 @@ async def refresh(client: Client, refresh_token: str, **changes: Any) -> Answer:
     return await token(client, fields | changes.pop("fields", {}), **changes)
 
 
+def refused(answer: Answer) -> tuple[int, str, str]:
+    body = answer.json()
+    return answer.status, body["error"], body["error_description"]
+
+
 async def verified(client: Client, access_token: str) -> jwt.Token:
     """Check a token's signature against the JWKS, by the key and algorithm of its header."""
     keys = KeySet.import_key_set(await client.json("/oauth/jwks"))
