@@ -1,12 +1,13 @@
-"""What a resolver gets: what the process holds open, and who asks."""
+"""The context of resolvers: the resources of the process, and the viewer."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from graphql import GraphQLResolveInfo
 from starlette.requests import HTTPConnection
 
 from api.login.viewer import Viewer, find_viewer, identify
-from api.state import State
+from api.state import State, state_of
 
 
 @dataclass(frozen=True)
@@ -17,18 +18,22 @@ class Context:
     viewer: Viewer
 
 
-async def context_of(connection: HTTPConnection, _data: Any) -> Context:
-    """Make the context of one operation of a request, or of a websocket that was initialised.
+Info = GraphQLResolveInfo[Context]
+"""What a resolver gets beside its arguments."""
 
-    A websocket's session is looked up for each operation: it may have ended meanwhile.
+
+async def context_of(connection: HTTPConnection, _data: Any) -> Context:
+    """Make the context of one operation of a request or of an initialised websocket.
+
+    The session of a websocket is read again for each operation, since it may have ended.
 
     Raises:
-        InvalidBearer: the request's bearer token is wrong; the websocket's session has ended.
-        DatabaseUnavailable: the database can't tell.
+        InvalidBearer: the request's bearer token is invalid, or the websocket's session has ended.
+        DatabaseUnavailable: the session can't be read.
     """
-    state: State = connection.app.state.gateway
+    state = state_of(connection)
     if connection.scope["type"] == "http":
         return Context(state, await find_viewer(state, connection))
     return Context(
-        state, await identify(state, connection.state.client, connection.state.credential)
+        state, await identify(state, connection.state.address, connection.state.credential)
     )

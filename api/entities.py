@@ -6,18 +6,15 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from ariadne import ObjectType, QueryType, SchemaBindable
-from graphql import GraphQLResolveInfo
 from sqlalchemy import Table, select
 
 from actors.entities.kinds import ALLIANCE, CORPORATION, Kind
 from actors.entities.want import want_known
 from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS
 from actors.snapshots.growth import DAYS_BACK, FLOWS, PERIODS, STOCKS, growth
-from api.context import Context
+from api.context import Info
 from api.errors import BadInput
 from api.users.state import translated_errors
-
-Info = GraphQLResolveInfo[Context]
 
 MAX_DAYS: Final = 400
 

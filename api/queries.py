@@ -5,10 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ariadne import QueryType
-from graphql import GraphQLResolveInfo
 
 from api import reads
-from api.context import Context
+from api.context import Info
 from api.errors import BadInput
 from api.position import check_after
 from api.reads import Position
@@ -22,14 +21,14 @@ QUERY: Final = QueryType()
 
 
 @QUERY.field("killmail")
-async def resolve_killmail(_: None, info: GraphQLResolveInfo[Context], id: int) -> View | None:  # noqa: A002
+async def resolve_killmail(_: None, info: Info, id: int) -> View | None:  # noqa: A002
     """Return one killmail, or None when it isn't stored."""
     return await reads.killmail(info.context.state.database, id, with_names=reads_names(info))
 
 
 @QUERY.field("killmails")
 async def resolve_killmails(
-    _: None, info: GraphQLResolveInfo[Context], first: int, after: str | None = None
+    _: None, info: Info, first: int, after: str | None = None
 ) -> dict[str, Any]:
     """Return a page of killmails, newest first."""
     _check("first", first, MAX_KILLMAILS)
@@ -49,9 +48,7 @@ async def resolve_killmails(
 
 
 @QUERY.field("feed")
-async def resolve_feed(
-    _: None, info: GraphQLResolveInfo[Context], after: int, first: int
-) -> dict[str, Any]:
+async def resolve_feed(_: None, info: Info, after: int, first: int) -> dict[str, Any]:
     """Return the feed's entries after a sequence."""
     _check("first", first, MAX_ENTRIES)
     await check_after(info.context.state, after)
@@ -94,7 +91,7 @@ def _check(name: str, value: int, limit: int) -> None:
         raise BadInput(f"{name}: must be 1 to {limit}, not {value}")
 
 
-def reads_names(info: GraphQLResolveInfo[Context]) -> bool:
+def reads_names(info: Info) -> bool:
     """Return whether the document may select names: without `Name` in its text it doesn't."""
     location = info.field_nodes[0].loc
     return location is None or "Name" in location.source.body

@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from actors.shared.errors import NotFound
 from actors.shared.settings import masked
 from api import reads
-from api.state import State
+from api.state import state_of
 
 ROUTER: Final = APIRouter()
 
@@ -29,7 +29,7 @@ async def killmail_body(
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Return ESI's body of a killmail, byte for byte as received."""
-    body = await reads.body(_state(request).database, killmail_id)
+    body = await reads.body(state_of(request).database, killmail_id)
     if body is None:
         raise NotFound(f"killmail {killmail_id} isn't stored here")
     etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
@@ -48,21 +48,21 @@ async def health_live() -> dict[str, bool]:
 @ROUTER.get("/health/ready")
 async def health_ready(request: Request) -> JSONResponse:
     """Return whether this process is ready: 200, or 503 while its database is unavailable."""
-    ready = await _state(request).health.is_ready()
+    ready = await state_of(request).health.is_ready()
     return JSONResponse({"ready": ready}, 200 if ready else 503)
 
 
 @ROUTER.get("/health")
 async def health(request: Request) -> JSONResponse:
     """Return the problems of all parts: 200 for "up" and "degraded", 503 while not ready."""
-    ready, report = await _state(request).health.report()
+    ready, report = await state_of(request).health.report()
     return JSONResponse(report, 200 if ready else 503)
 
 
 @ROUTER.get("/health/redis")
 async def health_redis(request: Request) -> dict[str, Any]:
     """Return the state of the Redis channel's connections for publish and subscribe."""
-    state = _state(request)
+    state = state_of(request)
     url = state.settings.redis_url
     connectivity = await state.events.connectivity()
     return {
@@ -79,8 +79,3 @@ async def health_redis(request: Request) -> dict[str, Any]:
 async def metrics() -> Response:
     """Return this process's metrics for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-
-def _state(request: Request) -> State:
-    state: State = request.app.state.gateway
-    return state

@@ -4,12 +4,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import HTTPConnection
+
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
 from api.database import ReadDatabase, open_read_database
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
-from api.users.state import Users, open_users
+from api.users.state import Users, open_users, translated_errors
 from api.workers.state import Workers, open_workers
 
 PUBLISH_S = 0.5
@@ -47,3 +50,21 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_workers(settings, database) as workers,
     ):
         yield State(settings, database, events, tail, health, users, workers)
+
+
+def state_of(connection: HTTPConnection) -> State:
+    """Return the resources of the process that serves a request or websocket."""
+    state: State = connection.app.state.gateway
+    return state
+
+
+@asynccontextmanager
+async def writing(state: State) -> AsyncIterator[AsyncConnection]:
+    """Open a transaction for what users change.
+
+    Raises:
+        DatabaseUnavailable: the database is unavailable; nothing was changed.
+    """
+    with translated_errors():
+        async with state.users.database.begin() as connection:
+            yield connection

@@ -6,10 +6,9 @@ from datetime import timedelta
 from typing import Final
 
 from ariadne import SubscriptionType
-from graphql import GraphQLResolveInfo
 
 from actors.shared.metrics import SUBSCRIBERS
-from api.context import Context
+from api.context import Info
 from api.errors import BadInput
 from api.position import check_after
 from api.view import View
@@ -18,9 +17,7 @@ SUBSCRIPTION: Final = SubscriptionType()
 
 
 @SUBSCRIPTION.source("feedAdded")
-async def feed_added(
-    _: None, info: GraphQLResolveInfo[Context], after: int | None = None
-) -> AsyncGenerator[View, None]:
+async def feed_added(_: None, info: Info, after: int | None = None) -> AsyncGenerator[View, None]:
     """Yield every entry after a sequence, or from now on."""
     await check_after(info.context.state, after)
     with SUBSCRIBERS.track_inprogress():
@@ -31,7 +28,7 @@ async def feed_added(
 
 @SUBSCRIPTION.source("killmailAdded")
 async def killmail_added(
-    _: None, info: GraphQLResolveInfo[Context], max_age: int, after: int | None = None
+    _: None, info: Info, max_age: int, after: int | None = None
 ) -> AsyncGenerator[View, None]:
     """Yield the entries of new killmails after a sequence, or from now on."""
     if max_age < 0:
@@ -53,6 +50,6 @@ def _is_news(view: View, max_age_days: int) -> bool:
 
 @SUBSCRIPTION.field("feedAdded")
 @SUBSCRIPTION.field("killmailAdded")
-def resolve_view(view: View, _info: GraphQLResolveInfo[Context], **_arguments: object) -> View:
+def resolve_view(view: View, _info: Info, **_arguments: object) -> View:
     """Return the entry itself; its type's resolvers read its fields."""
     return view

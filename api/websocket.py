@@ -24,12 +24,13 @@ from api.login.viewer import (
     Credential,
     InvalidBearer,
     Viewer,
+    address_of,
     bearer_token,
-    client_of,
     credential_of,
     identify_or_record,
 )
 from api.operation import subscribe
+from api.state import state_of
 from api.tail import TooSlow
 
 PROTOCOL: Final = "graphql-transport-ws"
@@ -229,14 +230,14 @@ async def _authenticate(websocket: WebSocket, payload: Any) -> Viewer:
         InvalidBearer: it is an invalid bearer token.
         DatabaseUnavailable: the session can't be read.
     """
-    state = websocket.app.state.gateway
+    state = state_of(websocket)
     given = payload.get("authorization") if isinstance(payload, dict) else None
     token = bearer_token(given)
     credential = credential_of(state, websocket) if token is None else Credential(token, True)
-    viewer = await identify_or_record(state, client_of(websocket), credential)
+    viewer = await identify_or_record(state, address_of(websocket), credential)
     # With an invalid cookie the connection is anonymous; a session that ends later closes it.
     websocket.state.credential = credential if viewer.session else None
-    websocket.state.client = viewer.client
+    websocket.state.address = viewer.address
     return viewer
 
 

@@ -33,7 +33,7 @@ LOGIN_FAILURES: Final = Counter(
 _log: Final = structlog.get_logger()
 
 
-def record_failure(reason: Reason, client: str, detail: str | None = None) -> None:
+def record_failure(reason: Reason, address: str, detail: str | None = None) -> None:
     """Count and log; `detail` is our own text or EVE's, never a code, state or token."""
     LOGIN_FAILURES.labels(reason=reason).inc()
-    _log.warning("login.failed", reason=reason, client=client, detail=detail)
+    _log.warning("login.failed", reason=reason, client=address, detail=detail)

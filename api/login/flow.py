@@ -94,7 +94,7 @@ async def admit(state: State, viewer: Viewer, action: Literal["begin", "complete
     keeper = state.users.keeper
     if keeper is None:
         raise LoginFailed("disabled")
-    wait_s = await state.users.limit.hit(action, viewer.client)
+    wait_s = await state.users.limit.hit(action, viewer.address)
     if wait_s is not None:
         raise fail(viewer, "rate_limited", retry_after_s=wait_s)
     return keeper
@@ -137,7 +137,7 @@ def _account_of(viewer: Viewer) -> str | None:
 
 def fail(viewer: Viewer, reason: Reason, **options: Any) -> LoginFailed:
     """Record a failure; returns what to raise."""
-    record_failure(reason, viewer.client, options.pop("detail", None))
+    record_failure(reason, viewer.address, options.pop("detail", None))
     return LoginFailed(reason, **options)
 
 

@@ -17,8 +17,7 @@ from api.login.flow import LoginFailed, fail
 from api.login.pages import HEADERS, failure_page, page
 from api.login.viewer import Viewer, find_viewer
 from api.login.welcome import welcome_page
-from api.state import State
-from api.users.state import translated_errors
+from api.state import State, state_of, writing
 
 ROUTER: Final = APIRouter(prefix="/auth")
 
@@ -28,7 +27,7 @@ _EVE_ERRORS: Final[dict[str, Reason]] = {"access_denied": "access_denied"}
 @ROUTER.get("/login", response_class=Response)
 async def login(request: Request, scopes: str = "character") -> Response:
     """Send a browser to EVE's login; `scopes` are `character`, `corporation`, or both."""
-    state = _state(request)
+    state = state_of(request)
     try:
         viewer = await find_viewer(state, request)
         # Two tabs of a browser may log in at once: both are bound to the one cookie.
@@ -46,7 +45,7 @@ async def login(request: Request, scopes: str = "character") -> Response:
 @ROUTER.get("/callback", response_class=Response)
 async def callback(request: Request) -> Response:
     """Take up what EVE's login sends a browser back with, and open a session."""
-    state = _state(request)
+    state = state_of(request)
     try:
         viewer = await find_viewer(state, request)
         logged_in = await _complete(request, state, viewer)
@@ -61,7 +60,7 @@ async def callback(request: Request) -> Response:
 @ROUTER.get("/welcome", response_class=Response)
 async def welcome(request: Request) -> Response:
     """Say what happens now."""
-    state = _state(request)
+    state = state_of(request)
     try:
         viewer = await find_viewer(state, request)
         account_id = viewer.account_id
@@ -73,14 +72,13 @@ async def welcome(request: Request) -> Response:
 @ROUTER.post("/logout", response_class=Response)
 async def logout(request: Request) -> Response:
     """End the session of the cookie or bearer token."""
-    state = _state(request)
+    state = state_of(request)
     try:
         session = (await find_viewer(state, request)).require_session()
     except ClientError as error:
         return _refuse(request, error)
-    with translated_errors():
-        async with state.users.database.begin() as connection:
-            await close_session(connection, session.token_hash)
+    async with writing(state) as connection:
+        await close_session(connection, session.token_hash)
     answer: Response = JSONResponse({"loggedOut": True}, headers=HEADERS)
     if _wants_page(request):
         answer = page("You are logged out", '<p><a href="/auth/login">Log in</a></p>')
@@ -101,11 +99,10 @@ async def _complete(request: Request, state: State, viewer: Viewer) -> LoggedIn:
 
 async def _open_session(state: State, viewer: Viewer, logged_in: LoggedIn) -> Opened:
     """Open a browser's session in place of the one that it had."""
-    with translated_errors():
-        async with state.users.database.begin() as connection:
-            if viewer.session is not None and viewer.session.kind == "browser":
-                await close_session(connection, viewer.session.token_hash)
-            return await open_session(connection, logged_in.account_id, "browser")
+    async with writing(state) as connection:
+        if viewer.session is not None and viewer.session.kind == "browser":
+            await close_session(connection, viewer.session.token_hash)
+        return await open_session(connection, logged_in.account_id, "browser")
 
 
 def _refuse(request: Request, error: LoginFailed | Invalid | ClientError) -> Response:
@@ -130,8 +127,3 @@ def _refuse(request: Request, error: LoginFailed | Invalid | ClientError) -> Res
 
 def _wants_page(request: Request) -> bool:
     return "text/html" in request.headers.get("accept", "")
-
-
-def _state(request: Request) -> State:
-    state: State = request.app.state.gateway
-    return state

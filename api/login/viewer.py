@@ -44,8 +44,8 @@ class Credential:
 class Viewer:
     """Who asks; anonymous without a session."""
 
-    client: str
-    """The address."""
+    address: str
+    """Of the client."""
     session: Session | None = None
 
     @property
@@ -87,15 +87,15 @@ async def find_viewer(state: State, connection: HTTPConnection) -> Viewer:
         DatabaseUnavailable: the database can't tell.
     """
     credential = credential_of(state, connection)
-    return await identify_or_record(state, client_of(connection), credential)
+    return await identify_or_record(state, address_of(connection), credential)
 
 
-async def identify_or_record(state: State, client: str, credential: Credential | None) -> Viewer:
+async def identify_or_record(state: State, address: str, credential: Credential | None) -> Viewer:
     """Find whose a credential is that was sent just now; raises as `find_viewer`."""
     try:
-        return await identify(state, client, credential)
+        return await identify(state, address, credential)
     except InvalidBearer:
-        record_failure("invalid_bearer", client)
+        record_failure("invalid_bearer", address)
         raise
 
 
@@ -108,7 +108,7 @@ def credential_of(state: State, connection: HTTPConnection) -> Credential | None
     if cookie is None:
         return None
     if not may_use_cookies(connection, state.settings):
-        record_failure("foreign_origin", client_of(connection))
+        record_failure("foreign_origin", address_of(connection))
         return None
     return Credential(cookie, is_bearer=False)
 
@@ -119,19 +119,19 @@ def bearer_token(authorization: Any) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-async def identify(state: State, client: str, credential: Credential | None) -> Viewer:
+async def identify(state: State, address: str, credential: Credential | None) -> Viewer:
     """Find whose a credential is; raises as `find_viewer`."""
     if credential is None:
-        return Viewer(client)
+        return Viewer(address)
     row = await state.database.fetch_one(session_query(credential.token))
     if row is None:
         if not credential.is_bearer:
-            return Viewer(client)
+            return Viewer(address)
         raise InvalidBearer
     session = session_of(row)
     with suppress(DatabaseUnavailable), translated_errors():  # reading goes on
         await touch_session(state.users.database, session)
-    return Viewer(client, session)
+    return Viewer(address, session)
 
 
 async def characters_of(database: ReadDatabase, account_id: str) -> list[Any]:
@@ -144,6 +144,6 @@ async def characters_of(database: ReadDatabase, account_id: str) -> list[Any]:
     return list(await database.fetch_all(query))
 
 
-def client_of(connection: HTTPConnection) -> str:
+def address_of(connection: HTTPConnection) -> str:
     """Return the client's address, for limits and logs."""
     return connection.client.host if connection.client else "unknown"

@@ -1,15 +1,12 @@
-"""Where resolvers of users register, and what they share."""
+"""The types whose resolvers are in this package, and what the resolvers share."""
 
 from typing import Any, Final
 
 from ariadne import MutationType, ObjectType, QueryType
-from graphql import GraphQLResolveInfo
 
-from api.context import Context
+from api.context import Info
 from api.errors import ClientError
 from api.login.viewer import characters_of
-
-Info = GraphQLResolveInfo[Context]
 
 USER_QUERY: Final = QueryType()
 MUTATION: Final = MutationType()
@@ -38,20 +35,10 @@ async def own_character(info: Info, character_id: int) -> Any:
     for character in await own_characters(info):
         if character["character_id"] == character_id:
             return character
-    raise ClientError("NOT_FOUND", f"{character_id} is none of your characters")
+    raise ClientError("NOT_FOUND", f"character {character_id} isn't on your account")
 
 
 def is_operator(info: Info, characters: list[Any]) -> bool:
     """Tell whether one of an account's characters is an operator."""
     operators = {id_.strip() for id_ in info.context.state.settings.operators.split(",")}
     return any(str(one["character_id"]) in operators for one in characters)
-
-
-async def require_operator(info: Info) -> None:
-    """Refuse everybody else.
-
-    Raises:
-        ClientError: UNAUTHENTICATED or FORBIDDEN.
-    """
-    if not is_operator(info, await own_characters(info)):
-        raise ClientError("FORBIDDEN", "this is for operators: see KILLSTREAM_OPERATORS")

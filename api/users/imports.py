@@ -6,8 +6,9 @@ from sqlalchemy import and_, select
 
 from actors.history.request import request_import
 from actors.shared.tables import IMPORTS
-from api.users.bindings import IMPORT, MUTATION, USER_QUERY, Info, own_character, own_characters
-from api.users.state import translated_errors
+from api.context import Info
+from api.state import writing
+from api.users.bindings import IMPORT, MUTATION, USER_QUERY, own_character, own_characters
 
 IMPORT.set_field("characterId", lambda row, _: row["entity_id"])
 IMPORT.set_field("state", lambda row, _: row["state"])
@@ -27,9 +28,8 @@ async def resolve_imports(_: None, info: Info) -> list[Any]:
 async def resolve_import(_: None, info: Info, character_id: int) -> Any:
     """Request an import; returns its state."""
     await own_character(info, character_id)
-    with translated_errors():
-        async with info.context.state.users.database.begin() as connection:
-            await request_import(connection, "character", character_id, character_id)
+    async with writing(info.context.state) as connection:
+        await request_import(connection, "character", character_id, character_id)
     (row,) = await _imports(info, [character_id])
     return row
 

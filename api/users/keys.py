@@ -7,9 +7,10 @@ from sqlalchemy import delete, func, select
 from actors.shared.tables import SESSIONS
 from actors.users.secrets import hash_of
 from actors.users.sessions import open_session
+from api.context import Info
 from api.errors import BadInput, ClientError
-from api.users.bindings import MUTATION, USER_QUERY, Info
-from api.users.state import translated_errors
+from api.state import writing
+from api.users.bindings import MUTATION, USER_QUERY
 
 MAX_KEYS: Final = 50
 MAX_NAME: Final = 100
@@ -24,17 +25,15 @@ async def resolve_create(_: None, info: Info, name: str) -> dict[str, Any]:
     name = name.strip()
     if not (0 < len(name) <= MAX_NAME and name.isprintable()):
         raise BadInput(f"name: 1 to {MAX_NAME} printable characters")
-    state = info.context.state
-    with translated_errors():
-        async with state.users.database.begin() as connection:
-            held = await connection.scalar(
-                select(func.count()).where(
-                    SESSIONS.c.account_id == session.account_id, SESSIONS.c.kind == "api_key"
-                )
+    async with writing(info.context.state) as connection:
+        held = await connection.scalar(
+            select(func.count()).where(
+                SESSIONS.c.account_id == session.account_id, SESSIONS.c.kind == "api_key"
             )
-            if (held or 0) >= MAX_KEYS:
-                raise ClientError("FORBIDDEN", f"you have {MAX_KEYS} keys: revoke one")
-            opened = await open_session(connection, session.account_id, "api_key", name)
+        )
+        if (held or 0) >= MAX_KEYS:
+            raise ClientError("FORBIDDEN", f"you have {MAX_KEYS} keys: revoke one")
+        opened = await open_session(connection, session.account_id, "api_key", name)
     id_ = hash_of(opened.token)[:ID_LENGTH]
     return {"token": opened.token, "key": next(k for k in await _keys(info) if k["id"] == id_)}
 
@@ -43,15 +42,14 @@ async def resolve_create(_: None, info: Info, name: str) -> dict[str, Any]:
 async def resolve_revoke(_: None, info: Info, id: str) -> bool:  # noqa: A002
     """End a key."""
     session = info.context.viewer.require_login()
-    with translated_errors():
-        async with info.context.state.users.database.begin() as connection:
-            revoked = await connection.execute(
-                delete(SESSIONS).where(
-                    SESSIONS.c.account_id == session.account_id,
-                    SESSIONS.c.kind == "api_key",
-                    func.substr(SESSIONS.c.token_hash, 1, ID_LENGTH) == id,
-                )
+    async with writing(info.context.state) as connection:
+        revoked = await connection.execute(
+            delete(SESSIONS).where(
+                SESSIONS.c.account_id == session.account_id,
+                SESSIONS.c.kind == "api_key",
+                func.substr(SESSIONS.c.token_hash, 1, ID_LENGTH) == id,
             )
+        )
     if not revoked.rowcount:
         raise ClientError("NOT_FOUND", "you have no such key")
     return True

@@ -10,9 +10,10 @@ from actors.shared.feed import Entry
 from actors.shared.reference import decode_reference
 from actors.shared.tables import DELAYED, KILLMAILS, USER_KILLMAILS
 from api import reads
+from api.context import Info
 from api.errors import BadInput
 from api.queries import reads_names
-from api.users.bindings import USER_QUERY, Info, own_character, own_characters
+from api.users.bindings import USER_QUERY, own_character, own_characters
 from api.view import View
 
 MAX_KILLMAILS: Final = 200

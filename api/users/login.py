@@ -5,11 +5,13 @@ from typing import Any
 from actors.shared.errors import Invalid
 from actors.users.secrets import new_secret
 from actors.users.sessions import Opened, close_session, open_session, renew_session
+from api.context import Info
 from api.errors import BadInput, ClientError
 from api.login import flow
 from api.login.flow import LoginFailed
 from api.login.viewer import characters_of
-from api.users.bindings import MUTATION, Info
+from api.state import writing
+from api.users.bindings import MUTATION
 from api.users.state import translated_errors
 
 
@@ -38,9 +40,8 @@ async def resolve_authenticate(
         logged_in = await flow.complete(keeper, viewer, code, state, client_secret)
     except LoginFailed as error:
         raise _refusal(error) from None
-    with translated_errors():
-        async with gateway.users.database.begin() as connection:
-            opened = await open_session(connection, logged_in.account_id, "bearer")
+    async with writing(gateway) as connection:
+        opened = await open_session(connection, logged_in.account_id, "bearer")
     characters = await characters_of(gateway.database, logged_in.account_id)
     of_login = [one for one in characters if one["character_id"] == logged_in.character_id]
     return _session(opened) | {"character": of_login[0] if of_login else None}
@@ -63,9 +64,8 @@ async def resolve_refresh(_: None, info: Info) -> dict[str, Any]:
 async def resolve_logout(_: None, info: Info) -> bool:
     """End the session."""
     session = info.context.viewer.require_login()
-    with translated_errors():
-        async with info.context.state.users.database.begin() as connection:
-            return await close_session(connection, session.token_hash)
+    async with writing(info.context.state) as connection:
+        return await close_session(connection, session.token_hash)
 
 
 def _session(opened: Opened) -> dict[str, Any]:

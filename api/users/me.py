@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from api.users.bindings import CHARACTER, SYNC, USER_QUERY, Info, is_operator, own_characters
+from api.context import Info
+from api.users.bindings import CHARACTER, SYNC, USER_QUERY, is_operator, own_characters
 
 
 @USER_QUERY.field("me")

@@ -10,9 +10,11 @@ from actors.shared.tables import USERS
 from actors.users.accounts import delete_account
 from actors.users.delay import set_publication_delay
 from actors.users.login import READ_CORPORATION_KILLMAILS
+from api.context import Info
 from api.errors import BadInput, ClientError
 from api.login.flow import OUTCOMES
-from api.users.bindings import MUTATION, Info, own_character
+from api.state import writing
+from api.users.bindings import MUTATION, own_character
 from api.users.state import translated_errors
 
 
@@ -22,9 +24,8 @@ async def resolve_delay(_: None, info: Info, character_id: int, hours: int) -> A
     info.context.viewer.require_login()
     await own_character(info, character_id)
     try:
-        with translated_errors():
-            async with info.context.state.users.database.begin() as connection:
-                await set_publication_delay(connection, character_id, hours)
+        async with writing(info.context.state) as connection:
+            await set_publication_delay(connection, character_id, hours)
     except Invalid as error:
         raise BadInput(str(error)) from None
     return await own_character(info, character_id)
@@ -43,11 +44,10 @@ async def resolve_corporation_sync(_: None, info: Info, character_id: int, enabl
         "sync_corporation": enabled,
         "next_enrollment_at": datetime.now(UTC) if enabled else None,
     }
-    with translated_errors():
-        async with info.context.state.users.database.begin() as connection:
-            await connection.execute(
-                update(USERS).where(USERS.c.character_id == character_id).values(values)
-            )
+    async with writing(info.context.state) as connection:
+        await connection.execute(
+            update(USERS).where(USERS.c.character_id == character_id).values(values)
+        )
     return await own_character(info, character_id)
 
 

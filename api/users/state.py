@@ -14,9 +14,7 @@ from actors.shared.database_errors import explain
 from actors.shared.errors import ServerUnavailable
 from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
-from actors.users.sso import Sso
-from actors.users.tokens import Keeper
-from actors.users.vault import open_vault
+from actors.users.tokens import Keeper, open_keeper
 from api.database import DatabaseUnavailable
 from api.login.limit import LoginLimit
 
@@ -50,7 +48,7 @@ async def open_users(settings: Settings) -> AsyncIterator[Users]:
     ):
         keeper = None
         if settings.eve_client_id:
-            keeper = Keeper(database, open_vault(settings), Sso(settings, http))
+            keeper = open_keeper(settings, database, http)
         yield Users(database, keeper, limit)
 
 

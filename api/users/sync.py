@@ -10,16 +10,16 @@ from sqlalchemy import Select, func, select, update
 
 from actors.shared.tables import CORPORATION_SYNCS, USERS
 from actors.sync.run import EVERY
+from api.context import Info
 from api.errors import ClientError
+from api.state import writing
 from api.users.bindings import (
     MUTATION,
     SYNC_STATUS,
     USER_QUERY,
-    Info,
     own_character,
     own_characters,
 )
-from api.users.state import translated_errors
 
 WAIT_S: Final = 20.0
 """How long a client waits for its sync."""
@@ -78,14 +78,13 @@ async def _make_due(
     values: dict[str, Any] = {"next_sync_at": now, "last_sync_error": None}
     if full:
         values["next_full_sync_at"] = now
-    with translated_errors():
-        async with info.context.state.users.database.begin() as connection:
-            for table in (USERS, CORPORATION_SYNCS):
-                await connection.execute(
-                    update(table)
-                    .where(table.c.character_id.in_(character_ids), table.c.state == "active")
-                    .values(values)
-                )
+    async with writing(info.context.state) as connection:
+        for table in (USERS, CORPORATION_SYNCS):
+            await connection.execute(
+                update(table)
+                .where(table.c.character_id.in_(character_ids), table.c.state == "active")
+                .values(values)
+            )
 
 
 async def _statuses(info: Info, characters: Sequence[Any]) -> list[Status]:

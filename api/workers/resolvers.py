@@ -5,16 +5,14 @@ from collections.abc import AsyncGenerator
 from typing import Final
 
 from ariadne import QueryType, SubscriptionType
-from graphql import GraphQLResolveInfo
 
 from actors.shared.metrics import SUBSCRIBERS
-from api.context import Context
+from api.context import Info
 from api.workers.state import Entry, WorkersView
 
 UPDATE_S: Final = 3.0
 """Interval of the subscription."""
 
-Info = GraphQLResolveInfo[Context]
 WORKER_QUERY: Final = QueryType()
 WORKER_SUBSCRIPTION: Final = SubscriptionType()
 

@@ -1,7 +1,6 @@
 """What users see and decide: their own data, and nobody else's."""
 
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -18,11 +17,6 @@ from actors.shared.tables import (
     USER_KILLMAILS,
     USERS,
 )
-from api.context import Context
-from api.errors import ClientError
-from api.login.viewer import Credential, identify
-from api.state import open_state
-from api.users.bindings import require_operator
 from tests.api.gateway import TIME, Writer, a_killmail
 from tests.api.login.browser import (
     ME,
@@ -345,24 +339,3 @@ async def grants(gateway: Gateway) -> set[int]:
     """Characters whose refresh token EVE still takes."""
     counted = gateway.standin.playback.grants.counted(gateway.standin.playback.now_s())
     return {int(id_) for id_, held in counted.items() if held["refresh_tokens"]}
-
-
-async def test_what_is_for_operators_is_refused_to_others(gateway: Gateway) -> None:
-    async with program(gateway) as user, program(gateway) as operator:
-        await user.log_in(0)
-        await operator.log_in(3)
-        async with open_state(gateway.settings) as state:
-
-            async def refusal(token: str | None) -> str | None:
-                credential = None if token is None else Credential(token, is_bearer=True)
-                viewer = await identify(state, "192.0.2.1", credential)
-                info: Any = SimpleNamespace(context=Context(state, viewer))
-                try:
-                    await require_operator(info)
-                except ClientError as error:
-                    return str((error.extensions or {})["code"])
-                return None
-
-            tokens = (None, user.token, operator.token)
-            answers = [await refusal(token) for token in tokens]
-            assert answers == ["UNAUTHENTICATED", "FORBIDDEN", None]
