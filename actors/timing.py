@@ -7,6 +7,7 @@ import dramatiq
 from dramatiq.middleware import Middleware
 from prometheus_client import Histogram
 
+from actors.shared.queues import Queue
 from actors.shared.settings import settings
 
 QUEUED_AT: Final = "queued_at"
@@ -19,6 +20,8 @@ WAIT: Final = Histogram(
     ["queue"],
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600),
 )
+for _queue in Queue:  # so that the first message is a rise, and not a new series
+    WAIT.labels(queue=_queue.value)
 DURATION: Final = Histogram(
     "killstream_message_duration_seconds",
     "Time that an actor took for one message. Rises: the server that it uses is slow.",

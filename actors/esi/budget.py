@@ -32,6 +32,8 @@ CHAR_DETAIL: Final = "char-detail"
 STATUS: Final = "status"
 BUCKETLESS: Final = "bucketless"
 """Routes without a token bucket; ESI limits their errors instead."""
+GROUPS: Final = (KILLMAIL, CHAR_KILLMAIL, CORP_KILLMAIL, CHAR_DETAIL, STATUS, BUCKETLESS)
+"""The groups of all requests."""
 NOTHING: Final = "nothing"
 """Costs nothing; reserving it only checks for a pause of all routes."""
 

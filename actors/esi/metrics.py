@@ -4,6 +4,8 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
+from actors.esi.budget import ALL, GROUPS, TRANQUILITY
+
 REQUESTS: Final = Counter(
     "killstream_esi_requests",
     "Responses of ESI. 420 or 429 occur: another program uses up the limits of this address.",
@@ -22,3 +24,10 @@ TOKENS_LEFT: Final = Gauge(
     ["group"],
     multiprocess_mode="mostrecent",
 )
+
+# So that the first of these is a rise, and not a new series.
+for _group in GROUPS:
+    for _status in (200, 420, 429):
+        REQUESTS.labels(group=_group, status=_status)
+for _scope in (*GROUPS, ALL, TRANQUILITY):
+    PAUSES.labels(scope=_scope)

@@ -25,6 +25,7 @@ from aiokafka.errors import (
 
 from actors.shared.errors import KillstreamError, Misconfigured, ServerUnavailable
 from actors.shared.killmail import MAX_BODY_BYTES
+from actors.shared.metrics import TRUNCATED
 from actors.shared.outage import one_line
 from actors.shared.settings import Settings
 from actors.shared.startup import START_S, when_available
@@ -51,6 +52,9 @@ STORED: Final = Topic(
 )
 
 TOPICS: Final = (RECEIVED, REJECTED, STORED)
+
+for _topic in TOPICS:  # so that the first truncation is a rise, and not a new series
+    TRUNCATED.labels(topic=_topic.name)
 
 MAX_MESSAGE_BYTES: Final = 2 * MAX_BODY_BYTES
 """Largest message: the largest body with zkb block and names."""

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import re
+from collections import defaultdict
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from actors.broker import ESI_QUEUE
 from actors.shared.reference import Reference, encode_reference
 from deploy.grafana.board import BOARD, board
 from deploy.ports import free_port
+from tests.deploy.test_alerts import HEALTHY
 from tests.deploy.test_kubernetes import container
 from tests.support.dead import a_message, put
 from tests.support.esi import standin
@@ -94,6 +96,13 @@ async def test_targets_are_up_rules_evaluate_and_each_panel_has_series(
         ]
         known = await names(ports)
         assert await answers_to_kubelet(ports) == {200}
+        served = await labels(ports)
+    unlike = {
+        name: (sorted(wanted), served.get(name, set()))
+        for name, wanted in map(split, HEALTHY)
+        if name != "up" and frozenset(wanted) not in served.get(name, set())
+    }
+    assert unlike == {}, "the tests of the alerts use other labels than the processes"
     assert len(rules) == len(expressions_of_rules())
     assert [rule for rule in rules if rule["health"] != "ok" or rule.get("lastError")] == []
     used = {name for text in expressions_of_rules() for name in re.findall(r"killstream_\w+", text)}
@@ -132,6 +141,53 @@ async def answers_to_kubelet(ports: dict[str, int]) -> set[int]:
             async with http.get(f"http://127.0.0.1:{port}{path}") as answer:
                 statuses.add(answer.status)
     return statuses
+
+
+def split(series: str) -> tuple[str, dict[str, str]]:
+    """Split a series into its name and its labels."""
+    return series.partition("{")[0], dict(re.findall(r'(\w+)="([^"]*)"', series))
+
+
+async def scrape(port: int) -> list[tuple[str, dict[str, str], float]]:
+    """Return name, labels and value of each series."""
+    async with (
+        aiohttp.ClientSession() as http,
+        http.get(f"http://127.0.0.1:{port}/metrics") as answer,
+    ):
+        lines = [line for line in (await answer.text()).splitlines() if not line.startswith("#")]
+    pairs = (line.rsplit(" ", 1) for line in lines)
+    return [(*split(series), float(value)) for series, value in pairs]
+
+
+async def labels(ports: dict[str, int]) -> dict[str, set[frozenset[str]]]:
+    """Return the sets of label names of each metric that the processes serve."""
+    found: dict[str, set[frozenset[str]]] = defaultdict(set)
+    for port in ports.values():
+        for name, names, _ in await scrape(port):
+            found[name].add(frozenset(names))
+    return found
+
+
+@pytest.mark.service
+async def test_fresh_processes_serve_each_series_that_begins_at_0(tmp_path: Path) -> None:
+    """Prometheus doesn't see the first event in a series that begins with it."""
+    beginning = [split(series) for series, values in HEALTHY.items() if values.startswith("0")]
+    assert beginning
+    ports = {job: free_port() for job in ("streams", "actors")}
+    async with empty_servers() as servers, AsyncExitStack() as stack:
+        changes = {"source": "none", "esi_url": f"http://127.0.0.1:{free_port()}"}
+        for part, port in ports.items():
+            settings = servers.model_copy(update=changes | {"metrics_port": port})
+            log = tmp_path / f"{part}.log"
+            process = await stack.enter_async_context(killstream(part, settings=settings, log=log))
+            await process.wait_for_output('"ready"')
+        served = [(name, names) for port in ports.values() for name, names, _ in await scrape(port)]
+    missing = [
+        (name, wanted)
+        for name, wanted in beginning
+        if not any(name == other and wanted.items() <= has.items() for other, has in served)
+    ]
+    assert missing == []
 
 
 async def names(ports: dict[str, int]) -> set[str]:
