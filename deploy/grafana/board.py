@@ -35,7 +35,7 @@ class Graph:
 NOW: Final = (
     ("Parts that don't answer", "short", 'sum(up{job=~"api|streams|actors"} == bool 0)'),
     ("Servers that don't answer", "short", "sum(killstream_server_up == bool 0)"),
-    ("Killmails behind the upstream", "short", "max(killstream_source_lag)"),
+    ("Killmails behind the upstream", "short", "max(killstream:source_lag:max)"),
     ("Oldest killmail not stored", "s", "max(killstream_ledger_oldest_age_seconds)"),
     ("Oldest entry not published", "s", "max(killstream_unpublished_oldest_age_seconds)"),
     ("Dead letters", "short", 'sum(killstream:queue_messages:max{state="dead"})'),
@@ -80,7 +80,7 @@ ROWS: Final[dict[str, tuple[Graph, ...]]] = {
             "s",
             (
                 ("max(killstream_feed_age_seconds)", "newest entry"),
-                ("max by (source) (killstream_source_age_seconds)", "position in {{source}}"),
+                ("killstream:source_age_seconds:max", "position in {{source}}"),
                 ("max(killstream_ledger_oldest_age_seconds)", "oldest not stored"),
             ),
         ),

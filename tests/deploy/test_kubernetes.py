@@ -31,10 +31,13 @@ def named(kind: str, part: str) -> dict[str, Any]:
     return found
 
 
-def pod(part: str) -> dict[str, Any]:
+def template(part: str) -> dict[str, Any]:
     kind = "Job" if part == "migrate" else "Deployment"
-    spec: dict[str, Any] = named(kind, part)["spec"]["template"]["spec"]
-    return spec
+    return dict(named(kind, part)["spec"]["template"])
+
+
+def pod(part: str) -> dict[str, Any]:
+    return dict(template(part)["spec"])
 
 
 def container(part: str) -> dict[str, Any]:
