@@ -41,8 +41,8 @@ HEALTHY = {
     'killstream_queue_messages{queue="database",state="dead"}': "0x70",
     'killstream_queue_consumers{queue="database"}': "1x70",
     'killstream_queue_oldest_age_seconds{queue="database"}': "2x70",
-    'killstream_queue_wait_seconds_bucket{queue="database",le="1"}': "0+60x70",
-    'killstream_queue_wait_seconds_bucket{queue="database",le="900"}': "0+60x70",
+    'killstream_queue_wait_seconds_bucket{queue="database",le="1.0"}': "0+60x70",
+    'killstream_queue_wait_seconds_bucket{queue="database",le="900.0"}': "0+60x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="+Inf"}': "0+60x70",
     'killstream_topic_lag{topic="killmails.received"}': "1x70",
     "killstream_killmails_rejected_total": "0x70",
@@ -79,7 +79,7 @@ FIRES: dict[str, dict[str, str]] = {
     },
     "KillstreamQueueUnconsumed": {'killstream_queue_consumers{queue="database"}': "0x70"},
     "KillstreamQueueSlow": {
-        'killstream_queue_wait_seconds_bucket{queue="database",le="1"}': "0x70"
+        'killstream_queue_wait_seconds_bucket{queue="database",le="1.0"}': "0x70"
     },
     "KillstreamQueueOld": {'killstream_queue_oldest_age_seconds{queue="database"}': "0+60x70"},
     "KillstreamDeadLetters": {'killstream_queue_messages{queue="database",state="dead"}': "1x70"},
@@ -186,11 +186,11 @@ def test_the_ports_are_those_of_the_documents() -> None:
 def test_on_kubernetes_each_part_is_a_job(tmp_path: Path) -> None:
     """Prometheus discovers the pods of the manifests, and takes `job` from their component."""
     file = FOLDER / "kubernetes.yml"
-    promtool("check", "config", str(file))
     configuration = yaml.safe_load(file.read_text())
-    del configuration["rule_files"]
+    assert configuration.pop("rule_files") == ["recording.yml", "alerts.yml"]
     (job,) = configuration["scrape_configs"]
-    del job["kubernetes_sd_configs"]
+    # Debian's promtool is built without this discovery; another one takes its place.
+    assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
     job["static_configs"] = [discovered(part) for part in OURS]
     job["static_configs"].append(
         {"targets": ["10.0.0.9:80"], "labels": {"__meta_kubernetes_pod_ip": "10.0.0.9"}}
