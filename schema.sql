@@ -256,7 +256,8 @@ CREATE TABLE characters (
     next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
     requested_at             TIMESTAMPTZ,
     updated_at               TIMESTAMPTZ,      -- when ESI answered last
-    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+    expires_at               TIMESTAMPTZ,      -- when ESI may be asked again
+    refused_at               TIMESTAMPTZ       -- when ESI refused it first, after its last answer
 );
 CREATE INDEX characters_due ON characters (next_refresh_at);
 CREATE INDEX characters_requested ON characters (requested_at);
@@ -292,7 +293,8 @@ CREATE TABLE corporations (
     next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
     requested_at             TIMESTAMPTZ,
     updated_at               TIMESTAMPTZ,      -- when ESI answered last
-    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+    expires_at               TIMESTAMPTZ,      -- when ESI may be asked again
+    refused_at               TIMESTAMPTZ       -- when ESI refused it first, after its last answer
 );
 CREATE INDEX corporations_due ON corporations (next_refresh_at);
 CREATE INDEX corporations_requested ON corporations (requested_at);
@@ -314,7 +316,8 @@ CREATE TABLE alliances (
     next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
     requested_at             TIMESTAMPTZ,
     updated_at               TIMESTAMPTZ,      -- when ESI answered last
-    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+    expires_at               TIMESTAMPTZ,      -- when ESI may be asked again
+    refused_at               TIMESTAMPTZ       -- when ESI refused it first, after its last answer
 );
 CREATE INDEX alliances_due ON alliances (next_refresh_at);
 CREATE INDEX alliances_requested ON alliances (requested_at);
@@ -341,7 +344,8 @@ CREATE TABLE types (
     next_refresh_at          TIMESTAMPTZ,      -- null: nobody waits for it
     requested_at             TIMESTAMPTZ,
     updated_at               TIMESTAMPTZ,      -- when ESI answered last
-    expires_at               TIMESTAMPTZ       -- when ESI may be asked again
+    expires_at               TIMESTAMPTZ,      -- when ESI may be asked again
+    refused_at               TIMESTAMPTZ       -- when ESI refused it first, after its last answer
 );
 CREATE INDEX types_due ON types (next_refresh_at);
 CREATE INDEX types_requested ON types (requested_at);

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import ALLIANCES_QUEUE, actor
 from actors.entities.kinds import ALLIANCE, CORPORATION
-from actors.entities.refresh import LATER, answered, due, log, postpone, write, write_absent
+from actors.entities.refresh import LATER, answered, due, log, postpone, write, write_refused
 from actors.entities.want import want
 from actors.esi.conditional import Fetched
 from actors.esi.details import alliance, alliance_corporations, alliances
@@ -39,7 +39,7 @@ async def refresh_alliance(alliance_id: int) -> None:
             )
             await _store(row, described, members)
     except Refused:
-        await write_absent(ALLIANCE, alliance_id)
+        await write_refused(ALLIANCE, [alliance_id])
     except LATER as error:
         await postpone(ALLIANCE, [alliance_id], error)
 

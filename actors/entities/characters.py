@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import CHARACTERS_QUEUE, actor
 from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION
-from actors.entities.refresh import ABSENT_TTL, LATER, answered, due, postpone, write
+from actors.entities.refresh import LATER, answered, due, postpone, write, write_refused
 from actors.entities.want import want
 from actors.esi.affiliations import AFFILIATION_TTL, affiliations_in_halves
 from actors.esi.entities import Affiliation
@@ -25,8 +25,8 @@ DOOMHEIM: Final = 1_000_001
 async def refresh_characters(character_ids: list[int]) -> None:
     """Ask ESI where characters belong, those for whom that is allowed again. Idempotent.
 
-    A change of corporation, alliance or faction is a row in `affiliations`. Characters that ESI
-    doesn't know, or that are in Doomheim, are deleted. Those without an answer stay due.
+    A change of corporation, alliance or faction is a row in `affiliations`. Characters that are in
+    Doomheim, or that ESI refuses twice, are deleted. Those without an answer stay due.
     """
     left = set(character_ids)
     try:
@@ -35,9 +35,8 @@ async def refresh_characters(character_ids: list[int]) -> None:
         async for found, refused in affiliations_in_halves(resources().esi, sorted(left)):
             async with resources().database.begin() as connection:
                 await _store(connection, rows, found)
-                if refused:
-                    values = answered(datetime.now(UTC) + ABSENT_TTL)
-                    await write(connection, CHARACTER, refused, state="deleted", **values)
+            if refused:
+                await write_refused(CHARACTER, refused, state="deleted")
             left -= {one.character_id for one in found} | set(refused)
         if left:  # ESI left them out
             await _forget(sorted(left))

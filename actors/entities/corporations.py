@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.broker import CORPORATIONS_QUEUE, actor
 from actors.entities.kinds import ALLIANCE, CORPORATION
-from actors.entities.refresh import LATER, answered, due, postpone, write, write_absent
+from actors.entities.refresh import LATER, answered, due, postpone, write, write_refused
 from actors.entities.want import want
 from actors.esi.conditional import Fetched
 from actors.esi.details import corporation
@@ -28,7 +28,7 @@ async def refresh_corporation(corporation_id: int) -> None:
         for row in await due(CORPORATION, [corporation_id]):
             await _store(row, await corporation(resources().esi, corporation_id, row.etag))
     except Refused:
-        await write_absent(CORPORATION, corporation_id)
+        await write_refused(CORPORATION, [corporation_id])
     except LATER as error:
         await postpone(CORPORATION, [corporation_id], error)
 

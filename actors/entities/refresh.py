@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
-from sqlalchemy import or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.entities.kinds import Kind
@@ -24,6 +24,8 @@ MIN_ERRORS_LEFT: Final = 75
 """Entities are refreshed only while this many errors remain of ESI's limit: names need the rest."""
 ABSENT_TTL: Final = timedelta(days=1)
 """When ESI is asked again for what it doesn't know."""
+CONFIRMED_AFTER: Final = timedelta(hours=1)
+"""Time after a first refusal from which on another one holds: longer than ESI's downtime."""
 
 
 async def due(kind: Kind, ids: Collection[int]) -> Sequence[Any]:
@@ -69,7 +71,12 @@ async def write(
 
 def answered(expires_at: datetime) -> dict[str, Any]:
     """Return the values of the schedule's columns after an answer of ESI."""
-    return {"updated_at": datetime.now(UTC), "expires_at": expires_at, "next_refresh_at": None}
+    return {
+        "updated_at": datetime.now(UTC),
+        "expires_at": expires_at,
+        "next_refresh_at": None,
+        "refused_at": None,
+    }
 
 
 async def postpone(kind: Kind, ids: Collection[int], error: BaseException) -> None:
@@ -81,8 +88,22 @@ async def postpone(kind: Kind, ids: Collection[int], error: BaseException) -> No
         await write(connection, kind, ids, next_refresh_at=later)
 
 
-async def write_absent(kind: Kind, id_: int, state: str = "absent") -> None:
-    """Record that ESI doesn't know an id; what it said before stays."""
+async def write_refused(kind: Kind, ids: Collection[int], state: str = "absent") -> None:
+    """Record that ESI refuses ids; what it said before stays.
+
+    ESI refuses valid requests, too, while it is overloaded. So ids get the state only when ESI
+    refuses them again `CONFIRMED_AFTER` the first refusal, without an answer in between; until then
+    they stay due.
+    """
+    now = datetime.now(UTC)
+    refused_at = kind.table.c.refused_at
     async with resources().database.begin() as connection:
-        values = answered(datetime.now(UTC) + ABSENT_TTL)
-        await write(connection, kind, [id_], state=state, **values)
+        before = refused_at <= now - CONFIRMED_AFTER
+        query = select(kind.key).where(among(connection, kind.key, ids), before)
+        confirmed = set(await connection.scalars(query.order_by(kind.key).with_for_update()))
+        values = answered(now + ABSENT_TTL) | {"refused_at": refused_at}  # the next one holds, too
+        await write(connection, kind, confirmed, state=state, **values)
+        again_at = now + CONFIRMED_AFTER * random.uniform(1, 1.25)
+        values = {"refused_at": func.coalesce(refused_at, now), "next_refresh_at": again_at}
+        await write(connection, kind, set(ids) - confirmed, **values)
+    log.info("refresh.refused", kind=kind.name, ids=len(ids), confirmed=len(confirmed))

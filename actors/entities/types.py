@@ -4,7 +4,7 @@ from typing import Any
 
 from actors.broker import TYPES_QUEUE, actor
 from actors.entities.kinds import TYPE
-from actors.entities.refresh import LATER, answered, due, postpone, write, write_absent
+from actors.entities.refresh import LATER, answered, due, postpone, write, write_refused
 from actors.esi.conditional import Fetched
 from actors.esi.details import item_type
 from actors.esi.entities import ItemType
@@ -22,7 +22,7 @@ async def refresh_type(type_id: int) -> None:
         for row in await due(TYPE, [type_id]):
             await _store(row, await item_type(resources().esi, type_id, row.etag))
     except Refused:
-        await write_absent(TYPE, type_id)
+        await write_refused(TYPE, [type_id])
     except LATER as error:
         await postpone(TYPE, [type_id], error)
 

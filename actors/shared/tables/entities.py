@@ -34,6 +34,7 @@ class CharacterRow(SQLModel, table=True):
     requested_at: datetime | None = Field(default=None, sa_type=Utc)
     updated_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime | None = Field(default=None, sa_type=Utc)
+    refused_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class AffiliationRow(SQLModel, table=True):
@@ -79,6 +80,7 @@ class CorporationRow(SQLModel, table=True):
     requested_at: datetime | None = Field(default=None, sa_type=Utc)
     updated_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime | None = Field(default=None, sa_type=Utc)
+    refused_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class AllianceRow(SQLModel, table=True):
@@ -106,6 +108,7 @@ class AllianceRow(SQLModel, table=True):
     requested_at: datetime | None = Field(default=None, sa_type=Utc)
     updated_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime | None = Field(default=None, sa_type=Utc)
+    refused_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class AllianceCorporationRow(SQLModel, table=True):
@@ -142,6 +145,7 @@ class TypeRow(SQLModel, table=True):
     requested_at: datetime | None = Field(default=None, sa_type=Utc)
     updated_at: datetime | None = Field(default=None, sa_type=Utc)
     expires_at: datetime | None = Field(default=None, sa_type=Utc)
+    refused_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class EsiListRow(SQLModel, table=True):

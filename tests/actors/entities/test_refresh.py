@@ -11,10 +11,11 @@ import pytest
 from sqlalchemy import select, update
 
 from actors.broker import broker
+from actors.entities.alliances import refresh_alliance
 from actors.entities.characters import DOOMHEIM, refresh_characters
 from actors.entities.corporations import refresh_corporation
 from actors.entities.follow import follow_feed
-from actors.entities.kinds import CHARACTER, CORPORATION, KINDS, TYPE
+from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, KINDS, TYPE
 from actors.entities.schedule import schedule_refreshes
 from actors.entities.types import refresh_type
 from actors.entities.want import want
@@ -33,7 +34,6 @@ from actors.shared.tables import (
     CORPORATION_SNAPSHOTS,
     CORPORATIONS,
     SNAPSHOT_DAYS,
-    TYPES,
 )
 from actors.snapshots.take import take_snapshots
 from deploy.standin.server import Standin
@@ -131,6 +131,15 @@ async def expire(opened: Resources, kind: Any, **changes: Any) -> None:
     async with opened.database.begin() as connection:
         values = {"expires_at": past, "next_refresh_at": past} | changes
         await connection.execute(update(kind.table).values(**values))
+
+
+async def refused_before(opened: Resources, kind: Any) -> None:
+    """Let ESI's first refusals be an hour old."""
+    hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    was_refused = kind.table.c.refused_at.is_not(None)
+    async with opened.database.begin() as connection:
+        await connection.execute(update(kind.table).where(was_refused).values(refused_at=hour_ago))
+    await expire(opened, kind)
 
 
 async def test_live_killmails_have_all_their_entities_refreshed(
@@ -238,6 +247,9 @@ async def test_changes_of_corporation_are_recorded_and_deleted_characters_end(
     set_faults(upstream, esi_moved={moved: goal}, esi_deleted={doomed: "doomheim", missing: "404"})
     await expire(opened, CHARACTER)
     await run(refresh_characters, characters)
+    assert (await by_id(opened, CHARACTERS))[missing]["state"] == "active"  # refused once
+    await refused_before(opened, CHARACTER)
+    await run(refresh_characters, characters)
     now = await by_id(opened, CHARACTERS)
     assert {id_: now[id_]["state"] for id_ in characters[:4]} == {
         stayed: "active",
@@ -280,15 +292,60 @@ async def test_unmodified_corporation_is_of_today_and_a_closed_one_leaves(
     assert (closed["state"], closed["alliance_id"], closed["member_count"]) == ("closed", None, 0)
 
 
-async def test_what_esi_does_not_know_is_absent(opened: Resources) -> None:
+async def test_what_esi_refuses_twice_is_absent(opened: Resources) -> None:
     unknown = 499_999_999
     async with opened.database.begin() as connection:
         await want(connection, CORPORATION, [unknown])
         await want(connection, TYPE, [unknown, 0, -1])
-    await run(refresh_corporation, unknown)
-    await run(refresh_type, unknown)
-    assert [row["state"] for row in await rows(opened.database, CORPORATIONS)] == ["absent"]
-    assert [row["state"] for row in await rows(opened.database, TYPES)] == ["absent"]
+    for state in ("unknown", "absent"):
+        await run(refresh_corporation, unknown)
+        await run(refresh_type, unknown)
+        for kind in (CORPORATION, TYPE):
+            assert [row["state"] for row in await rows(opened.database, kind.table)] == [state]
+            await refused_before(opened, kind)
+
+
+async def test_refusal_holds_only_when_a_later_one_confirms_it(
+    opened: Resources, upstream: Standin
+) -> None:
+    await save(opened, upstream)
+    await refresh_all()
+    id_ = next(iter(await by_id(opened, ALLIANCES)))
+    before = (await by_id(opened, ALLIANCES))[id_]
+
+    async def refresh() -> dict[str, Any]:
+        await run(refresh_alliance, id_)
+        return (await by_id(opened, ALLIANCES))[id_]
+
+    def due_in(row: dict[str, Any]) -> timedelta:
+        due_at: datetime = row["next_refresh_at"]
+        return due_at - datetime.now(UTC)
+
+    set_faults(upstream, unknown_ids=(id_,))
+    await expire(opened, ALLIANCE)
+    first = await refresh()
+    assert (first["state"], first["expires_at"] < datetime.now(UTC)) == ("active", True)
+    assert timedelta(minutes=59) < due_in(first) < timedelta(minutes=80)
+    await expire(opened, ALLIANCE)  # an operator's command has it asked again at once
+    second = await refresh()
+    assert (second["state"], second["refused_at"]) == ("active", first["refused_at"])
+    assert timedelta(minutes=59) < due_in(second)
+
+    set_faults(upstream)  # ESI was overloaded
+    await expire(opened, ALLIANCE)
+    answered = await refresh()
+    assert (answered["state"], answered["refused_at"]) == ("active", None)
+    assert answered["next_refresh_at"] is None
+
+    set_faults(upstream, unknown_ids=(id_,))
+    await expire(opened, ALLIANCE)
+    assert (await refresh())["state"] == "active"
+    await refused_before(opened, ALLIANCE)
+    gone = await refresh()
+    assert (gone["state"], gone["name"]) == ("absent", before["name"])
+    assert (gone["next_refresh_at"], gone["expires_at"] > datetime.now(UTC)) == (None, True)
+    await expire(opened, ALLIANCE)
+    assert (await refresh())["next_refresh_at"] is None  # confirmed already
 
 
 async def test_outage_of_esi_leaves_it_due(opened: Resources, upstream: Standin) -> None:
