@@ -19,6 +19,7 @@ class ClientError(GraphQLError):
 
     def __init__(self, code: str, message: str, **facts: Any) -> None:
         super().__init__(message, extensions={"code": code, **facts})
+        self.code = code
 
 
 class BadInput(GraphQLError):

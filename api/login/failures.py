@@ -18,13 +18,15 @@ Reason = Literal[
     "rate_limited",
     "invalid_bearer",
     "foreign_origin",
+    "api_key",
 ]
 
 LOGINS: Final = Counter("killstream_logins", "Logins that succeeded.")
 LOGIN_FAILURES: Final = Counter(
     "killstream_login_failures",
-    "Logins and sessions that were refused. `foreign_state`, `foreign_origin`, `invalid_bearer` or"
-    " `rate_limited` rises: somebody tries what isn't theirs; the log has the addresses."
+    "Logins and sessions that were refused. `foreign_state`, `foreign_origin`, `invalid_bearer`,"
+    " `api_key` or `rate_limited` rises: somebody tries what isn't theirs; the log"
+    " has the addresses."
     " `sso_unavailable` rises: EVE's login fails. `token_forged`: its answers aren't EVE's."
     " `misconfigured`: the application's id or secret is wrong.",
     ["reason"],

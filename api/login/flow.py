@@ -70,6 +70,7 @@ OUTCOMES: Final[dict[Reason | Literal["disabled"], Outcome]] = {
         "LOGIN_MISCONFIGURED",
         "This gateway's login is set up wrongly; its operator finds the reason in the log.",
     ),
+    "api_key": Outcome(403, "FORBIDDEN", "An API key can't log in: leave it out."),
     "rate_limited": Outcome(429, "RATE_LIMITED", "Too many logins from your address."),
 }
 
@@ -88,9 +89,13 @@ class LoginFailed(KillstreamError):
 async def admit(state: State, viewer: Viewer, action: Literal["begin", "complete"]) -> Keeper:
     """Count one step of a login, and return what takes it.
 
+    An API key is refused: the session of a login may do more than the key, for the same account.
+
     Raises:
-        LoginFailed: nobody can log in here, or the client tries too often.
+        LoginFailed: nobody can log in here, it comes with an API key, or too often.
     """
+    if viewer.session is not None and viewer.session.kind == "api_key":
+        raise fail(viewer, "api_key")
     keeper = state.users.keeper
     if keeper is None:
         raise LoginFailed("disabled")

@@ -74,7 +74,7 @@ async def logout(request: Request) -> Response:
     """End the session of the cookie or bearer token."""
     state = state_of(request)
     try:
-        session = (await find_viewer(state, request)).require_session()
+        session = (await find_viewer(state, request)).require_login()
     except ClientError as error:
         return _refuse(request, error)
     async with writing(state) as connection:
@@ -114,8 +114,10 @@ def _refuse(request: Request, error: LoginFailed | Invalid | ClientError) -> Res
             if error.retry_after_s is not None:
                 headers["Retry-After"] = str(error.retry_after_s)
         case ClientError():
-            status, message = 401, error.message
-            headers["WWW-Authenticate"] = "Bearer"
+            message = error.message
+            status = 403 if error.code == "FORBIDDEN" else 401
+            if status == 401:
+                headers["WWW-Authenticate"] = "Bearer"
         case _:
             status = 400
     if not _wants_page(request):

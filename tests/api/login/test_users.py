@@ -19,12 +19,14 @@ from actors.shared.tables import (
 )
 from tests.api.gateway import TIME, Writer, a_killmail
 from tests.api.login.browser import (
+    AUTHENTICATE,
     ME,
     ON_BOTH,
     SYNC_AS_IT_STANDS,
     Gateway,
     Program,
     code_of,
+    failures,
     program,
 )
 
@@ -233,6 +235,42 @@ async def test_login_with_fewer_scopes_ends_what_they_were_for(gateway: Gateway)
         await asked.log_in(scopes="corporation")
         (user,) = await gateway.rows(select(USERS))
         assert (user.sync_corporation, user.next_sync_at) == (True, None)
+
+
+async def test_api_key_cannot_turn_into_a_session(gateway: Gateway) -> None:
+    async with program(gateway) as asked, program(gateway) as bot:
+        await asked.log_in()
+        start = await asked.begin()
+        created = (await asked.query(CREATE_KEY))["data"]["createApiKey"]
+        bot.token = created["token"]
+        sessions, before = await gateway.rows(select(SESSIONS.c.token_hash)), failures("api_key")
+        assert code_of(await bot.query("mutation { login { url } }")) == "FORBIDDEN"
+        given = await asked.consent(start, 1)
+        assert code_of(await bot.query(AUTHENTICATE, **given)) == "FORBIDDEN"
+        callback = f"/auth/callback?code={given['code']}&state={given['state']}"
+        for path in ("/auth/login", callback):
+            assert (await _visit(bot, "GET", path))[0] == 403
+        assert failures("api_key") == before + 4
+        assert await gateway.rows(select(SESSIONS.c.token_hash)) == sessions
+        # The owner's login goes on: nothing of it was used up.
+        asked_again = await asked.query(AUTHENTICATE, **given)
+        assert asked_again["data"]["authenticateWithCode"]["token"]
+
+
+async def test_api_key_survives_logout(gateway: Gateway) -> None:
+    async with program(gateway) as asked, program(gateway) as bot:
+        await asked.log_in()
+        bot.token = (await asked.query(CREATE_KEY))["data"]["createApiKey"]["token"]
+        status, answer = await _visit(bot, "POST", "/auth/logout")
+        assert (status, answer) == (403, {"error": "an API key can't do this: log in"})
+        assert (await bot.query(ME))["data"]["me"]["roles"] == ["user"]
+
+
+async def _visit(asked: Program, method: str, path: str) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {asked.token}"}
+    url = f"{asked.gateway.address}{path}"
+    async with asked.http.request(method, url, headers=headers, allow_redirects=False) as answer:
+        return answer.status, await answer.json()
 
 
 @ON_BOTH
