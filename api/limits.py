@@ -29,8 +29,19 @@ WEIGHTS: Final = {
     "metrics": 20,
     "snapshots": 50,
     "chart": 50,
+    "me": 20,
+    "authStatus": 20,
+    "apiKeys": 20,
+    "syncStatus": 20,
+    "imports": 20,
+    "syncMyKillmails": 600,
 }
-"""Weights of the fields that read the database; any other field weighs 1."""
+"""Weights of the fields that read the database; any other field of a query weighs 1.
+
+`syncMyKillmails` waits for a run, so no operation has room for two.
+"""
+MUTATION_WEIGHT: Final = 200
+"""Of each other mutation: it writes."""
 
 
 def parse_limited(_context: Any, data: dict[str, Any]) -> DocumentNode:
@@ -43,6 +54,9 @@ class OperationLimits(ValidationRule):
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
+        mutation = context.schema.mutation_type
+        self._weights = dict.fromkeys(mutation.fields if mutation else (), MUTATION_WEIGHT)
+        self._weights |= WEIGHTS
         self._fragments: dict[str, tuple[int, int]] = {}
 
     def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
@@ -63,7 +77,7 @@ class OperationLimits(ValidationRule):
             match node:
                 case FieldNode() if not node.name.value.startswith("__"):
                     below, more = self._measure(node.selection_set)
-                    below, more = below + 1, more + WEIGHTS.get(node.name.value, 1)
+                    below, more = below + 1, more + self._weights.get(node.name.value, 1)
                 case InlineFragmentNode():
                     below, more = self._measure(node.selection_set)
                 case FragmentSpreadNode():

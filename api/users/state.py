@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import aiohttp
@@ -31,6 +31,8 @@ class Users:
     keeper: Keeper | None
     """None while nobody can log in, since the application's id isn't set."""
     limit: LoginLimit
+    syncing: set[str] = field(default_factory=set)
+    """The accounts that wait for a sync."""
 
 
 @asynccontextmanager

@@ -1,9 +1,11 @@
 """The state of one's own syncs, and a sync right now."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 from typing import Any, Final
 
 from sqlalchemy import Select, func, select, update
@@ -23,7 +25,8 @@ from api.users.bindings import (
 
 WAIT_S: Final = 20.0
 """How long a client waits for its sync."""
-POLL_S: Final = 0.25
+POLL_S: Final = 1.0
+"""How often the database is asked whether it has ended."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,31 @@ async def resolve_sync(
     characters = await own_characters(info) if of is None else [await own_character(info, of)]
     if not characters:
         raise ClientError("NOT_FOUND", "you have no character here: log in with one")
+    with _one_at_a_time(info):
+        return await _sync(info, characters, is_full=bool(wanted.get("full")))
+
+
+@contextmanager
+def _one_at_a_time(info: Info) -> Iterator[None]:
+    """Refuse a second sync of the account while one is waited for."""
+    account_id, syncing = info.context.viewer.account_id, info.context.state.users.syncing
+    if account_id in syncing:
+        raise ClientError(
+            "RATE_LIMITED",
+            "a sync of your account is waited for already: ask for syncStatus",
+            retryAfterSeconds=ceil(WAIT_S),
+        )
+    syncing.add(account_id)
+    try:
+        yield
+    finally:
+        syncing.discard(account_id)
+
+
+async def _sync(info: Info, characters: Sequence[Any], *, is_full: bool) -> dict[str, Any]:
+    """Have syncs run now, and wait for them up to `WAIT_S`."""
     asked_at = datetime.now(UTC)
-    await _make_due(info, [one["character_id"] for one in characters], asked_at, wanted.get("full"))
+    await _make_due(info, [one["character_id"] for one in characters], asked_at, is_full)
     deadline_s = asyncio.get_running_loop().time() + WAIT_S
     while True:
         statuses = await _statuses(info, characters)

@@ -1,5 +1,6 @@
 """The GraphQL door itself: its address, its errors, its limits, its websocket protocol."""
 
+import re
 from typing import Any
 
 import aiohttp
@@ -8,7 +9,9 @@ from graphql import build_client_schema, get_introspection_query, print_schema
 
 from api import websocket
 from api.graphql import SCHEMA
+from api.limits import MUTATION_WEIGHT, WEIGHTS
 from tests.api.gateway import Writer, a_killmail, connect, query
+from tests.test_docs import PROJECT, table
 
 INIT = {"type": "connection_init"}
 
@@ -44,6 +47,14 @@ FRAGMENT_BOMB = (
 )
 
 
+def aliased(count: int, field: str) -> str:
+    return " ".join(f"f{number}: {field}" for number in range(count))
+
+
+def mutations(count: int, field: str) -> str:
+    return f"mutation {{ ...all }} fragment all on Mutation {{ {aliased(count, field)} }}"
+
+
 @pytest.mark.parametrize(
     ("document", "code", "says"),
     [
@@ -57,6 +68,9 @@ FRAGMENT_BOMB = (
         ),
         (nested(10), "TOO_COMPLEX", "too deep"),
         (FRAGMENT_BOMB, "TOO_COMPLEX", "too heavy"),
+        (mutations(6, "logout"), "TOO_COMPLEX", "too heavy"),
+        (mutations(2, "syncMyKillmails { message }"), "TOO_COMPLEX", "too heavy"),
+        ("{ " + aliased(50, "authStatus { reason }") + " }", "TOO_COMPLEX", "too heavy"),
         ("{ " + "x " * 5_000 + "}", "GRAPHQL_PARSE_FAILED", "tokens"),
     ],
 )
@@ -237,3 +251,17 @@ async def test_document_too_deep_to_parse_ends_its_operation_only(
         assert (message["type"], message["id"]) == ("error", "1")
         await connection.socket.send_json({"type": "ping"})
         assert (await connection.socket.receive_json(timeout=5))["type"] == "pong"
+
+
+def test_readme_has_the_weight_of_each_field() -> None:
+    assert SCHEMA.query_type
+    assert SCHEMA.mutation_type
+    assert set(SCHEMA.query_type.fields) <= WEIGHTS.keys()
+    documented = {
+        field: int(weight)
+        for weight, fields in table(PROJECT / "api" / "README.md", "weight")
+        for field in re.findall(r"`(\w+)`", fields)
+    }
+    assert documented == WEIGHTS
+    rows = dict(table(PROJECT / "api" / "README.md", "weight"))
+    assert rows[str(MUTATION_WEIGHT)] == "each other mutation"

@@ -2,13 +2,33 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
 
 from actors.shared.tables import CORPORATION_SYNCS, USERS
 from api.users import sync
-from tests.api.login.browser import ON_BOTH, SYNC_AS_IT_STANDS, Gateway, program
+from tests.api.login.browser import (
+    ON_BOTH,
+    SYNC_AS_IT_STANDS,
+    Gateway,
+    Program,
+    code_of,
+    program,
+)
+
+
+async def asking_for_a_sync(gateway: Gateway, asked: Program) -> asyncio.Task[Any]:
+    """Ask, and return when the sync is due, so that the answer is waited for."""
+    later = datetime.now(UTC) + timedelta(minutes=15)
+    async with gateway.database.begin() as connection:
+        await connection.execute(update(USERS).values(next_sync_at=later))
+    asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+    async with asyncio.timeout(10):
+        while min(row.next_sync_at for row in await gateway.rows(select(USERS))) >= later:
+            await asyncio.sleep(0.05)
+    return asking
 
 
 @ON_BOTH
@@ -16,12 +36,8 @@ async def test_sync_waits_for_the_run_that_it_asked_for(gateway: Gateway) -> Non
     async with program(gateway) as asked:
         await asked.log_in()
         async with gateway.database.begin() as connection:
-            later = datetime.now(UTC) + timedelta(minutes=15)
-            await connection.execute(update(USERS).values(next_sync_at=later, last_sync_count=99))
-        asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
-        async with asyncio.timeout(10):
-            while (await gateway.rows(select(USERS)))[0].next_sync_at >= later:
-                await asyncio.sleep(0.05)
+            await connection.execute(update(USERS).values(last_sync_count=99))
+        asking = await asking_for_a_sync(gateway, asked)
         assert not asking.done()
         done = {"last_killmail_sync_at": datetime.now(UTC), "last_sync_count": 3}
         async with gateway.database.begin() as connection:
@@ -62,6 +78,20 @@ async def test_sync_that_takes_longer_goes_on(
         await asked.log_in()
         answer = (await asked.query(SYNC_AS_IT_STANDS))["data"]["syncMyKillmails"]
         assert (answer["success"], "goes on" in answer["message"]) == (False, True)
+
+
+async def test_account_waits_for_one_sync_at_a_time(gateway: Gateway) -> None:
+    async with program(gateway) as asked, program(gateway) as other:
+        await asked.log_in()
+        await other.log_in(1)
+        asking = await asking_for_a_sync(gateway, asked)
+        assert code_of(await asked.query(SYNC_AS_IT_STANDS)) == "RATE_LIMITED"
+        of_other = asyncio.create_task(other.query(SYNC_AS_IT_STANDS))
+        done = {"last_killmail_sync_at": datetime.now(UTC) + timedelta(minutes=1)}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(done))
+        for answer in (await asking, await of_other, await asked.query(SYNC_AS_IT_STANDS)):
+            assert answer["data"]["syncMyKillmails"]["success"]
 
 
 @ON_BOTH
