@@ -402,3 +402,157 @@ CREATE TABLE corporation_snapshots (
     PRIMARY KEY (corporation_id, day)
 );
 CREATE INDEX corporation_snapshots_of_day ON corporation_snapshots (day, alliance_id);
+
+-- Each day from the first snapshot to today, with periods of 1, 7 and 30 days that end on it: a period
+-- begins after `former_day`, and the one before it after `former_start`.
+CREATE VIEW growth_periods AS
+SELECT day, days, day - days AS former_day, day - 2 * days AS former_start
+FROM (
+    SELECT first_day + n AS day
+    FROM (
+        SELECT min(day) AS first_day, max(day) AS last_day FROM (
+            SELECT min(day) AS day FROM alliance_snapshots
+            UNION ALL SELECT max(day) FROM alliance_snapshots
+            UNION ALL SELECT min(day) FROM corporation_snapshots
+            UNION ALL SELECT max(day) FROM corporation_snapshots
+            UNION ALL SELECT (now() AT TIME ZONE 'UTC')::date
+        ) AS known
+    ) AS bounds
+    CROSS JOIN generate_series(0, last_day - first_day) AS n
+) AS calendar
+CROSS JOIN (VALUES (1), (7), (30)) AS periods (days);
+
+-- Alliances and corporations compared with themselves, by day and period. `members` and `corporations`
+-- are of the day, and compared with `former_day`; the others are added up over the period, and compared
+-- with the period before. `_growth` is the delta as a part of the former value. Choose one id or one day:
+-- SELECT day, members_delta FROM alliance_growth WHERE alliance_id = 99000001 AND days = 7 ORDER BY day
+CREATE VIEW alliance_growth AS
+SELECT
+    alliance_id,
+    day,
+    days,
+    members,
+    members - former_members AS members_delta,
+    CAST(members - former_members AS DOUBLE PRECISION) / nullif(former_members, 0) AS members_growth,
+    corporations,
+    corporations - former_corporations AS corporations_delta,
+    CAST(corporations - former_corporations AS DOUBLE PRECISION) / nullif(former_corporations, 0) AS corporations_growth,
+    kills,
+    kills - former_kills AS kills_delta,
+    CAST(kills - former_kills AS DOUBLE PRECISION) / nullif(former_kills, 0) AS kills_growth,
+    losses,
+    losses - former_losses AS losses_delta,
+    CAST(losses - former_losses AS DOUBLE PRECISION) / nullif(former_losses, 0) AS losses_growth,
+    ships_destroyed,
+    ships_destroyed - former_ships_destroyed AS ships_destroyed_delta,
+    CAST(ships_destroyed - former_ships_destroyed AS DOUBLE PRECISION) / nullif(former_ships_destroyed, 0) AS ships_destroyed_growth,
+    ships_lost,
+    ships_lost - former_ships_lost AS ships_lost_delta,
+    CAST(ships_lost - former_ships_lost AS DOUBLE PRECISION) / nullif(former_ships_lost, 0) AS ships_lost_growth,
+    isk_destroyed,
+    isk_destroyed - former_isk_destroyed AS isk_destroyed_delta,
+    CAST(isk_destroyed - former_isk_destroyed AS DOUBLE PRECISION) / nullif(former_isk_destroyed, 0) AS isk_destroyed_growth,
+    isk_lost,
+    isk_lost - former_isk_lost AS isk_lost_delta,
+    CAST(isk_lost - former_isk_lost AS DOUBLE PRECISION) / nullif(former_isk_lost, 0) AS isk_lost_growth
+FROM (
+    SELECT
+        alliance_id,
+        period.day,
+        days,
+        max(members) FILTER (WHERE snapshot.day = period.day) AS members,
+        max(members) FILTER (WHERE snapshot.day = former_day) AS former_members,
+        max(corporations) FILTER (WHERE snapshot.day = period.day) AS corporations,
+        max(corporations) FILTER (WHERE snapshot.day = former_day) AS former_corporations,
+        CAST(coalesce(sum(kills) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS kills,
+        CAST(coalesce(sum(kills) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_kills,
+        CAST(coalesce(sum(losses) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS losses,
+        CAST(coalesce(sum(losses) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_losses,
+        CAST(coalesce(sum(ships_destroyed) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS ships_destroyed,
+        CAST(coalesce(sum(ships_destroyed) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_ships_destroyed,
+        CAST(coalesce(sum(ships_lost) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS ships_lost,
+        CAST(coalesce(sum(ships_lost) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_ships_lost,
+        CAST(coalesce(sum(isk_destroyed) FILTER (WHERE snapshot.day > former_day), 0) AS DOUBLE PRECISION)
+            AS isk_destroyed,
+        CAST(coalesce(sum(isk_destroyed) FILTER (WHERE snapshot.day <= former_day), 0) AS DOUBLE PRECISION)
+            AS former_isk_destroyed,
+        CAST(coalesce(sum(isk_lost) FILTER (WHERE snapshot.day > former_day), 0) AS DOUBLE PRECISION)
+            AS isk_lost,
+        CAST(coalesce(sum(isk_lost) FILTER (WHERE snapshot.day <= former_day), 0) AS DOUBLE PRECISION)
+            AS former_isk_lost
+    FROM growth_periods AS period
+    JOIN alliance_snapshots AS snapshot
+        ON snapshot.day > former_start AND snapshot.day <= period.day
+    GROUP BY alliance_id, period.day, days
+) AS compared;
+
+CREATE VIEW corporation_growth AS
+SELECT
+    corporation_id,
+    day,
+    days,
+    members,
+    members - former_members AS members_delta,
+    CAST(members - former_members AS DOUBLE PRECISION) / nullif(former_members, 0) AS members_growth,
+    kills,
+    kills - former_kills AS kills_delta,
+    CAST(kills - former_kills AS DOUBLE PRECISION) / nullif(former_kills, 0) AS kills_growth,
+    losses,
+    losses - former_losses AS losses_delta,
+    CAST(losses - former_losses AS DOUBLE PRECISION) / nullif(former_losses, 0) AS losses_growth,
+    ships_destroyed,
+    ships_destroyed - former_ships_destroyed AS ships_destroyed_delta,
+    CAST(ships_destroyed - former_ships_destroyed AS DOUBLE PRECISION) / nullif(former_ships_destroyed, 0) AS ships_destroyed_growth,
+    ships_lost,
+    ships_lost - former_ships_lost AS ships_lost_delta,
+    CAST(ships_lost - former_ships_lost AS DOUBLE PRECISION) / nullif(former_ships_lost, 0) AS ships_lost_growth,
+    isk_destroyed,
+    isk_destroyed - former_isk_destroyed AS isk_destroyed_delta,
+    CAST(isk_destroyed - former_isk_destroyed AS DOUBLE PRECISION) / nullif(former_isk_destroyed, 0) AS isk_destroyed_growth,
+    isk_lost,
+    isk_lost - former_isk_lost AS isk_lost_delta,
+    CAST(isk_lost - former_isk_lost AS DOUBLE PRECISION) / nullif(former_isk_lost, 0) AS isk_lost_growth
+FROM (
+    SELECT
+        corporation_id,
+        period.day,
+        days,
+        max(members) FILTER (WHERE snapshot.day = period.day) AS members,
+        max(members) FILTER (WHERE snapshot.day = former_day) AS former_members,
+        CAST(coalesce(sum(kills) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS kills,
+        CAST(coalesce(sum(kills) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_kills,
+        CAST(coalesce(sum(losses) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS losses,
+        CAST(coalesce(sum(losses) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_losses,
+        CAST(coalesce(sum(ships_destroyed) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS ships_destroyed,
+        CAST(coalesce(sum(ships_destroyed) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_ships_destroyed,
+        CAST(coalesce(sum(ships_lost) FILTER (WHERE snapshot.day > former_day), 0) AS BIGINT)
+            AS ships_lost,
+        CAST(coalesce(sum(ships_lost) FILTER (WHERE snapshot.day <= former_day), 0) AS BIGINT)
+            AS former_ships_lost,
+        CAST(coalesce(sum(isk_destroyed) FILTER (WHERE snapshot.day > former_day), 0) AS DOUBLE PRECISION)
+            AS isk_destroyed,
+        CAST(coalesce(sum(isk_destroyed) FILTER (WHERE snapshot.day <= former_day), 0) AS DOUBLE PRECISION)
+            AS former_isk_destroyed,
+        CAST(coalesce(sum(isk_lost) FILTER (WHERE snapshot.day > former_day), 0) AS DOUBLE PRECISION)
+            AS isk_lost,
+        CAST(coalesce(sum(isk_lost) FILTER (WHERE snapshot.day <= former_day), 0) AS DOUBLE PRECISION)
+            AS former_isk_lost
+    FROM growth_periods AS period
+    JOIN corporation_snapshots AS snapshot
+        ON snapshot.day > former_start AND snapshot.day <= period.day
+    GROUP BY corporation_id, period.day, days
+) AS compared;

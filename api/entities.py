@@ -6,12 +6,18 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from ariadne import ObjectType, QueryType, SchemaBindable
-from sqlalchemy import Table, select
+from sqlalchemy import Table, TableClause, select
 
 from actors.entities.kinds import ALLIANCE, CORPORATION, Kind
 from actors.entities.want import want_known
 from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS
-from actors.snapshots.growth import DAYS_BACK, FLOWS, PERIODS, STOCKS, growth
+from actors.snapshots.growth import (
+    ALLIANCE_GROWTH,
+    CORPORATION_GROWTH,
+    FLOWS,
+    PERIODS,
+    STOCKS,
+)
 from api.context import Info
 from api.errors import BadInput
 from api.users.state import translated_errors
@@ -26,6 +32,10 @@ ENTITY_TYPES: Final[tuple[SchemaBindable, ...]] = (_QUERY, _ALLIANCE, _CORPORATI
 _SNAPSHOTS: Final[Mapping[str, Table]] = {
     ALLIANCE.name: ALLIANCE_SNAPSHOTS,
     CORPORATION.name: CORPORATION_SNAPSHOTS,
+}
+_GROWTH: Final[Mapping[str, TableClause]] = {
+    ALLIANCE.name: ALLIANCE_GROWTH,
+    CORPORATION.name: CORPORATION_GROWTH,
 }
 
 
@@ -82,9 +92,13 @@ async def resolve_chart(entity: Entity, info: Info, days: int) -> dict[str, list
 async def resolve_metrics(entity: Entity, info: Info, day: str | None = None) -> dict[str, Any]:
     """Return deltas and growth."""
     last = _read_day(day) if day is not None else _today() - timedelta(days=1)
-    found = await _read(entity, info, last - timedelta(days=DAYS_BACK), last)
+    kind: Kind = entity["kind"]
+    view = _GROWTH[kind.name]
+    query = select(view).where(view.c[kind.key.name] == entity["id"], view.c.day == last)
+    rows: Sequence[Any] = await info.context.state.database.fetch_all(query)
+    found = {row["days"]: dict(row._mapping) for row in rows}
     return {"day": str(last)} | {
-        f"over{days}Day" + ("s" if days > 1 else ""): _changes(found, last, days)
+        f"over{days}Day" + ("s" if days > 1 else ""): _changes(found.get(days, {}), days)
         for days in PERIODS
     }
 
@@ -95,9 +109,18 @@ for _type in (_ALLIANCE, _CORPORATION):
     _type.set_field("metrics", resolve_metrics)
 
 
-def _changes(found: Mapping[date, Any], last: date, days: int) -> dict[str, Any]:
-    changes = growth(found, last, days)
-    return {"days": days} | {_camel(name): one._asdict() for name, one in changes.items()}
+def _changes(row: Mapping[str, Any], days: int) -> dict[str, Any]:
+    changes = {name: _change(row, name, None) for name in STOCKS}
+    changes |= {name: _change(row, name, 0) for name in FLOWS}
+    return {"days": days} | {_camel(name): one for name, one in changes.items()}
+
+
+def _change(row: Mapping[str, Any], name: str, absent: int | None) -> dict[str, Any]:
+    return {
+        "value": row.get(name, absent),
+        "delta": row.get(f"{name}_delta", absent),
+        "growth": row.get(f"{name}_growth"),
+    }
 
 
 async def _last_days(entity: Entity, info: Info, days: int) -> dict[date, Mapping[str, Any]]:

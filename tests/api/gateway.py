@@ -20,6 +20,7 @@ from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, METADATA, NAMES, UNPUBLISHED
 from api.app import create_app
+from tests.support.tables import create_views
 
 NAMES_KNOWN = {1: "Ann", 2: "Capsule", 3: "Jita", 4: "Bob", 5: "Stabber", 6: "Gun"}
 FEED_ID = "5eed"
@@ -146,6 +147,7 @@ def _row(body: bytes, zkb: Any) -> dict[str, Any]:
 async def make_tables(engine: AsyncEngine) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(METADATA.create_all)
+        await connection.run_sync(create_views)
         await connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
         await connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('tests')")
         await connection.execute(FEED_COUNTER.insert().values(last_sequence=0, feed_id=FEED_ID))

@@ -36,6 +36,7 @@ query ($id: Long!, $day: String) {
   }
 }
 """
+CHANGE = "{ value delta growth }"
 DAYS = """
 query ($id: Long!, $days: Int) {
   corporation(id: $id) {
@@ -133,6 +134,43 @@ async def test_metrics_compare_days_and_periods(client: aiohttp.ClientSession) -
     of_today = await query(client, METRICS, id=RED, day=str(TODAY))
     over_1_day = of_today["data"]["alliance"]["metrics"]["over1Day"]
     assert over_1_day["members"]["value"] == 200
+
+
+async def test_metrics_count_days_without_snapshots_as_0(client: aiohttp.ClientSession) -> None:
+    metrics = f"""{{
+      over1Day {{ members {CHANGE} corporations {CHANGE} kills {CHANGE} }}
+      over7Days {{ kills {CHANGE} iskDestroyed {CHANGE} }}
+    }}"""
+    document = f"""query ($id: Long!, $day: String) {{ corporation(id: $id) {{
+      yesterday: metrics {metrics} other: metrics(day: $day) {metrics}
+    }} }}"""
+    unknown = {"value": None, "delta": None, "growth": None}
+    nothing = {"value": 0, "delta": 0, "growth": None}
+    answers = [
+        await query(client, document, id=CORPORATION, day=str(TODAY + timedelta(days=days)))
+        for days in (-9, 5000)
+    ]
+    for answer in answers:
+        assert answer["data"]["corporation"]["yesterday"] == {
+            "over1Day": {
+                "members": unknown,
+                "corporations": unknown,
+                "kills": {"value": 0, "delta": -4, "growth": -1},
+            },
+            "over7Days": {
+                "kills": {"value": 4, "delta": 4, "growth": None},
+                "iskDestroyed": {"value": 2.5e9, "delta": 2.5e9, "growth": None},
+            },
+        }
+    before, after = (answer["data"]["corporation"]["other"] for answer in answers)
+    assert (
+        before
+        == after
+        == {
+            "over1Day": {"members": unknown, "corporations": unknown, "kills": nothing},
+            "over7Days": {"kills": nothing, "iskDestroyed": nothing},
+        }
+    )
 
 
 async def test_snapshots_are_those_that_exist_and_charts_have_every_day(

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, Final
 
-from sqlalchemy import Table, func, insert, select
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection, Table, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.tables import FEED, FEED_COUNTER, LEDGER, UNPUBLISHED
@@ -13,6 +16,13 @@ PUBLISHED_COUNT: Final = select(
     FEED_COUNTER.c.last_sequence - select(func.count()).select_from(UNPUBLISHED).scalar_subquery()
 )
 """How many entries were published; doesn't scan the feed."""
+
+
+def create_views(connection: Connection) -> None:
+    """Create the views, as their migration does."""
+    migration = import_module("deploy.migrations.versions.0007_growth")
+    with Operations.context(MigrationContext.configure(connection)):
+        migration.upgrade()
 
 
 async def rows(database: AsyncEngine, table: Table) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import TableClause, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
@@ -15,7 +15,7 @@ from actors.shared.reference import encode_reference
 from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS, SNAPSHOT_DAYS
 from actors.snapshots import members
 from actors.snapshots.days import changed_days, mark_changed
-from actors.snapshots.growth import FLOWS, PERIODS, growth
+from actors.snapshots.growth import ALLIANCE_GROWTH, CORPORATION_GROWTH, FLOWS, PERIODS, STOCKS
 from actors.snapshots.members import record_alliance, record_corporation, sum_members
 from actors.snapshots.take import take_day
 from tests.support.made import LATER, a_body, a_reference, an_attacker
@@ -112,9 +112,9 @@ async def test_snapshots_over_40_days_give_the_right_deltas(
                 await record_alliance(connection, BLUE, 1)
         await take_day(database, day)
 
-    for table, name, ids in (
-        (ALLIANCE_SNAPSHOTS, "alliance_id", [RED, BLUE]),
-        (CORPORATION_SNAPSHOTS, "corporation_id", list(CORPORATIONS)),
+    for table, view, name, ids in (
+        (ALLIANCE_SNAPSHOTS, ALLIANCE_GROWTH, "alliance_id", [RED, BLUE]),
+        (CORPORATION_SNAPSHOTS, CORPORATION_GROWTH, "corporation_id", list(CORPORATIONS)),
     ):
         for entity_id in ids:
             snapshots = await stored(database, table, entity_id)
@@ -126,39 +126,64 @@ async def test_snapshots_over_40_days_give_the_right_deltas(
                 assert bool(found) == (any(counts[:2]) or day in asked)
                 assert found is None or tuple(found[flow] for flow in FLOWS) == counts
             own = [id_ for id_, alliance in CORPORATIONS.items() if entity_id in (id_, alliance)]
-            check_deltas(snapshots, counted, own, asked)
+            compared = await growth(database, view, view.c[name] == entity_id)
+            check_deltas(compared, counted, own, asked)
+
+
+async def growth(
+    database: AsyncEngine, view: TableClause, of_entity: Any
+) -> dict[tuple[date, int], dict[str, Any]]:
+    async with database.connect() as connection:
+        rows = await connection.execute(select(view).where(of_entity))
+        return {(row.day, row.days): dict(row._mapping) for row in rows}
 
 
 def check_deltas(
-    snapshots: dict[date, dict[str, Any]],
+    compared: dict[tuple[date, int], dict[str, Any]],
     counted: dict[date, tuple[float, ...]],
     corporations: list[int],
     asked: Sequence[date],
 ) -> None:
     for day in DAYS:
         for days in PERIODS:
-            changes = growth(snapshots, day, days)
+            changes = compared.get((day, days), NONE)
             before = day - timedelta(days=days)
-            now = sum(head_count(day, id_) for id_ in corporations) if day in asked else None
-            then = sum(head_count(before, id_) for id_ in corporations) if before in asked else None
-            assert changes["members"].value == now
-            expected = None if now is None or then is None else now - then
-            assert changes["members"].delta == expected
-            if expected is not None and then:
-                assert changes["members"].growth == pytest.approx(expected / then)
-            for index, flow in enumerate(FLOWS):
-                totals = [
-                    sum(
-                        counted[at][index]
-                        for back in range(days)
-                        if (at := last - timedelta(days=back)) in counted
+            for name, of_each in (("members", head_count), ("corporations", lambda *_: 1)):
+                if name in changes:
+                    assert change(changes, name) == expected(
+                        *(
+                            sum(of_each(at, id_) for id_ in corporations) if at in asked else None
+                            for at in (day, before)
+                        )
                     )
-                    for last in (day, before)
-                ]
-                assert changes[flow].value == pytest.approx(totals[0])
-                assert changes[flow].delta == pytest.approx(totals[0] - totals[1])
-                part = (totals[0] - totals[1]) / totals[1] if totals[1] else None
-                assert changes[flow].growth == (None if part is None else pytest.approx(part))
+            for index, flow in enumerate(FLOWS):
+                assert change(changes, flow) == expected(
+                    *(
+                        sum(counted[at][index] for at in period(last, days) if at in counted)
+                        for last in (day, before)
+                    )
+                )
+
+
+NONE = dict.fromkeys(STOCKS) | {
+    f"{name}{suffix}": 0 if suffix != "_growth" else None
+    for name in FLOWS
+    for suffix in ("", "_delta", "_growth")
+}
+
+
+def period(last: date, days: int) -> list[date]:
+    return [last - timedelta(days=back) for back in range(days)]
+
+
+def change(changes: dict[str, Any], name: str) -> tuple[Any, Any, Any]:
+    return changes[name], changes.get(f"{name}_delta"), changes.get(f"{name}_growth")
+
+
+def expected(now: float | None, then: float | None) -> Any:
+    if now is None or then is None:
+        return now, None, None
+    return pytest.approx((now, now - then, (now - then) / then if then else None))
 
 
 async def test_members_of_an_alliance_are_absent_until_all_its_corporations_are_known(
