@@ -1,82 +1,40 @@
 """Metrics of feed, ledger, queues and topics, read from the servers; the same in every process."""
 
-import asyncio
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from actors.shared.health.database import probe_database
 from actors.shared.health.facts import (
     DatabaseFacts,
     Embedded,
     KafkaFacts,
-    RabbitmqFacts,
-    RedisFacts,
     Source,
     Unreachable,
     UserFacts,
 )
-from actors.shared.health.kafka import probe_kafka
-from actors.shared.health.queues import QueueReport, inspect_queues
-from actors.shared.health.rabbitmq import probe_rabbitmq
-from actors.shared.health.redis import probe_redis
+from actors.shared.health.queues import QueueReport
 from actors.shared.queues import Queue
-from actors.shared.settings import Settings
+from deploy.server_probes import SERVERS, Part, ServerProbes
 
-PROBE_S: Final = 4.0
-"""Time limit of the probes; Prometheus' default timeout of a scrape is 10 s."""
-FRESH_S: Final = 5.0
-"""How long the results of the probes are reused."""
-
-SERVERS: Final = ("database", "rabbitmq", "kafka", "redis")
-
-Part = (
-    QueueReport | DatabaseFacts | RabbitmqFacts | KafkaFacts | RedisFacts | Unreachable | Embedded
-)
+STATES: Final = {"ready": "", "delayed": ".DQ", "dead": ".XQ"}
+"""Suffixes of the queues that hold messages of a state."""
 
 
 class BacklogCollector(Collector):
-    """Probes the servers at each scrape. A metric has no value while its server is unreachable."""
+    """Reads the servers at each scrape. A metric has no value while its server is unreachable."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._parts: dict[str, Part] = {}
-        self._probed_at_s = float("-inf")
+    def __init__(self, servers: ServerProbes) -> None:
+        self._servers = servers
 
     def describe(self) -> Iterable[Metric]:
         """Return the metrics without values; sends no request."""
         return _families({})
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics; takes `PROBE_S` at most."""
-        with self._lock:
-            if time.monotonic() - self._probed_at_s > FRESH_S:
-                self._parts = asyncio.run(_probe(self._settings))
-                self._probed_at_s = time.monotonic()
-            yield from _families(self._parts)
-
-
-def beside_probes(settings: Settings) -> Settings:
-    """Return the settings of what runs beside the collector, which takes two connections."""
-    others = max(1, settings.database_pool_size - (2 if settings.metrics_port else 0))
-    return settings.model_copy(update={"database_pool_size": others})
-
-
-async def _probe(settings: Settings) -> dict[str, Part]:
-    database, rabbitmq, kafka, redis, queues = await asyncio.gather(
-        probe_database(settings, limit_s=PROBE_S, users=True),
-        probe_rabbitmq(settings, limit_s=PROBE_S),
-        probe_kafka(settings, limit_s=PROBE_S, lag=True),
-        probe_redis(settings, limit_s=PROBE_S),
-        inspect_queues(settings, limit_s=PROBE_S),
-    )
-    servers = zip(SERVERS, (database, rabbitmq, kafka, redis), strict=True)
-    return {"queues": queues, **dict(servers)}
+        """Yield the metrics, within the time limit of the probes."""
+        yield from _families(self._servers.read())
 
 
 def _families(parts: dict[str, Part]) -> list[Metric]:
@@ -86,7 +44,6 @@ def _families(parts: dict[str, Part]) -> list[Metric]:
         *_of_sources(parts.get("database")),
         *_of_users(parts.get("database")),
         *_of_queues(parts.get("rabbitmq")),
-        _ages_of_queues(parts.get("queues")),
         *_of_topics(parts.get("kafka")),
     ]
 
@@ -233,18 +190,6 @@ def _of_queues(part: Part | None) -> Iterator[Metric]:
         "Consumers of a queue. 0: no actors process works on it.",
         labels=["queue"],
     )
-    queues = part.queues if isinstance(part, RabbitmqFacts) else {}
-    for name, queue in queues.items():
-        counted = {"ready": queue.ready, "delayed": queue.delayed, "dead": queue.dead}
-        for state, count in counted.items():
-            if count is not None:
-                messages.add_metric([name, state], count)
-        if queue.consumers is not None:
-            consumers.add_metric([name], queue.consumers)
-    yield from (messages, consumers)
-
-
-def _ages_of_queues(part: Part | None) -> Metric:
     oldest = GaugeMetricFamily(
         "killstream_queue_oldest_age_seconds",
         "Age of the oldest message of a queue, as far as known (RabbitMQ's management API knows"
@@ -252,15 +197,20 @@ def _ages_of_queues(part: Part | None) -> Metric:
         " reached.",
         labels=["queue"],
     )
-    if not isinstance(part, QueueReport):
-        return oldest
-    for name in Queue:
-        queue = part.queue(name)
-        if queue.oldest_age_s is not None:
-            oldest.add_metric([name], queue.oldest_age_s)
-        elif queue.messages == 0:
-            oldest.add_metric([name], 0)
-    return oldest
+    if isinstance(part, QueueReport):
+        for name in Queue:
+            for state, suffix in STATES.items():
+                _add(messages, [name, state], part.queue(name + suffix).ready)
+            queue = part.queue(name)
+            _add(consumers, [name], queue.consumers)
+            none = 0.0 if queue.messages == 0 else None
+            _add(oldest, [name], none if queue.oldest_age_s is None else queue.oldest_age_s)
+    yield from (messages, consumers, oldest)
+
+
+def _add(family: GaugeMetricFamily, labels: list[str], value: float | None) -> None:
+    if value is not None:
+        family.add_metric(labels, value)
 
 
 def _of_topics(part: Part | None) -> Iterator[Metric]:

@@ -21,6 +21,7 @@ from actors.shared.settings import NOT_SETTINGS, PREFIX, Settings
 from actors.shared.topics import DAY_MS, TOPICS
 from deploy.backlog_metrics import BacklogCollector
 from deploy.cli import app
+from deploy.server_probes import ServerProbes, probe_backlogs
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
@@ -82,7 +83,10 @@ def _environment_text(value: object) -> str:
 def test_metrics_that_are_listed_exist() -> None:
     listed = {name for row in table(OPERATORS, "metric") for name in re.findall(r"`(\w+)`", row[0])}
     import_module("api.app")  # the gateway's metrics
-    families = [*REGISTRY.collect(), *BacklogCollector(Settings()).describe()]
+    families = [
+        *REGISTRY.collect(),
+        *BacklogCollector(ServerProbes(Settings(), probe_backlogs)).describe(),
+    ]
     kinds = {"counter": "_total"}
     assert listed <= {family.name + kinds.get(family.type, "") for family in families}
 

@@ -1,4 +1,4 @@
-"""Tell systemd what state this process is in. Elsewhere this does nothing.
+"""Tell supervisors what state this process is in: systemd is notified, others ask `is_ready`.
 
 Source: sd_notify(3): a datagram of NAME=value lines to the socket in `NOTIFY_SOCKET`, whose name
 begins with @ in the abstract namespace (read 2026-11-26).
@@ -7,6 +7,7 @@ begins with @ in the abstract namespace (read 2026-11-26).
 import asyncio
 import os
 import socket
+import threading
 from contextlib import suppress
 from typing import Final
 
@@ -17,8 +18,20 @@ SEND_S: Final = 0.5
 """How long systemd may take to receive a state."""
 
 
+_ready: Final = threading.Event()
+
+
+def is_ready() -> bool:
+    """Return whether this process has started, and isn't ending."""
+    return _ready.is_set()
+
+
 def notify(state: str) -> None:
-    """Send a state; an unreachable supervisor is ignored."""
+    """Send a state to systemd, if it is the supervisor; when it is unreachable, it is ignored."""
+    if state == READY:
+        _ready.set()
+    elif state == STOPPING:
+        _ready.clear()
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address.startswith(("/", "@")):
         return

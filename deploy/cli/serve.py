@@ -42,11 +42,14 @@ def streams() -> None:
     """
 
     async def main(settings: Settings, stop: asyncio.Event) -> None:
-        from deploy.backlog_metrics import BacklogCollector, beside_probes
+        from deploy.backlog_metrics import BacklogCollector
         from deploy.metrics import serving_metrics
+        from deploy.process_health import ProcessHealth
+        from deploy.server_probes import ServerProbes, beside_probes, probe_backlogs
 
         check_contact(settings, esi=False)
-        with serving_metrics(settings, BacklogCollector(settings)):
+        servers = ServerProbes(settings, probe_backlogs)
+        with serving_metrics(settings, ProcessHealth(servers), BacklogCollector(servers)):
             from streams.worker import run_streams
 
             await run_streams(beside_probes(settings), stop)
@@ -90,6 +93,8 @@ def actors(
     from deploy.children import run_children, stop_when_orphaned
     from deploy.metrics import serving_group_metrics, serving_metrics
     from deploy.pools import read_pools
+    from deploy.process_health import ProcessHealth
+    from deploy.server_probes import ServerProbes, leave_to_probes, probe_servers
     from deploy.workers import can_start, running_actors
 
     try:
@@ -100,7 +105,10 @@ def actors(
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         check_contact(settings, source=False)
         names = [settings.named(queue) for queue in queues or ()]
-        with nullcontext() if parent else serving_metrics(settings):
+        if not parent:
+            leave_to_probes(settings)
+        health = ProcessHealth(ServerProbes(settings, probe_servers))
+        with nullcontext() if parent else serving_metrics(settings, health):
             async with running_actors(threads, stop, names, pools=pools):
                 await (stop_when_orphaned(parent, stop) if parent else stop.wait())
 
@@ -110,7 +118,8 @@ def actors(
         options += [f"--prefetch={option}" for option in prefetch or ()]
         command = [sys.executable, "-m", "deploy", "actors", f"--parent={os.getpid()}", *options]
         check_contact(settings, source=False)
-        with serving_group_metrics(settings):
+        health = ProcessHealth(ServerProbes(settings, probe_servers))
+        with serving_group_metrics(settings, health):
             if await can_start(settings, stop):  # an error is reported once, not by each process
                 notify(READY)
                 await run_children([command] * processes, stop)

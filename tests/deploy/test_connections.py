@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from actors.shared.database import open_database, reading
 from actors.shared.settings import Settings
-from deploy.backlog_metrics import beside_probes
 from deploy.embedded import MIN_POOL_SIZE, share_connections
 from deploy.ports import free_port
+from deploy.server_probes import beside_probes
 from deploy.standin.server import StandinOptions, start_standin
 from tests.support.pipeline import pipeline
 from tests.support.processes import killstream
@@ -80,7 +80,7 @@ def test_the_parts_share_what_the_setting_says(size: int, monkeypatch: pytest.Mo
 
 def test_the_probes_for_metrics_have_connections_of_the_settings() -> None:
     assert beside_probes(Settings(database_pool_size=8)).database_pool_size == 8
-    assert beside_probes(Settings(database_pool_size=8, metrics_port=1)).database_pool_size == 6
+    assert beside_probes(Settings(database_pool_size=8, metrics_port=1)).database_pool_size == 7
 
 
 async def test_too_few_connections_are_refused(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import yaml
 from actors.shared.settings import PREFIX, Settings
 from deploy.backlog_metrics import BacklogCollector
 from deploy.cli.shutdown import LIMIT_S
+from deploy.process_health import LIVE, READY
+from deploy.server_probes import PROBE_S, ServerProbes, probe_backlogs
 from tests.deploy.test_images import COMPOSE, DOCKERFILE, OURS
 from tests.deploy.test_units import COMMON, environment, read, service
 
@@ -87,6 +89,19 @@ def test_settings_ports_and_stop_times_are_those_of_the_units(part: str) -> None
     assert read(COMMON)["Service"]["TimeoutStopSec"] == [str(stop_s)]
 
 
+def test_probes_ask_whether_a_part_lives_and_is_ready() -> None:
+    asked = {"startupProbe": LIVE, "livenessProbe": LIVE, "readinessProbe": READY}
+    for part in ("streams", "actors", "api"):
+        probes = {name: container(part)[name] for name in asked}
+        assert {name: probe["httpGet"]["path"] for name, probe in probes.items()} == asked
+        (port,) = container(part)["ports"]
+        assert {probe["httpGet"]["port"] for probe in probes.values()} == {port["name"]}
+        assert min(probe["timeoutSeconds"] for probe in probes.values()) > PROBE_S
+        # Pods that wait for a server don't keep a node from being drained.
+        budget = named("PodDisruptionBudget", part)["spec"]
+        assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+
+
 def test_policies_let_in_what_the_parts_serve() -> None:
     def admitted(part: str) -> set[int]:
         rules = named("NetworkPolicy", part)["spec"]["ingress"]
@@ -114,6 +129,9 @@ def test_actors_scale_on_a_metric_that_exists() -> None:
     (wanted,) = (metric["external"]["metric"] for metric in scaler["metrics"])
     (rule,) = ADAPTER["rules"]["external"]
     assert rule["name"]["as"] == wanted["name"]
-    families = {family.name for family in BacklogCollector(Settings()).describe()}
+    families = {
+        family.name
+        for family in BacklogCollector(ServerProbes(Settings(), probe_backlogs)).describe()
+    }
     assert rule["seriesQuery"] in families
     assert set(wanted["selector"]["matchLabels"]) == {"queue", "state"}

@@ -2,7 +2,8 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from actors.broker import DATABASE_QUEUE
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from actors.shared.tables import CURSORS, USERS
-from deploy.backlog_metrics import PROBE_S, BacklogCollector
+from deploy.backlog_metrics import BacklogCollector
 from deploy.metrics import serving_metrics
 from deploy.ports import free_port
+from deploy.process_health import ProcessHealth
+from deploy.server_probes import PROBE_S, ServerProbes, probe_backlogs
 from tests.support.dead import a_message, put
 from tests.support.esi import standin
 from tests.support.processes import killstream
@@ -69,6 +72,13 @@ async def until(settings: Settings, name: str, least: float) -> Samples:
     return found
 
 
+@contextmanager
+def serving_backlogs(settings: Settings) -> Iterator[None]:
+    servers = ServerProbes(settings, probe_backlogs)
+    with serving_metrics(settings, ProcessHealth(servers), BacklogCollector(servers)):
+        yield
+
+
 async def test_each_process_serves_its_counts_and_the_backlogs(
     settings: Settings, tmp_path: Path
 ) -> None:
@@ -112,10 +122,10 @@ async def test_a_silent_server_is_shown_and_does_not_delay_a_scrape(settings: Se
     async with open_proxy(settings.database_url) as proxy:
         url = proxy.url(settings.database_url)
         behind = settings.model_copy(update={"database_url": url})
-        with serving_metrics(behind, BacklogCollector(behind)):
+        with serving_backlogs(behind):
             assert (await samples(behind))["killstream_ledger"] == 0
         proxy.go_silent()
-        with serving_metrics(behind, BacklogCollector(behind)):
+        with serving_backlogs(behind):
             async with asyncio.timeout(2 * PROBE_S):
                 found = await samples(behind)
     assert found['killstream_server_up{server="database"}'] == 0
@@ -133,7 +143,7 @@ async def test_lag_and_users_are_those_of_the_database(settings: Settings) -> No
             await connection.execute(
                 insert(USERS).values(**user(character_id, state), next_sync_at=due_at)
             )
-    with serving_metrics(settings, BacklogCollector(settings)):
+    with serving_backlogs(settings):
         found = await samples(settings)
     assert found['killstream_source_lag{source="r2z2:host"}'] == 7
     assert 0 <= found['killstream_source_age_seconds{source="r2z2:host"}'] < TIMEOUT_S

@@ -19,7 +19,7 @@ from deploy.grafana.board import BOARD, board
 from deploy.ports import free_port
 from tests.deploy.test_alerts import HEALTHY
 from tests.deploy.test_kubernetes import container
-from tests.support.dead import a_message, put
+from tests.support.dead import a_message, declare, put
 from tests.support.esi import standin
 from tests.support.processes import killstream
 from tests.support.prometheus import FOLDER, Prometheus, install, open_prometheus
@@ -67,6 +67,7 @@ async def ports(tmp_path: Path) -> AsyncIterator[dict[str, int]]:
 
         async with part("streams"), part("actors") as actors, part("api"):
             await actors.wait_for_output("ready")
+            declare(servers)  # ready actors begin to consume one queue after the other
             put(servers, ESI_QUEUE, [to_fetch(upstream.playback.dataset.killmails[0])])
             yield ports
 

@@ -72,13 +72,16 @@ class QueueReport(msgspec.Struct, frozen=True):
         return next(queue for queue in self.queues if queue.name == name)
 
 
-async def inspect_queues(settings: Settings, *, limit_s: float) -> QueueReport:
-    """Read the state of all queues within the limit. Changes and raises nothing."""
+async def inspect_queues(settings: Settings, *, limit_s: float, pauses: bool = True) -> QueueReport:
+    """Read the state of all queues within the limit. Changes and raises nothing.
+
+    Without `pauses` it doesn't connect to the database, and nothing counts as paused.
+    """
     counted, managed, processes, paused = await asyncio.gather(
         within(limit_s, in_daemon(partial(_count, settings, limit_s), "rabbitmq probe")),
         read_management(settings, limit_s=limit_s),
         within(limit_s, read_heartbeats(settings)),
-        within(limit_s, _paused(settings, limit_s)),
+        within(limit_s, _paused(settings, limit_s) if pauses else _nothing_paused()),
     )
     unknown = {
         server: part.reason
@@ -172,6 +175,10 @@ def _count(settings: Settings, limit_s: float) -> dict[str, tuple[int, int]]:
         if connection.is_open:
             connection.close()
     return {name: counted for name, counted in found.items() if counted is not None}
+
+
+async def _nothing_paused() -> dict[str, datetime]:
+    return {}
 
 
 async def _paused(settings: Settings, limit_s: float) -> dict[str, datetime]:
