@@ -14,6 +14,7 @@ from actors.shared import topics
 from actors.shared.ack import ack
 from actors.shared.metrics import REJECTED, TRUNCATED
 from actors.shared.produce import Message, produce
+from actors.shared.reference import origin_of
 from actors.shared.rejection import Rejection, decode_rejection, truncate_rejection
 from actors.shared.rows import insert_missing
 from actors.shared.tables import REJECTED as REJECTED_TABLE
@@ -57,17 +58,19 @@ async def record_rejections(
 async def publish_rejections(rejections: Sequence[bytes]) -> None:
     """Send rejections to their topic; returns when Kafka has stored them.
 
-    One that is too large for the topic is sent without its value, which the table has.
+    One that is too large for the topic is sent without its value, which the table has. What a
+    user's sync brought isn't sent at all: the user may delay its publication.
     """
     read = [decode_rejection(value) for value in rejections]
     for rejection in read:
         log.warning("killmail.rejected", reason=rejection.reason, killmail_id=rejection.killmail_id)
     REJECTED.inc(len(read))
+    public = [(r, v) for r, v in zip(read, rejections, strict=True) if not _is_of_sync(r)]
     topic = resources().settings.named(topics.REJECTED.name)
-    too_large = await _produce(topic, [(_key(r), v) for r, v in zip(read, rejections, strict=True)])
+    too_large = await _produce(topic, [(_key(r), value) for r, value in public])
     if too_large:
         TRUNCATED.labels(topic=topics.REJECTED.name).inc(len(too_large))
-        cut = [truncate_rejection(read[index]) for index in too_large]
+        cut = [truncate_rejection(public[index][0]) for index in too_large]
         await _produce(topic, [(_key(decode_rejection(value)), value) for value in cut])
 
 
@@ -76,6 +79,10 @@ async def _produce(topic: str, messages: Sequence[Message]) -> list[int]:
     for index in too_large:
         log.warning("message.too_large", topic=topic, bytes=len(messages[index][1]))
     return too_large
+
+
+def _is_of_sync(rejection: Rejection) -> bool:
+    return rejection.source is not None and origin_of(rejection.source) == "sync"
 
 
 def _key(rejection: Rejection) -> bytes:

@@ -215,8 +215,12 @@ class Connection:
 
 
 @asynccontextmanager
-async def connect(client: aiohttp.ClientSession) -> AsyncIterator[Connection]:
+async def connect(
+    client: aiohttp.ClientSession, token: str | None = None
+) -> AsyncIterator[Connection]:
+    """Connect, anonymously without a token."""
+    payload = {} if token is None else {"authorization": f"Bearer {token}"}
     async with client.ws_connect("/graphql", protocols=["graphql-transport-ws"]) as socket:
-        await socket.send_json({"type": "connection_init"})
+        await socket.send_json({"type": "connection_init", "payload": payload})
         assert await socket.receive_json() == {"type": "connection_ack"}
         yield Connection(socket)

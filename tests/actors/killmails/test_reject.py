@@ -8,12 +8,14 @@ from aiokafka import AIOKafkaConsumer
 
 from actors.killmails.reject import reject
 from actors.resources import Resources
+from actors.shared.reference import encode_reference
 from actors.shared.rejection import decode_rejection, encode_rejection
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, REJECTED
 from actors.shared.topics import MAX_MESSAGE_BYTES
 from actors.shared.topics import REJECTED as TOPIC
 from tests.support.esi import opened_resources, run
+from tests.support.made import a_body, a_reference
 from tests.support.tables import receive, rows
 from tests.support.topics import consumer_of, take
 
@@ -59,6 +61,23 @@ async def test_a_rejection_acks_its_ledger_entry(opened: Resources) -> None:
     await receive(opened.database, "r2z2:test", (6, 7))
     await run(reject, [encode_rejection("no killmail", b"x", source="r2z2:test", position=7)])
     assert [row["position"] for row in await rows(opened.database, LEDGER)] == [6]
+
+
+async def test_a_rejection_of_what_a_user_may_delay_is_on_no_topic(
+    opened: Resources, topic: AIOKafkaConsumer
+) -> None:
+    """ESI gives a killmail to everybody who has its id and hash."""
+    delayed = a_reference(a_body(1), source="esi:character/90000001")
+    imported = a_reference(a_body(2), source="zkillboard:character/90000001")
+    refused = [
+        encode_rejection("ESI answers 422", encode_reference(one), one)
+        for one in (delayed, imported)
+    ]
+    await run(reject, refused)
+    await run(reject, [encode_rejection("the last one", b"x")])
+    assert len(await rows(opened.database, REJECTED)) == 3
+    on_topic = [decode_rejection(message.value) for message in await take(topic, 2)]
+    assert [one.killmail_id for one in on_topic] == [2, None]
 
 
 async def test_a_rejection_too_large_for_the_topic_is_a_row_all_the_same(

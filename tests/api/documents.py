@@ -1,0 +1,69 @@
+"""GraphQL documents made from the schema, so that a test reaches every field that is added."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLObjectType,
+    get_named_type,
+    is_required_argument,
+)
+
+from api.graphql import SCHEMA
+
+_SAMPLES = {"Long": "1", "Int": "1", "Boolean": "true", "String": '"x"', "ID": '"x"'}
+
+
+def fields_of(type_name: str) -> Mapping[str, GraphQLField]:
+    """The fields of an object type."""
+    object_type = SCHEMA.type_map[type_name]
+    assert isinstance(object_type, GraphQLObjectType)
+    return object_type.fields
+
+
+def whole(field: str, arguments: Mapping[str, str], of: str = "Query") -> str:
+    """Select a field with all that is below it.
+
+    `arguments` are by `Type.field`; required ones that it lacks are made up.
+    """
+    return _field(field, of, arguments, frozenset())
+
+
+def _field(name: str, of: str, arguments: Mapping[str, str], above: frozenset[str]) -> str:
+    field = fields_of(of)[name]
+    given = arguments.get(f"{of}.{name}", _made_up(field))
+    return f"{name}{given}{_below(get_named_type(field.type), arguments, above)}"
+
+
+def _below(kind: Any, arguments: Mapping[str, str], above: frozenset[str]) -> str:
+    if not isinstance(kind, GraphQLObjectType):
+        return ""
+    above |= {kind.name}
+    selected = [
+        _field(name, kind.name, arguments, above)
+        for name, field in kind.fields.items()
+        if get_named_type(field.type).name not in above
+    ]
+    return f" {{ {' '.join(selected)} }}"
+
+
+def _made_up(field: GraphQLField) -> str:
+    required = {n: a.type for n, a in field.args.items() if is_required_argument(a)}
+    if not required:
+        return ""
+    return f"({', '.join(f'{name}: {_sample(kind)}' for name, kind in required.items())})"
+
+
+def _sample(kind: Any) -> str:
+    match kind:
+        case GraphQLNonNull():
+            return _sample(kind.of_type)
+        case GraphQLList():
+            return f"[{_sample(kind.of_type)}]"
+        case GraphQLEnumType():
+            return next(iter(kind.values))
+    return _SAMPLES[kind.name]
