@@ -22,15 +22,16 @@ def fields_of(type_name: str) -> Mapping[str, GraphQLField]:
     """The fields of an object type."""
     object_type = SCHEMA.type_map[type_name]
     assert isinstance(object_type, GraphQLObjectType)
-    return object_type.fields
+    fields: Mapping[str, GraphQLField] = object_type.fields
+    return fields
 
 
-def whole(field: str, arguments: Mapping[str, str], of: str = "Query") -> str:
-    """Select a field with all that is below it.
+def whole(field: str, arguments: Mapping[str, str] | None = None, of: str = "Query") -> str:
+    """Ask for a field with all that is below it.
 
     `arguments` are by `Type.field`; required ones that it lacks are made up.
     """
-    return _field(field, of, arguments, frozenset())
+    return f"{of.lower()} {{ {_field(field, of, arguments or {}, frozenset())} }}"
 
 
 def _field(name: str, of: str, arguments: Mapping[str, str], above: frozenset[str]) -> str:
@@ -65,5 +66,5 @@ def _sample(kind: Any) -> str:
         case GraphQLList():
             return f"[{_sample(kind.of_type)}]"
         case GraphQLEnumType():
-            return next(iter(kind.values))
+            return str(next(iter(kind.values)))
     return _SAMPLES[kind.name]
