@@ -119,6 +119,40 @@ async def test_updates_come_when_something_has_changed(
         assert [entry["name"] for entry in third if entry["paused"]] == ["esi", "poller"]
 
 
+async def test_passing_time_alone_makes_no_update(
+    client: aiohttp.ClientSession,
+    writer: Writer,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api.workers.resolvers.UPDATE_S", 0.05)
+    monkeypatch.setattr("api.workers.state.FRESH_S", 0.02)
+    began_at = datetime.now(UTC)
+
+    def describe() -> Heartbeat:
+        age_s = (datetime.now(UTC) - began_at).total_seconds()
+        beat = QueueBeat(unacked=1, oldest_age_s=age_s, processed=0, killmails=0, ready=0)
+        return Heartbeat("actors", "host", began_at, {"esi": beat})
+
+    async def ages() -> list[float]:
+        esi = (await status(client))["esi"]
+        return [esi[name] for name in ("uptime", "oldestAgeS", "pausedAgeS")]
+
+    await pause(writer.database, ["esi"])
+    async with beating(settings, describe), connect(client) as connection, asyncio.timeout(20):
+        while (await status(client))["esi"]["rate"] is None:  # the last fact to become known
+            await asyncio.sleep(0.05)
+        document = "subscription { workerStatusUpdates { name paused uptime } }"
+        await connection.subscribe(document)
+        await connection.next()
+        before = await ages()
+        while min(now - then for now, then in zip(await ages(), before, strict=True)) < 0.5:
+            await asyncio.sleep(0.05)
+        await pause(writer.database, ["database"])
+        second = (await connection.next())["workerStatusUpdates"]
+    assert {entry["name"] for entry in second if entry["paused"]} == {"esi", "database"}
+
+
 @pytest.mark.service
 async def test_processes_elsewhere_are_known_by_their_heartbeats(tmp_path: Path) -> None:
     async with empty_servers() as servers, open_database(servers) as database:
