@@ -4,15 +4,14 @@ Source: graphql-ws' PROTOCOL.md (subprotocol `graphql-transport-ws`).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing, suppress
 from typing import Any, Final, NotRequired, TypedDict, cast
 
 import msgspec
 from ariadne.asgi.handlers import GraphQLTransportWSHandler
 from ariadne.asgi.handlers.graphql_transport_ws import ClientContext
 from ariadne.graphql import parse_query, validate_data
-from ariadne.types import Operation
 from graphql import DocumentNode, GraphQLError, OperationType, get_operation_ast
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
@@ -38,6 +37,8 @@ INIT_S: Final = 10
 """Time within which a client must send `connection_init`."""
 SEND_S: Final = 30.0
 """Time limit for sending one message; sending waits while the client doesn't read."""
+CANCEL_S: Final = 5.0
+"""Time limit for operations to end when their connection has."""
 SESSION_S: Final = 30.0
 """How long a connection may outlive its session."""
 MAX_OPERATIONS: Final = 50
@@ -101,8 +102,7 @@ class WebsocketHandler(GraphQLTransportWSHandler):
             waiting.cancel()
             if client.watching is not None:
                 client.watching.cancel()
-            for operation_id in list(client.operations):
-                await self.stop_websocket_operation(websocket, operation_id, client)
+            await _cancel(client.operation_tasks.values())
 
     async def handle_connection_init_timeout(
         self, websocket: WebSocket, client_context: ClientContext
@@ -140,31 +140,68 @@ class WebsocketHandler(GraphQLTransportWSHandler):
     async def handle_websocket_subscribe(
         self, websocket: WebSocket, data: Any, operation_id: str, client_context: ClientContext
     ) -> None:
-        """Start an operation, or send the error that prevents it."""
-        operations = client_context.operations
+        """Start an operation in a task of its own, so that a slow one holds up no other message."""
+        tasks = client_context.operation_tasks
         if not client_context.connection_acknowledged:
             return await _close(websocket, UNAUTHORIZED, "send connection_init first")
-        if operation_id in operations:
+        if operation_id in tasks:
             return await _close(
                 websocket, ALREADY_EXISTS, f"Subscriber for {operation_id} already exists"
             )
-        if len(operations) >= MAX_OPERATIONS:
+        if len(tasks) >= MAX_OPERATIONS:
             return await _close(
                 websocket, TOO_MANY_OPERATIONS, f"at most {MAX_OPERATIONS} operations at once"
             )
         validate_data(data)
-        try:
-            results = await self._start(websocket, data)
-        except Exception as error:  # ends this operation only
-            results = [format_failure(error)]
-        if isinstance(results, list):
-            await _send(websocket, "error", operation_id, msgspec.json.encode(results))
-            return None
-        operations[operation_id] = Operation(operation_id, data.get("operationName"), results)
-        client_context.operation_tasks[operation_id] = asyncio.create_task(
-            self.observe_async_results(websocket, results, operation_id, client_context)
+        tasks[operation_id] = asyncio.create_task(
+            self._run(websocket, data, operation_id, cast(Client, client_context))
         )
         return None
+
+    async def stop_websocket_operation(
+        self, websocket: WebSocket, operation_id: str, client_context: ClientContext
+    ) -> None:
+        """Cancel an operation, if it hasn't ended; doesn't wait for its rollback."""
+        task = client_context.operation_tasks.pop(operation_id, None)
+        if task is not None:
+            task.cancel()
+
+    async def _run(
+        self, websocket: WebSocket, data: dict[str, Any], operation_id: str, client: Client
+    ) -> None:
+        """Send an operation's results as they arrive, then `complete`, or `error` if it fails."""
+        try:
+            kind, last_payload = await self._execute(websocket, data, operation_id)
+            # The client may reuse the id as soon as it has the last message.
+            client.operation_tasks.pop(operation_id, None)
+            await _send(websocket, kind, operation_id, last_payload)
+        except TooSlow as error:
+            SUBSCRIBERS_CLOSED.labels(reason="behind").inc()
+            await _close(websocket, TOO_SLOW, str(error))
+        except SendTimeout:
+            SUBSCRIBERS_CLOSED.labels(reason="blocked").inc()
+            await _close(websocket, TOO_SLOW, f"too slow: nothing was read for {SEND_S:.0f} s")
+            client.deadline.reschedule(0)
+        except _DISCONNECTED:
+            pass
+
+    async def _execute(
+        self, websocket: WebSocket, data: dict[str, Any], operation_id: str
+    ) -> tuple[str, bytes | None]:
+        """Send results until they end; return type and payload of the last message to send."""
+        try:
+            results = await self._start(websocket, data)
+            if isinstance(results, list):
+                return "error", msgspec.json.encode(results)
+            async with aclosing(results):
+                async for payload in results:
+                    await _send(websocket, "next", operation_id, payload)
+                    DELIVERIES.inc()
+        except (TooSlow, SendTimeout, *_DISCONNECTED):
+            raise
+        except Exception as error:  # ends this operation only
+            return "error", msgspec.json.encode([format_failure(error)])
+        return "complete", None
 
     async def _start(
         self, websocket: WebSocket, data: dict[str, Any]
@@ -183,44 +220,13 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         )
         return _single_result(result) if "data" in result else result["errors"]
 
-    async def observe_async_results(
-        self,
-        websocket: WebSocket,
-        results_producer: AsyncGenerator[bytes, None],
-        operation_id: str,
-        client_context: ClientContext,
-    ) -> None:
-        """Send an operation's results as they arrive, then `complete`, or `error` if it fails."""
-        try:
-            kind, last_payload = await _send_results(websocket, results_producer, operation_id)
-            # The client may reuse the id as soon as it has the last message.
-            client_context.operations.pop(operation_id, None)
-            client_context.operation_tasks.pop(operation_id, None)
-            await _send(websocket, kind, operation_id, last_payload)
-        except TooSlow as error:
-            SUBSCRIBERS_CLOSED.labels(reason="behind").inc()
-            await _close(websocket, TOO_SLOW, str(error))
-        except SendTimeout:
-            SUBSCRIBERS_CLOSED.labels(reason="blocked").inc()
-            await _close(websocket, TOO_SLOW, f"too slow: nothing was read for {SEND_S:.0f} s")
-            cast(Client, client_context).deadline.reschedule(0)
-        except _DISCONNECTED:
-            pass
 
-
-async def _send_results(
-    websocket: WebSocket, results: AsyncGenerator[bytes, None], operation_id: str
-) -> tuple[str, bytes | None]:
-    """Send results until they end; return type and payload of the last message to send."""
-    try:
-        async for payload in results:
-            await _send(websocket, "next", operation_id, payload)
-            DELIVERIES.inc()
-    except (TooSlow, SendTimeout, *_DISCONNECTED):
-        raise
-    except Exception as error:
-        return "error", msgspec.json.encode([format_failure(error)])
-    return "complete", None
+async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancel a connection's operations, and wait up to `CANCEL_S` for their rollbacks."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=CANCEL_S)
 
 
 async def _authenticate(websocket: WebSocket, payload: Any) -> Viewer:

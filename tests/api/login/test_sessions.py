@@ -119,8 +119,9 @@ async def test_websocket_takes_a_bearer_token_from_its_connection_params(
 
 @pytest.mark.parametrize("kind", ["cookie", "bearer"])
 async def test_websocket_ends_with_its_session(
-    gateway: Gateway, browser: Browser, monkeypatch: pytest.MonkeyPatch, kind: str
+    gateway: Gateway, browser: Browser, writer: Writer, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
+    await writer.add(1)
     assert protocol.SESSION_S <= 60
     monkeypatch.setattr(protocol, "SESSION_S", 0.2)
     await browser.log_in()
@@ -129,9 +130,8 @@ async def test_websocket_ends_with_its_session(
         params = {"authorization": f"Bearer {session['token']}"} if kind == "bearer" else {}
         http = asked.http if kind == "bearer" else browser.http
         async with socket(http, gateway, origin=gateway.address, params=params) as (opened, _):
-            await opened.send_json(
-                {"type": "subscribe", "id": "1", "payload": {"query": SUBSCRIPTION}}
-            )
+            # Its result shows that the subscription has begun before the session ends.
+            assert await ask(opened, FEED) == {"data": {"feedAdded": {"sequence": 1}}}
             await (asked if kind == "bearer" else browser).query(LOGOUT)
             message = await opened.receive(timeout=10)
             assert (message.type, opened.close_code) == (aiohttp.WSMsgType.CLOSE, 4403)
@@ -172,7 +172,7 @@ async def test_anonymous_requests_ask_the_database_nothing_more(
 
 
 KILLMAIL = "{ killmail(id: 1) { killmailId } }"
-SUBSCRIPTION = "subscription { killmailAdded { killmailId } }"
+FEED = "subscription { feedAdded(after: 0) { sequence } }"
 
 
 def socket(

@@ -1,9 +1,12 @@
 """A sync that a user asks for: it waits for the run, and says how it ended."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import aiohttp
 import pytest
 from sqlalchemy import insert, select, update
 
@@ -20,15 +23,21 @@ from tests.api.login.browser import (
 
 
 async def asking_for_a_sync(gateway: Gateway, asked: Program) -> asyncio.Task[Any]:
-    """Ask, and return when the sync is due, so that the answer is waited for."""
+    """Ask, and return when the answer is waited for."""
+    async with until_a_sync_is_due(gateway):
+        return asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+
+
+@asynccontextmanager
+async def until_a_sync_is_due(gateway: Gateway) -> AsyncIterator[None]:
+    """Wait after the block until what it asks for has set the schedule."""
     later = datetime.now(UTC) + timedelta(minutes=15)
     async with gateway.database.begin() as connection:
         await connection.execute(update(USERS).values(next_sync_at=later))
-    asking = asyncio.create_task(asked.query(SYNC_AS_IT_STANDS))
+    yield
     async with asyncio.timeout(10):
         while min(row.next_sync_at for row in await gateway.rows(select(USERS))) >= later:
             await asyncio.sleep(0.05)
-    return asking
 
 
 @ON_BOTH
@@ -92,6 +101,43 @@ async def test_account_waits_for_one_sync_at_a_time(gateway: Gateway) -> None:
             await connection.execute(update(USERS).values(done))
         for answer in (await asking, await of_other, await asked.query(SYNC_AS_IT_STANDS)):
             assert answer["data"]["syncMyKillmails"]["success"]
+
+
+async def test_websocket_goes_on_while_a_sync_is_waited_for(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        async with socket(asked) as opened:
+            async with until_a_sync_is_due(gateway):
+                await opened.send_json(operation("sync", SYNC_AS_IT_STANDS))
+            await opened.send_json({"type": "ping"})
+            assert await opened.receive_json(timeout=5) == {"type": "pong"}
+            await opened.send_json(operation("me", "{ me { roles } }"))
+            answer = await opened.receive_json(timeout=5)
+            assert (answer["id"], answer["payload"]["data"]["me"]) == ("me", {"roles": ["user"]})
+            assert await opened.receive_json(timeout=5) == {"type": "complete", "id": "me"}
+            assert code_of(await asked.query(SYNC_AS_IT_STANDS)) == "RATE_LIMITED"
+            await opened.send_json({"type": "complete", "id": "sync"})
+            await opened.send_json(operation("sync", "{ me { roles } }"))
+            assert (await opened.receive_json(timeout=5))["payload"]["data"]["me"]
+        # Its end has cancelled the sync, so nobody waits for it any more.
+        done = {"last_killmail_sync_at": datetime.now(UTC) + timedelta(minutes=1)}
+        async with gateway.database.begin() as connection:
+            await connection.execute(update(USERS).values(done))
+        assert (await asked.query(SYNC_AS_IT_STANDS))["data"]["syncMyKillmails"]["success"]
+
+
+def operation(id_: str, document: str) -> dict[str, Any]:
+    return {"type": "subscribe", "id": id_, "payload": {"query": document}}
+
+
+@asynccontextmanager
+async def socket(asked: Program) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    address = f"{asked.gateway.address}/graphql"
+    async with asked.http.ws_connect(address, protocols=["graphql-transport-ws"]) as opened:
+        params = {"authorization": f"Bearer {asked.token}"}
+        await opened.send_json({"type": "connection_init", "payload": params})
+        assert await opened.receive_json(timeout=5) == {"type": "connection_ack"}
+        yield opened
 
 
 @ON_BOTH
