@@ -51,10 +51,9 @@ async def _store(row: Any, described: Fetched[Alliance], members: Fetched[list[i
     if described.value is not None:
         values |= _columns(described.value)
     async with resources().database.begin() as connection:
-        await write(connection, ALLIANCE, [row.alliance_id], **values)
         corporations = await _replace(connection, row.alliance_id, members.value)
-        state = "active" if corporations else "closed"
-        await write(connection, ALLIANCE, [row.alliance_id], state=state)
+        values["state"] = "active" if corporations else "closed"
+        await write(connection, ALLIANCE, [row.alliance_id], **values)
         await record_alliance(connection, row.alliance_id, corporations)
 
 

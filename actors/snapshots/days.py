@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.shared.rows import Columns, insert_missing
+from actors.shared.rows import Columns, among, insert_missing
 from actors.shared.tables import SNAPSHOT_DAYS
 
 AGAIN: Final = timedelta(minutes=30)
@@ -15,14 +15,12 @@ AGAIN: Final = timedelta(minutes=30)
 
 
 async def mark_changed(connection: AsyncConnection, days: Collection[date]) -> None:
-    """Have days computed anew. One caller at a time; the rows are locked in order."""
+    """Have days computed anew. One caller at a time: the rows are locked in no order."""
     now = datetime.now(UTC)
-    ordered = sorted(days)
-    columns: Columns = {"day": ordered, "changed_at": [now] * len(ordered)}
+    columns: Columns = {"day": sorted(days), "changed_at": [now] * len(days)}
     await insert_missing(connection, SNAPSHOT_DAYS, columns)
-    for day in ordered:
-        of_day = SNAPSHOT_DAYS.c.day == day
-        await connection.execute(update(SNAPSHOT_DAYS).where(of_day).values(changed_at=now))
+    known = among(connection, SNAPSHOT_DAYS.c.day, days) & (SNAPSHOT_DAYS.c.changed_at < now)
+    await connection.execute(update(SNAPSHOT_DAYS).where(known).values(changed_at=now))
 
 
 def changed_days(*, again: timedelta = AGAIN) -> Select[Any]:

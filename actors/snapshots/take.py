@@ -36,8 +36,7 @@ async def take_snapshots() -> None:
             return
         await take_day(database, day)
     async with database.begin() as connection:
-        for day in (today() - timedelta(days=1), today()):
-            await sum_members(connection, day)
+        await sum_members(connection, (today() - timedelta(days=1), today()))
 
 
 class Taken(NamedTuple):
@@ -67,7 +66,7 @@ async def take_day(database: AsyncEngine, day: date) -> Taken:
             day,
             counted.corporations,
         )
-        await sum_members(connection, day)
+        await sum_members(connection, [day])
     taken = Taken(len(counted.alliances), len(counted.corporations))
     log.info("snapshot.taken", day=str(day), **taken._asdict())
     return taken

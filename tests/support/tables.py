@@ -1,13 +1,14 @@
 """What stands in the tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
 
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import Connection, Table, func, insert, select
+from sqlalchemy import Connection, Table, event, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.tables import FEED, FEED_COUNTER, LEDGER, UNPUBLISHED
@@ -23,6 +24,21 @@ def create_views(connection: Connection) -> None:
     migration = import_module("deploy.migrations.versions.0007_growth")
     with Operations.context(MigrationContext.configure(connection)):
         migration.upgrade()
+
+
+@contextmanager
+def statements(database: AsyncEngine) -> Iterator[list[str]]:
+    """Collect the statements that are executed meanwhile."""
+    said: list[str] = []
+
+    def listen(*args: Any) -> None:
+        said.append(args[2])
+
+    event.listen(database.sync_engine, "before_cursor_execute", listen)
+    try:
+        yield said
+    finally:
+        event.remove(database.sync_engine, "before_cursor_execute", listen)
 
 
 async def rows(database: AsyncEngine, table: Table) -> list[dict[str, Any]]:

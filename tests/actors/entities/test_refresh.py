@@ -40,7 +40,7 @@ from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
 from tests.support.made import a_reference
 from tests.support.servers import fresh_database
-from tests.support.tables import rows
+from tests.support.tables import rows, statements
 
 QUEUES = (Queue.ALLIANCES, Queue.CORPORATIONS, Queue.CHARACTERS, Queue.TYPES)
 
@@ -346,6 +346,16 @@ async def test_refusal_holds_only_when_a_later_one_confirms_it(
     assert (gone["next_refresh_at"], gone["expires_at"] > datetime.now(UTC)) == (None, True)
     await expire(opened, ALLIANCE)
     assert (await refresh())["next_refresh_at"] is None  # confirmed already
+
+
+async def test_alliance_is_written_once(opened: Resources, upstream: Standin) -> None:
+    await save(opened, upstream)
+    await refresh_all()
+    id_ = next(id_ for id_, one in (await by_id(opened, ALLIANCES)).items() if one["name"])
+    await expire(opened, ALLIANCE)
+    with statements(opened.database) as said:
+        await run(refresh_alliance, id_)
+    assert len([one for one in said if one.startswith("UPDATE alliances")]) == 1
 
 
 async def test_outage_of_esi_leaves_it_due(opened: Resources, upstream: Standin) -> None:

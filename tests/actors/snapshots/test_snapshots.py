@@ -19,6 +19,7 @@ from actors.snapshots.growth import ALLIANCE_GROWTH, CORPORATION_GROWTH, FLOWS, 
 from actors.snapshots.members import record_alliance, record_corporation, sum_members
 from actors.snapshots.take import take_day
 from tests.support.made import LATER, a_body, a_reference, an_attacker
+from tests.support.tables import rows, statements
 
 FIRST = date(2026, 3, 1)
 DAYS = [FIRST + timedelta(days=n) for n in range(40)]
@@ -189,17 +190,62 @@ def expected(now: float | None, then: float | None) -> Any:
 async def test_members_of_an_alliance_are_absent_until_all_its_corporations_are_known(
     database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def members_of_red() -> int | None:
+        found: int | None = (await stored(database, ALLIANCE_SNAPSHOTS, RED))[FIRST]["members"]
+        return found
+
     monkeypatch.setattr(members, "today", lambda: FIRST)
     async with database.begin() as connection:
         await record_alliance(connection, RED, 2)
+        await record_alliance(connection, BLUE, 0)
         await record_corporation(connection, 98_000_001, 10, RED)
-        await sum_members(connection, FIRST)
-    assert (await stored(database, ALLIANCE_SNAPSHOTS, RED))[FIRST]["members"] is None
+        assert await sum_members(connection, [FIRST]) == 1  # Blue's 0
+    assert await members_of_red() is None
     async with database.begin() as connection:
         await record_corporation(connection, 98_000_002, 5, RED)
         await record_corporation(connection, 98_000_001, 12, RED)  # the day's last word
-        await sum_members(connection, FIRST)
-    assert (await stored(database, ALLIANCE_SNAPSHOTS, RED))[FIRST]["members"] == 17
+        assert await sum_members(connection, [FIRST]) == 1
+    assert await members_of_red() == 17
+    async with database.begin() as connection:
+        await record_corporation(connection, 98_000_002, 5, None)
+        await sum_members(connection, [FIRST])
+    assert await members_of_red() is None  # the list of the alliance says 2
+
+
+async def test_sums_that_are_the_same_are_not_written(
+    database: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = DAYS[:2]
+    for day in days:
+        monkeypatch.setattr(members, "today", lambda day=day: day)
+        async with database.begin() as connection:
+            await record_alliance(connection, RED, 1)
+            await record_corporation(connection, 98_000_001, 10, RED)
+    with statements(database) as said:
+        async with database.begin() as connection:
+            assert await sum_members(connection, days) == 2
+        assert len([one for one in said if one.startswith("UPDATE")]) == 1
+    with statements(database) as said:
+        async with database.begin() as connection:
+            assert await sum_members(connection, days) == 0
+        assert not [one for one in said if one.startswith("UPDATE")]
+
+
+async def test_changed_days_are_marked_in_one_statement(database: AsyncEngine) -> None:
+    async with database.begin() as connection:
+        await mark_changed(connection, DAYS[:3])
+    before = await stored_days(database)
+    with statements(database) as said:
+        async with database.begin() as connection:
+            await mark_changed(connection, DAYS[1:])
+    assert len([one for one in said if one.startswith("UPDATE")]) == 1
+    after = await stored_days(database)
+    assert list(after) == DAYS
+    assert [day for day in before if after[day] > before[day]] == DAYS[1:3]
+
+
+async def stored_days(database: AsyncEngine) -> dict[date, datetime]:
+    return {row["day"]: row["changed_at"] for row in await rows(database, SNAPSHOT_DAYS)}
 
 
 async def test_killmail_that_arrives_late_has_its_day_computed_anew(database: AsyncEngine) -> None:
