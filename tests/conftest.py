@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -36,6 +37,16 @@ async def postgresql() -> AsyncIterator[AsyncEngine]:
         await migrate(settings)
         async with open_database(settings) as engine:
             yield engine
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+async def database_settings(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, Any]]:
+    """What settings name each database in turn, empty and not migrated."""
+    if request.param == "sqlite":
+        yield {}
+        return
+    async with fresh_database() as url:
+        yield {"database_url": url, "database_pool_size": 10}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])

@@ -1,16 +1,27 @@
-"""A topic that takes less than we would send, as an operator's or a provider's may."""
+"""Topics that take less than we would send, as an operator's or a provider's may."""
 
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.admin import NewTopic
 
 from actors.shared.settings import Settings
-from actors.shared.topics import Topic, open_admin
+from actors.shared.topics import Topic, create_topics, open_admin
 
 ONE_MIB = 1024 * 1024
 
 
-async def limit_topic(settings: Settings, topic: Topic, max_bytes: int = ONE_MIB) -> None:
-    """Lower the largest message that Kafka takes on a topic."""
-    configs = {"max.message.bytes": str(max_bytes)}
-    resource = ConfigResource(ConfigResourceType.TOPIC, settings.named(topic.name), configs=configs)
+async def create_limited_topics(
+    settings: Settings, *topics: Topic, max_bytes: int = ONE_MIB
+) -> None:
+    """Create all topics, these with a limit for messages: a later change takes its time."""
+    limited = [
+        NewTopic(
+            settings.named(topic.name),
+            topic.partitions,
+            settings.kafka_replication,
+            topic_configs={"max.message.bytes": str(max_bytes)},
+        )
+        for topic in topics
+    ]
     async with open_admin(settings) as admin:
-        await admin.alter_configs([resource])
+        answer = await admin.create_topics(limited)
+        assert all(code == 0 for _, code, *_ in answer.topic_errors), answer
+    await create_topics(settings)

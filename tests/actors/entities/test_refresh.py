@@ -39,7 +39,6 @@ from actors.snapshots.take import take_snapshots
 from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
 from tests.support.made import a_reference
-from tests.support.servers import fresh_database
 from tests.support.tables import rows, statements
 
 QUEUES = (Queue.ALLIANCES, Queue.CORPORATIONS, Queue.CHARACTERS, Queue.TYPES)
@@ -63,16 +62,11 @@ async def upstream() -> AsyncIterator[Standin]:
         yield started
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def settings(
-    request: pytest.FixtureRequest, upstream: Standin, tmp_path: Path
-) -> AsyncIterator[Settings]:
-    chosen = Settings(data_dir=tmp_path, esi_url=upstream.url, esi_killmail_tokens=0)
-    if request.param == "sqlite":
-        yield chosen
-        return
-    async with fresh_database() as url:
-        yield chosen.model_copy(update={"database_url": url})
+@pytest.fixture
+def settings(upstream: Standin, database_settings: dict[str, Any], tmp_path: Path) -> Settings:
+    return Settings(
+        data_dir=tmp_path, esi_url=upstream.url, esi_killmail_tokens=0, **database_settings
+    )
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER
 from tests.support.esi import opened_resources, run, sent
 from tests.support.made import a_body, a_reference
-from tests.support.servers import fresh_database
 from tests.support.tables import rows
 
 POLLED = "r2z2:polled"
@@ -30,17 +29,11 @@ def _empty_queues() -> Iterator[None]:
         sent(queue)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def opened(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Resources]:
-    chosen = Settings(data_dir=tmp_path, contact="test@example.org")
-    if request.param == "sqlite":
-        async with opened_resources(chosen) as resources:
-            yield resources
-    else:
-        async with fresh_database() as url:
-            settings = chosen.model_copy(update={"database_url": url})
-            async with opened_resources(settings) as resources:
-                yield resources
+@pytest.fixture
+async def opened(database_settings: dict[str, Any], tmp_path: Path) -> AsyncIterator[Resources]:
+    settings = Settings(data_dir=tmp_path, contact="test@example.org", **database_settings)
+    async with opened_resources(settings) as resources:
+        yield resources
 
 
 async def enter(opened: Resources, entered: Reference, overdue: timedelta, **changes: Any) -> None:

@@ -25,7 +25,7 @@ from tests.support.esi import run, sent
 from tests.support.made import a_body, a_reference
 from tests.support.servers import empty_servers
 from tests.support.tables import rows
-from tests.support.topic_limits import limit_topic
+from tests.support.topic_limits import create_limited_topics
 from tests.support.topics import consumer_of, take
 
 pytestmark = pytest.mark.service
@@ -38,9 +38,8 @@ async def opened() -> AsyncIterator[Resources]:
         alone = settings.model_copy(
             update={"esi_url": "http://127.0.0.1:9", "names_deadline_ms": 0}
         )
+        await create_limited_topics(alone, STORED, REJECTED_TOPIC)
         async with open_resources(alone) as resources:
-            for topic in (STORED, REJECTED_TOPIC):
-                await limit_topic(alone, topic)
             yield resources
     sent("esi")
 
