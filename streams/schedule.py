@@ -22,21 +22,24 @@ Work = Callable[[], Awaitable[None]]
 
 LAST_RUNS: Final[dict[str, datetime | None]] = {}
 """The scheduled work, with its last run in this process."""
-TAKES_IN: Final[set[str]] = set()
-"""The scheduled work that rests while the intake is paused."""
+INTAKE_WORK: Final[set[str]] = set()
+"""The scheduled work that doesn't run while the intake is paused."""
 
 
-def every(interval_s: float, *, takes_in: bool = False) -> Callable[[Work], Work]:
-    """Run at this interval on the leader; work that `takes_in` rests while the intake is paused."""
+def every(interval_s: float, *, is_intake: bool = False) -> Callable[[Work], Work]:
+    """Run work at this interval on the leader, and record its last run.
+
+    Work that adds messages to the queues (`is_intake`) doesn't run while the intake is paused.
+    """
 
     def declare(work: Work) -> Work:
         LAST_RUNS[work.__name__] = None
-        if takes_in:
-            TAKES_IN.add(work.__name__)
+        if is_intake:
+            INTAKE_WORK.add(work.__name__)
 
         @wraps(work)
         async def run() -> None:
-            if not (takes_in and INTAKE.is_paused):
+            if not (is_intake and INTAKE.is_paused):
                 await work()
                 LAST_RUNS[work.__name__] = datetime.now(UTC)
 
@@ -58,7 +61,7 @@ async def recall_unpolled() -> None:
     await enqueue(recall)
 
 
-@every(5.0, takes_in=True)
+@every(5.0, is_intake=True)
 async def start_due_syncs() -> None:
     """Have the syncs of users and corporations started that are due."""
     if settings().eve_client_id:
@@ -68,24 +71,23 @@ async def start_due_syncs() -> None:
 @every(30.0)
 async def publish_due() -> None:
     """Have the killmails published whose publication was delayed until now."""
-    if settings().eve_client_id:
-        await enqueue(publish_delayed)
+    await enqueue(publish_delayed)  # also when logins were disabled meanwhile
 
 
-@every(10.0, takes_in=True)
+@every(10.0, is_intake=True)
 async def continue_imports() -> None:
     """Have the imports of history from zKillboard go on."""
     await enqueue(sync_zkillboard)
 
 
-@app.timer(interval=15.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+@every(15.0, is_intake=True)
 async def refresh_entities() -> None:
     """Have the entities refreshed that killmails mention, and each alliance once a day."""
     await enqueue(follow_feed)
     await enqueue(schedule_refreshes)
 
 
-@app.timer(interval=600.0, on_leader=True)  # type: ignore[untyped-decorator]  # faust's
+@every(600.0, is_intake=True)
 async def snapshot_days() -> None:
     """Have the snapshots computed of the days that changed."""
     await enqueue(take_snapshots)

@@ -32,7 +32,7 @@ from streams.intake import INTAKE
 from streams.ledger import recall_all
 from streams.outage import retry_until_available
 from streams.poll import Counts, poll
-from streams.schedule import LAST_RUNS, TAKES_IN  # and the timers register themselves
+from streams.schedule import INTAKE_WORK, LAST_RUNS  # and the timers register themselves
 from streams.sources.step import Refused
 from streams.topics import holds_nothing, keep_topics
 
@@ -104,7 +104,7 @@ async def run_streams(
                 is_polling=counts.polling and not INTAKE.is_paused,
                 killmails=counts.received,
                 runs=dict(LAST_RUNS),
-                resting=sorted(TAKES_IN) if INTAKE.is_paused else [],
+                resting=sorted(INTAKE_WORK) if INTAKE.is_paused else [],
             )
 
         await stack.enter_async_context(beating(settings, describe))
