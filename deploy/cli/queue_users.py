@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from rich.progress import Progress
-from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy import Table, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.tables import CORPORATION_SYNCS, USERS
@@ -42,6 +42,13 @@ async def _make_due(
     """Return how many became due, and how many are active."""
     now = datetime.now(UTC)
     is_active = table.c.state == "active"
+    if table is CORPORATION_SYNCS:
+        is_active &= exists().where(
+            USERS.c.character_id == table.c.character_id,
+            USERS.c.state == "active",
+            USERS.c.sync_corporation,
+        )
+    is_active &= table.c.next_sync_at.is_not(None)  # else ESI refused it, or it isn't wanted
     where: list[Any] = [
         is_active,
         or_(table.c.sync_started_at.is_(None), table.c.sync_started_at < now - RECENT),
@@ -51,7 +58,7 @@ async def _make_due(
     if full:
         values["next_full_sync_at"] = now
         waits &= table.c.next_full_sync_at <= now
-    where.append(or_(table.c.next_sync_at.is_(None), ~func.coalesce(waits, False)))
+    where.append(~func.coalesce(waits, False))
     if not force:
         last = table.c.last_killmail_sync_at
         where.append(or_(last.is_(None), last < now - RECENT))

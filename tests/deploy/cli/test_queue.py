@@ -92,6 +92,18 @@ def a_user(character_id: int, synced_ago: timedelta | None, **changes: Any) -> d
         "next_full_sync_at": now() + timedelta(hours=10),
         "last_killmail_sync_at": now() - synced_ago if synced_ago else None,
         "sync_started_at": None,
+        "sync_corporation": False,
+    } | changes
+
+
+def a_corporation(corporation_id: int, character_id: int, **changes: Any) -> dict[str, Any]:
+    """Make a corporation whose next sync is in ten minutes."""
+    return {
+        "corporation_id": corporation_id,
+        "character_id": character_id,
+        "state": "active",
+        "created_at": now(),
+        "next_sync_at": now() + timedelta(minutes=10),
     } | changes
 
 
@@ -102,20 +114,36 @@ async def users(database: AsyncEngine) -> None:
         await connection.execute(
             insert(USERS),
             [
-                a_user(1, hour),
+                a_user(1, hour, sync_corporation=True),
                 a_user(2, minute),
-                a_user(3, None, state="login_required"),
+                a_user(3, None, state="login_required", sync_corporation=True),
                 a_user(4, hour, sync_started_at=now()),
                 a_user(5, None),
+                a_user(6, hour, next_sync_at=None),  # ESI refused it
             ],
         )
-        sync = {"corporation_id": 98_000_001, "character_id": 1, "state": "active"}
-        await connection.execute(insert(CORPORATION_SYNCS), sync | {"created_at": now()})
+        await connection.execute(
+            insert(CORPORATION_SYNCS),
+            [
+                a_corporation(98_000_001, 1),
+                a_corporation(98_000_002, 1, state="refused", next_sync_at=None),
+                a_corporation(98_000_003, 1, next_sync_at=None),
+                a_corporation(98_000_004, 2),  # its user doesn't want it
+                a_corporation(98_000_005, 3),  # its user has to log in
+            ],
+        )
 
 
 async def due(database: AsyncEngine, column: str = "next_sync_at") -> list[int]:
     now = datetime.now(UTC)
-    return [row["character_id"] for row in await rows(database, USERS) if row[column] <= now]
+    found = await rows(database, USERS)
+    return [row["character_id"] for row in found if row[column] and row[column] <= now]
+
+
+async def due_corporations(database: AsyncEngine) -> list[int]:
+    now = datetime.now(UTC)
+    found = await rows(database, CORPORATION_SYNCS)
+    return [row["corporation_id"] for row in found if (row["next_sync_at"] or now) < now]
 
 
 @pytest.mark.usefixtures("users")
@@ -128,6 +156,7 @@ async def test_users_that_were_not_synced_lately_become_due_once(database: Async
     assert "left as they are: 2 " in output
     assert await due(database) == [1, 5]
     assert await due(database, "next_full_sync_at") == []
+    assert await due_corporations(database) == [98_000_001]
     assert "queued: 0 users, 0 corporations" in await said("queue", "users")
 
 
