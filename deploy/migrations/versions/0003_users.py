@@ -41,10 +41,12 @@ def _created_at() -> None:
     """Take the time of a killmail's first entry in the feed."""
     with op.batch_alter_table("killmails") as killmails:
         killmails.add_column(_time("created_at"))
-    op.execute(
-        "UPDATE killmails SET created_at = coalesce((SELECT min(f.stored_at) FROM feed AS f"
-        " WHERE f.killmail_id = killmails.killmail_id), body_as_of)"
+    op.execute(  # one pass of each table: `feed` has no index on killmail_id
+        "UPDATE killmails SET created_at = first.stored_at"
+        " FROM (SELECT killmail_id, min(stored_at) AS stored_at FROM feed GROUP BY killmail_id)"
+        " AS first WHERE first.killmail_id = killmails.killmail_id"
     )
+    op.execute("UPDATE killmails SET created_at = body_as_of WHERE created_at IS NULL")
     with op.batch_alter_table("killmails") as killmails:
         killmails.alter_column("created_at", nullable=False)
     op.create_index("killmails_created", "killmails", ["created_at"], postgresql_using="brin")
