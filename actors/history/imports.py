@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import structlog
-from sqlalchemy import and_, exists, select, update
+from sqlalchemy import and_, select, update
 
 from actors.broker import SYNC_QUEUE, actor
 from actors.history.zkillboard import (
@@ -57,20 +57,19 @@ async def sync_zkillboard() -> None:
 async def _claim() -> Any:
     """Lease the import that waited longest; None while another one runs or zKillboard fails."""
     now = datetime.now(UTC)
-    other = IMPORTS.alias()
-    is_busy = exists().where(other.c.state == "running", other.c.next_try_at > now)
-    due = (
+    running = (
         select(IMPORTS)
-        .where(IMPORTS.c.state == "running", IMPORTS.c.next_try_at <= now, ~is_busy)
-        .order_by(IMPORTS.c.next_try_at)
-        .limit(1)
-        .with_for_update()
+        .where(IMPORTS.c.state == "running")
+        .order_by(IMPORTS.c.entity, IMPORTS.c.entity_id)
+        .with_for_update()  # of all, so that another process waits and then sees the lease
     )
     async with resources().database.begin() as connection:
-        row = (await connection.execute(due)).one_or_none()
-        if row is not None:
-            await connection.execute(_set(row, next_try_at=now + LEASE, state_reason=None))
-    return row
+        rows = (await connection.execute(running)).all()
+        if not rows or any(row.next_try_at > now for row in rows):
+            return None
+        first = min(rows, key=lambda row: row.next_try_at)
+        await connection.execute(_set(first, next_try_at=now + LEASE, state_reason=None))
+    return first
 
 
 async def _extend(work: Any) -> Any:

@@ -1,6 +1,7 @@
 """Imports from zKillboard: whole, at its pace, resumable, with ESI's text as it was."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from sqlalchemy import update
 from actors.history import imports as module
 from actors.history.imports import INCOMPLETE, sync_zkillboard
 from actors.history.request import request_import
-from actors.history.zkillboard import cut, list_page
+from actors.history.zkillboard import ESI_KEYS, cut, list_page
 from actors.resources import Resources
 from actors.shared.body import unpack
 from actors.shared.errors import Invalid
@@ -42,10 +43,34 @@ def test_only_the_keys_of_zkillboard_are_cut(given_: str) -> None:
     assert cut(given_) == ESI
 
 
-@given(st.text())
-def test_other_text_is_refused(text: str) -> None:
-    with pytest.raises((Invalid, ValueError)):
-        cut("[" + text)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = st.sampled_from(sorted(ESI_KEYS)) | st.sampled_from(["zkb", "hash", "}"]) | st.text()
+
+
+@given(st.dictionaries(KEYS, JSON), st.sampled_from([None, 1]), st.booleans())
+def test_what_is_left_are_esis_members_as_they_were(
+    members: dict[str, Any], indent: int | None, ascii_only: bool
+) -> None:
+    left = cut(json.dumps(members, indent=indent, ensure_ascii=ascii_only))
+    assert json.loads(left) == {k: v for k, v in members.items() if k in ESI_KEYS}
+    for key, value in json.loads(left).items():
+        if not isinstance(value, list | dict):
+            assert f"{json.dumps(key)}: {json.dumps(value, ensure_ascii=ascii_only)}" in left
+
+
+@given(st.dictionaries(KEYS, JSON, min_size=1), st.data())
+def test_text_that_ends_early_or_is_no_object_is_refused(
+    members: dict[str, Any], data: st.DataObject
+) -> None:
+    text = json.dumps(members)
+    end = data.draw(st.integers(0, len(text) - 1))
+    for wrong in (text[:end], f"[{text}]", f'"{len(text)}"'):
+        with pytest.raises((Invalid, ValueError)):
+            cut(wrong)
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +88,10 @@ async def upstream() -> AsyncIterator[Standin]:
 
 
 @pytest.fixture
-async def opened(upstream: Standin, tmp_path: Path) -> AsyncIterator[Resources]:
-    settings = with_logins(Settings(data_dir=tmp_path), upstream)
+async def opened(
+    upstream: Standin, database_settings: dict[str, Any], tmp_path: Path
+) -> AsyncIterator[Resources]:
+    settings = with_logins(Settings(data_dir=tmp_path, **database_settings), upstream)
     async with opened_resources(settings) as resources:
         yield resources
 
@@ -125,6 +152,15 @@ async def test_one_import_runs_at_a_time(opened: Resources, upstream: Standin) -
     await request(opened, other)
     await run(sync_zkillboard)
     assert upstream.playback.stats.requests == {}
+
+
+async def test_one_of_several_processes_takes_an_import(
+    opened: Resources, upstream: Standin
+) -> None:
+    for character_id in characters(upstream)[:5]:
+        await request(opened, character_id)
+    claimed = await asyncio.gather(*(module._claim() for _ in range(5)))
+    assert len([one for one in claimed if one is not None]) == 1
 
 
 async def test_the_pace_holds_for_several_processes(
