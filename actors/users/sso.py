@@ -5,6 +5,7 @@ Source: EVE's documentation of SSO and its metadata document (read 2026-11-21).
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,8 +27,6 @@ UNAVAILABLE_MS: Final = 30_000
 """Delay after a temporary failure."""
 METADATA_S: Final = 3_600.0
 """How long metadata and keys are used before they are requested again."""
-KEYS_AGAIN_S: Final = 60.0
-"""Shortest time between two requests of the keys after an unknown one."""
 _PERMANENT: Final = frozenset({"invalid_grant", "invalid_token", "invalid_scope"})
 _WRONG_CLIENT: Final = frozenset({"invalid_client", "unauthorized_client"})
 
@@ -36,15 +35,24 @@ class LoginRequired(Invalid):
     """EVE refuses the code or refresh token for good; the user has to log in again."""
 
 
-class TokenForged(LoginRequired):
-    """The access token in EVE's answer isn't one that EVE issued to this application."""
-
-
 class SsoUnavailable(RetryLater):
     """EVE's single sign-on fails; a later request may succeed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, delay_ms=UNAVAILABLE_MS)
+
+
+class Unverified(SsoUnavailable):
+    """EVE issued tokens, but the access token can't be verified: its keys can't be read.
+
+    `refresh_token` replaces the one that was used, which may be dead now. It is secret.
+    """
+
+    refresh_token: str | None = None
+
+
+class TokenForged(Unverified):
+    """The access token in EVE's answer isn't one that EVE issued to this application."""
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -56,7 +64,6 @@ class _Metadata(msgspec.Struct, frozen=True):
 
 class _TokenAnswer(msgspec.Struct, frozen=True):
     access_token: str
-    expires_in: int
     refresh_token: str | None = None
 
 
@@ -83,7 +90,6 @@ class Sso:
         self._metadata: _Metadata | None = None
         self._keys: KeySet | None = None
         self._read_at_s = 0.0
-        self._keys_read_at_s = 0.0
         self._reading = asyncio.Lock()
 
     async def authorization_url(self, state: str, verifier: str, scopes: list[str]) -> str:
@@ -111,7 +117,7 @@ class Sso:
 
         Raises:
             LoginRequired: the code is unknown, used or expired.
-        TokenForged: the access token is invalid.
+            TokenForged: the access token is invalid.
             SsoUnavailable: retry later.
             Misconfigured: the client id or secret is wrong.
         """
@@ -126,7 +132,8 @@ class Sso:
         """Refresh an access token; the refresh token of the answer replaces the given one.
 
         Raises:
-            LoginRequired: the refresh token is dead, or the new access token is invalid.
+            LoginRequired: the refresh token is dead.
+            Unverified: the new access token can't be verified, or is invalid.
             SsoUnavailable: retry later.
             Misconfigured: the client id or secret is wrong.
         """
@@ -152,20 +159,23 @@ class Sso:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise SsoUnavailable("EVE's SSO answers with something that isn't a token") from None
         try:
-            claims = await self._verify(given)
-        except InvalidToken as error:
-            raise TokenForged(str(error)) from None
+            claims = await self._verify(given.access_token)
+        except Unverified as error:
+            error.refresh_token = given.refresh_token
+            raise
         return Tokens(given.access_token, given.refresh_token, claims)
 
-    async def _verify(self, given: _TokenAnswer) -> Claims:
+    async def _verify(self, access_token: str) -> Claims:
         arguments = (self._settings.eve_client_id, self._settings.sso_url)
         try:
-            return verify(given.access_token, await self._key_set(), *arguments)
-        except UnknownKey:
-            if time.monotonic() < self._keys_read_at_s + KEYS_AGAIN_S:
-                raise
-            self._keys = None
-        return verify(given.access_token, await self._key_set(), *arguments)
+            with suppress(UnknownKey):
+                return verify(access_token, await self._key_set(), *arguments)
+            self._keys = None  # EVE may have replaced its keys
+            return verify(access_token, await self._key_set(), *arguments)
+        except InvalidToken as error:
+            raise TokenForged(str(error)) from None
+        except SsoUnavailable as error:
+            raise Unverified(str(error)) from None
 
     async def _discover(self) -> _Metadata:
         async with self._reading:
@@ -174,7 +184,7 @@ class Sso:
                 answer = await self._get(f"{base}/.well-known/oauth-authorization-server")
                 try:
                     self._metadata = msgspec.json.decode(answer, type=_Metadata)
-                except msgspec.DecodeError as error:
+                except (msgspec.DecodeError, UnicodeDecodeError) as error:
                     raise SsoUnavailable(f"EVE's SSO has invalid metadata: {error}") from None
                 self._read_at_s = time.monotonic()
                 self._keys = None
@@ -189,7 +199,6 @@ class Sso:
                     self._keys = KeySet.import_key_set(msgspec.json.decode(answer))
                 except (msgspec.DecodeError, JoseError, ValueError, TypeError, KeyError) as error:
                     raise SsoUnavailable(f"EVE's SSO has invalid keys: {error!r}") from None
-                self._keys_read_at_s = time.monotonic()
             return self._keys
 
     async def _get(self, url: str) -> bytes:

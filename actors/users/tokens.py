@@ -5,6 +5,7 @@ refreshes them, and stores what EVE answers in one transaction. The lease of a p
 expires.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -19,15 +20,17 @@ from actors.shared.database import reading
 from actors.shared.errors import RetryLater
 from actors.shared.settings import Settings
 from actors.shared.tables import TOKENS, USERS
-from actors.users.sso import LoginRequired, Sso, Tokens
+from actors.users.sso import LoginRequired, Sso, SsoUnavailable, Tokens
 from actors.users.vault import Vault, open_vault
 
 log: Final = structlog.get_logger()
 
 REFRESH_AHEAD: Final = timedelta(minutes=2)
 """A token that expires within this time is refreshed; longer than a sync uses one."""
-LEASE: Final = timedelta(seconds=45)
-"""Longer than all requests of one refresh may take."""
+REFRESH_S: Final = 40.0
+"""Time limit for all requests of one refresh."""
+LEASE: Final = timedelta(seconds=REFRESH_S + 10)
+"""How long the tokens are left to the process that refreshes them."""
 LEASED_MS: Final = 2_000
 """Delay while another process refreshes the same tokens."""
 
@@ -94,12 +97,15 @@ class Keeper:
             )
         lease = await self._lease(character_id, row.updated_at)
         try:
-            tokens = await self.sso.refresh(self.vault.decrypt(row.refresh_token))
+            async with asyncio.timeout(REFRESH_S):
+                tokens = await self.sso.refresh(self.vault.decrypt(row.refresh_token))
         except LoginRequired as error:
             raise await self._require_login(character_id, row.updated_at, str(error)) from None
-        except Exception:
+        except Exception as error:  # raised again; a crash leaves the lease to expire
             REFRESHES.labels(result="failed").inc()
-            await self._release(character_id, lease)
+            await self._release(character_id, lease, getattr(error, "refresh_token", None))
+            if isinstance(error, TimeoutError):
+                raise SsoUnavailable(f"EVE's SSO didn't answer in {REFRESH_S:g} s") from None
             raise
         if (tokens.claims.character_id, tokens.claims.owner_hash) != (character_id, row.owner_hash):
             raise await self._require_login(character_id, row.updated_at, SOLD)
@@ -121,12 +127,21 @@ class Keeper:
             raise RetryLater("another process refreshes the tokens", delay_ms=LEASED_MS)
         return now + LEASE
 
-    async def _release(self, character_id: int, lease: datetime) -> None:
+    async def _release(
+        self, character_id: int, lease: datetime, rotated: str | None = None
+    ) -> None:
+        """End the lease; a refresh token that EVE issued meanwhile replaces the stored one."""
+        values: dict[str, Any] = {"refreshing_until": None}
+        if rotated is not None:
+            values |= {
+                "refresh_token": self.vault.encrypt(rotated),
+                "updated_at": datetime.now(UTC),
+            }
         async with self.database.begin() as connection:
             await connection.execute(
                 update(TOKENS)
                 .where(TOKENS.c.character_id == character_id, TOKENS.c.refreshing_until == lease)
-                .values(refreshing_until=None)
+                .values(values)
             )
 
     async def _store(self, character_id: int, lease: datetime, tokens: Tokens) -> None:
@@ -156,20 +171,24 @@ class Keeper:
 
     async def _require_login(
         self, character_id: int, read_at: datetime, reason: str
-    ) -> LoginRequired:
-        """Delete dead tokens and mark their user; a login meanwhile replaces them and wins."""
+    ) -> LoginRequired | RetryLater:
+        """Delete dead tokens, mark their user, and return what to raise.
+
+        A login that replaced the tokens meanwhile stays valid: they are read again then.
+        """
         async with self.database.begin() as connection:
             dropped = await connection.execute(
                 delete(TOKENS).where(
                     TOKENS.c.character_id == character_id, TOKENS.c.updated_at == read_at
                 )
             )
-            if dropped.rowcount:
-                await connection.execute(
-                    update(USERS)
-                    .where(USERS.c.character_id == character_id)
-                    .values(state=LOGIN_REQUIRED, state_reason=reason, next_sync_at=None)
-                )
+            if not dropped.rowcount:
+                return RetryLater("the tokens were replaced meanwhile", delay_ms=LEASED_MS)
+            await connection.execute(
+                update(USERS)
+                .where(USERS.c.character_id == character_id)
+                .values(state=LOGIN_REQUIRED, state_reason=reason, next_sync_at=None)
+            )
         REFRESHES.labels(result="login_required").inc()
         log.warning("user.login_required", character_id=character_id, reason=reason)
         return LoginRequired(reason)

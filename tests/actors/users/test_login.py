@@ -14,7 +14,7 @@ from actors.shared.tables import (
 from actors.users.forget import forget_character
 from actors.users.login import InvalidState, begin_login, complete_login, esi_scopes
 from actors.users.sessions import open_session
-from actors.users.sso import LoginRequired
+from actors.users.sso import LoginRequired, TokenForged
 from actors.users.tokens import Keeper
 from deploy.standin.server import Standin
 from tests.support.esi import set_faults
@@ -81,7 +81,7 @@ async def test_an_invalid_access_token_logs_nobody_in(
     keeper: Keeper, upstream: Standin, wrong: str
 ) -> None:
     set_faults(upstream, sso_token_wrong=(wrong,))
-    with pytest.raises(LoginRequired, match="access token"):
+    with pytest.raises(TokenForged, match="access token"):
         await log_in(keeper, characters(upstream)[0])
     assert await rows(keeper.database, USERS) == await rows(keeper.database, TOKENS) == []
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from joserfc.jwk import KeySet
 from pydantic import SecretStr
 from sqlalchemy import update
 
 from actors.shared.errors import Misconfigured, RetryLater
 from actors.shared.settings import Settings
 from actors.shared.tables import TOKENS, USERS
-from actors.users.sso import LoginRequired, SsoUnavailable
+from actors.users import tokens as tokens_module
+from actors.users.sso import LoginRequired, Sso, SsoUnavailable, TokenForged, Unverified
 from actors.users.tokens import Keeper, rotate_keys
 from actors.users.vault import Undecryptable, open_vault
 from deploy.standin.server import Standin
@@ -40,9 +42,9 @@ async def user(keeper: Keeper) -> Any:
     return row
 
 
-def refreshes(upstream: Standin) -> int:
+def token_answers(upstream: Standin) -> int:
     requests = upstream.playback.stats.requests
-    return sum(n for (_, endpoint, _), n in requests.items() if endpoint == "refresh_token")
+    return sum(n for (_, endpoint, _), n in requests.items() if endpoint == "token")
 
 
 async def test_a_token_is_refreshed_ahead_of_expiry(keeper: Keeper, character_id: int) -> None:
@@ -172,3 +174,76 @@ async def test_keys_are_rotated(keeper: Keeper, character_id: int) -> None:
     assert only_new.decrypt(row["access_token"])
     with pytest.raises(Undecryptable):
         await rotate_keys(keeper.database, keeper.vault)
+
+
+async def test_a_rotated_token_is_stored_when_the_keys_cannot_be_read(
+    keeper: Keeper, upstream: Standin, character_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_faults(upstream, sso_rotation=True)
+    real = Sso._get
+
+    async def fails(self: Sso, url: str) -> bytes:
+        if "jwks" in url:
+            raise SsoUnavailable("503")
+        return await real(self, url)
+
+    keeper.sso._keys = None
+    with monkeypatch.context() as patch:
+        patch.setattr(Sso, "_get", fails)
+        with pytest.raises(Unverified):
+            await keeper.access_token(character_id)
+    assert await keeper.access_token(character_id)
+    assert (await user(keeper))["state"] == "active"
+
+
+async def test_a_rotated_token_is_stored_when_the_access_token_is_invalid(
+    keeper: Keeper, upstream: Standin, character_id: int
+) -> None:
+    set_faults(upstream, sso_rotation=True, sso_token_wrong=("audience",))
+    with pytest.raises(TokenForged):
+        await keeper.access_token(character_id)
+    set_faults(upstream, sso_rotation=True)
+    assert await keeper.access_token(character_id)
+    assert (await user(keeper))["state"] == "active"
+
+
+async def test_new_keys_of_eve_are_read(
+    keeper: Keeper, upstream: Standin, character_id: int
+) -> None:
+    await keeper.access_token(character_id)
+    keeper.sso._keys = KeySet.import_key_set(
+        {"keys": [{"kty": "oct", "kid": "an older key", "k": "c2VjcmV0c2VjcmV0c2VjcmV0"}]}
+    )
+    await expire(keeper)
+    assert await keeper.access_token(character_id)
+
+
+async def test_a_login_during_a_refresh_that_eve_refuses_stays_valid(
+    keeper: Keeper, upstream: Standin, character_id: int
+) -> None:
+    set_faults(upstream, sso_fail_next=1, sso_error="token", sso_latency_ms=300)
+    before = token_answers(upstream)
+    refreshing = asyncio.create_task(keeper.access_token(character_id))
+    async with asyncio.timeout(10):
+        while token_answers(upstream) == before:
+            await asyncio.sleep(0.01)
+    async with keeper.database.begin() as connection:  # as a login does
+        tokens = {"updated_at": datetime.now(UTC), "refreshing_until": None}
+        await connection.execute(update(TOKENS).values(tokens))
+    with pytest.raises(RetryLater):
+        await refreshing
+    assert (await user(keeper))["state"] == "active"
+    set_faults(upstream)
+    assert await keeper.access_token(character_id)
+
+
+async def test_a_refresh_ends_before_its_lease(
+    keeper: Keeper, upstream: Standin, character_id: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(seconds=tokens_module.REFRESH_S) < tokens_module.LEASE
+    monkeypatch.setattr(tokens_module, "REFRESH_S", 0.2)
+    set_faults(upstream, sso_latency_ms=5_000)
+    with pytest.raises(SsoUnavailable, match="didn't answer"):
+        await keeper.access_token(character_id)
+    set_faults(upstream)
+    assert await keeper.access_token(character_id)
