@@ -44,6 +44,8 @@ MAX_TRIES: Final = 5
 LEFT_TO_LEDGER: Final = timedelta(minutes=10)
 """When the ledger sends entries again that an outage postponed."""
 MAX_DELAY_MS: Final = MAX_MESSAGE_DELAY // timedelta(milliseconds=1)
+SYNC_PRIORITY: Final = 5
+"""Of messages to `persist` without a live killmail."""
 MESSAGE_BYTES: Final = 4 * 1024 * 1024
 """Size at which a message to `persist` is full."""
 
@@ -78,10 +80,11 @@ async def fetch(references: list[bytes], tries: int = 0, budget_class: int | Non
     got = whole + [_with_body(r, body) for r, body in outcomes if isinstance(body, bytes)]
     waiting = [(r, wait) for r, wait in outcomes if isinstance(wait, RetryLater)]
     refused = [(r, reason) for r, reason in outcomes if isinstance(reason, Invalid)]
+    is_live = any(origin_of(r.source) == "live" for r in got)
     for message in _messages(got):
-        await enqueue(persist, message, priority=MAX_PRIORITY)
+        await enqueue(persist, message, priority=MAX_PRIORITY if is_live else SYNC_PRIORITY)
     await _postpone(waiting, tries, budget_class)
-    rejections += await _refuse(refused)
+    rejections += await _refuse(refused, budget_class)
     if rejections:
         await enqueue(reject, rejections)
 
@@ -189,7 +192,9 @@ async def _send_later(
         await enqueue(fetch, later, tries, budget_class, delay_ms=_jittered(delay_ms))
 
 
-async def _refuse(refused: Sequence[tuple[Reference, Invalid]]) -> list[bytes]:
+async def _refuse(
+    refused: Sequence[tuple[Reference, Invalid]], budget_class: int | None
+) -> list[bytes]:
     """Record refusals; return rejections of those that are final, postpone the others."""
     if not refused:
         return []
@@ -206,7 +211,7 @@ async def _refuse(refused: Sequence[tuple[Reference, Invalid]]) -> list[bytes]:
             later[refusal.wait].append(value)
     for wait, values in later.items():
         delay_ms = wait // timedelta(milliseconds=1)
-        await enqueue(fetch, values, delay_ms=_jittered(delay_ms))
+        await enqueue(fetch, values, 0, budget_class, delay_ms=_jittered(delay_ms))
     return rejections
 
 

@@ -178,7 +178,9 @@ async def test_a_refusal_is_believed_after_hours(
         assert (entry["position"], entry["refusals"]) == (8, asked)
         waits_s.append(int((entry["next_try_at"] - datetime.now(UTC)).total_seconds()) + 1)
         delayed = sent("esi")
-        assert [list(m.args) for m in delayed] == ([[[encode_reference(reference)]]] * (asked < 4))
+        assert [list(m.args) for m in delayed] == (
+            [[[encode_reference(reference)], 0, None]] * (asked < 4)
+        )
         assert sent("database") == []
         if asked == 8:
             await since_hours(opened, 6)
@@ -298,6 +300,25 @@ async def test_an_outage_puts_off_what_failed_and_never_rejects(
     assert sorted(entry["reference"] for entry in entries) == sorted(wanted)
     due_in = {entry["next_try_at"] - datetime.now(UTC) for entry in entries}
     assert timedelta(minutes=9) < min(due_in) <= max(due_in) < timedelta(minutes=16)
+
+
+async def test_what_syncs_bring_waits_behind_the_live_feed(
+    opened: Resources, upstream: Standin
+) -> None:
+    one, other = upstream.dataset.killmails[0], upstream.dataset.killmails[1]
+    await run(fetch, encoded([a_reference(one, source="esi:character/1")]))
+    await run(fetch, encoded([a_reference(one, source="esi:character/1"), a_reference(other)]))
+    by_sync, with_live = sent("database")
+    assert by_sync.options["broker_priority"] < with_live.options["broker_priority"]
+
+
+async def test_a_refusal_of_a_sync_keeps_its_class_of_the_budget(
+    opened: Resources, upstream: Standin
+) -> None:
+    wrong = a_reference(upstream.dataset.killmails[0], hash="0" * 40)
+    await run(fetch, encoded([wrong]), 0, 2)
+    (again,) = sent("esi")
+    assert again.args[2] == 2
 
 
 async def test_nothing_is_lost_when_a_third_of_the_answers_is_502(
