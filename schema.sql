@@ -157,7 +157,7 @@ CREATE INDEX users_due ON users (next_sync_at);
 CREATE TABLE corporation_syncs (
     corporation_id         BIGINT NOT NULL,
     character_id           BIGINT NOT NULL,
-    state                  TEXT NOT NULL,    -- active | refused | off
+    state                  TEXT NOT NULL,    -- active | refused
     state_reason           TEXT,
     created_at             TIMESTAMPTZ NOT NULL,
     next_sync_at           TIMESTAMPTZ,

@@ -6,15 +6,19 @@ shortest delay of the users who brought a killmail holds, counted from the kill.
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.version import Arrival
+from actors.shared.reference import SYNC_SOURCES
 from actors.shared.rows import among
 from actors.shared.tables import DELAYED, KILLMAILS, USER_KILLMAILS, USERS
+
+_LOCK: Final = 7_305_809_156_287_101_798
+"""PostgreSQL's advisory lock of the lists."""
 
 
 async def hold_back(
@@ -33,6 +37,7 @@ async def hold_back(
     if not brought:
         return list(arrivals), []
     ids = sorted(brought)
+    await _share_lists(connection)
     delays_h = await _delays_h(connection, ids)
     public = set(
         await connection.scalars(
@@ -43,9 +48,7 @@ async def hold_back(
     due = {id_: _publish_at(brought[id_], delays_h.get(id_)) for id_ in ids if id_ not in public}
     held = {id_: at for id_, at in due.items() if at is None or at > now}
     await _delete(connection, [id_ for id_ in ids if held.get(id_) is None])
-    for id_, at in held.items():
-        if at is not None:
-            await _insert(connection, brought[id_], at)
+    await _insert(connection, [(brought[id_], at) for id_, at in held.items() if at is not None])
     publishable = [
         a
         for a in arrivals
@@ -54,11 +57,29 @@ async def hold_back(
     return publishable, await _positions(connection, ids)
 
 
+async def lock_lists(connection: AsyncConnection) -> None:
+    """Exclude all others until the commit: what records a list, and what stores what lists named.
+
+    So a list that is recorded sees each killmail either in the ledger or stored, and what is
+    stored is acked for all lists.
+    """
+    if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+
+
+async def _share_lists(connection: AsyncConnection) -> None:
+    """Exclude what records a list until the commit."""
+    if connection.dialect.name == "postgresql":
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({_LOCK})"))
+
+
 async def _positions(connection: AsyncConnection, ids: Collection[int]) -> list[tuple[str, int]]:
     listed = USER_KILLMAILS.c
+    first, end = SYNC_SOURCES
     query = (
         select(listed.source, listed.killmail_id)
         .where(among(connection, listed.killmail_id, ids))
+        .where(listed.source >= first, listed.source < end)  # imports have no ledger entries
         .distinct()
     )
     return [(row.source, row.killmail_id) for row in await connection.execute(query)]
@@ -83,22 +104,35 @@ async def _delays_h(connection: AsyncConnection, ids: Collection[int]) -> dict[i
 
 
 async def _delete(connection: AsyncConnection, ids: Collection[int]) -> None:
+    """Delete rows, locked in the order of their ids as everywhere."""
     if ids:
-        await connection.execute(
-            delete(DELAYED).where(among(connection, DELAYED.c.killmail_id, ids))
+        locked = (
+            select(DELAYED.c.killmail_id)
+            .where(among(connection, DELAYED.c.killmail_id, ids))
+            .order_by(DELAYED.c.killmail_id)
+            .with_for_update()
         )
+        await connection.execute(delete(DELAYED).where(DELAYED.c.killmail_id.in_(locked)))
 
 
-async def _insert(connection: AsyncConnection, arrival: Arrival, publish_at: datetime) -> None:
+async def _insert(connection: AsyncConnection, held: Sequence[tuple[Arrival, datetime]]) -> None:
+    """Insert killmails, or update when they become public; in the order of their ids."""
+    if not held:
+        return
     postgres = connection.dialect.name == "postgresql"
     insert: Any = (postgresql.insert if postgres else sqlite.insert)(DELAYED)
     await connection.execute(
-        insert.values(
-            killmail_id=arrival.version.killmail.killmail_id,
-            killmail_time=arrival.version.killmail.killmail_time,
-            reference=arrival.value,
-            publish_at=publish_at,
-        ).on_conflict_do_update(
-            index_elements=[DELAYED.c.killmail_id], set_={"publish_at": publish_at}
-        )
+        insert.on_conflict_do_update(
+            index_elements=[DELAYED.c.killmail_id],
+            set_={"publish_at": insert.excluded.publish_at},
+        ),
+        [
+            {
+                "killmail_id": arrival.version.killmail.killmail_id,
+                "killmail_time": arrival.version.killmail.killmail_time,
+                "reference": arrival.value,
+                "publish_at": publish_at,
+            }
+            for arrival, publish_at in held
+        ],
     )

@@ -64,7 +64,6 @@ async def persist_all(references: Sequence[bytes], rejections: Sequence[bytes] =
     rejections += refused
     for one in unpublished:
         STORED.labels(kind=one.entry.kind, origin=one.entry.origin).inc()
-    SKIPPED.inc(max(0, len(references) - len(unpublished) - len(invalid) - len(refused)))
     await publish_rejections(rejections)
     await publish_or_leave(unpublished)
 
@@ -174,8 +173,9 @@ async def store(
 ) -> list[Unpublished]:
     """Store a batch in one transaction; return the new feed entries in order.
 
-    Every transaction locks in the same order: killmails by id, ledger entries, then the row of
-    `feed_counter`, which numbers the entries and serializes the transactions until their commit.
+    Every transaction locks in the same order: the lists of syncs (only for what they brought),
+    delayed killmails, killmails by id, ledger entries, then the row of `feed_counter`, which
+    numbers the entries and serializes the transactions until their commit.
     So sequences follow the order of commits, and a rollback leaves no gap.
     """
     async with database.begin() as connection:
@@ -195,6 +195,7 @@ async def store(
         appended = await _append_to_feed(
             connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
         )
+    SKIPPED.inc(len(publishable) - len(appended))
     _observe_latency(acked)
     return appended
 

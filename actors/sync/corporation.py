@@ -4,14 +4,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 
 from actors.broker import SYNC_QUEUE, actor
 from actors.esi.affiliations import affiliations
 from actors.esi.authenticated import roles
 from actors.esi.errors import Forbidden, TokenRejected
 from actors.resources import resources
-from actors.shared.database import reading
 from actors.shared.errors import KillstreamError, RetryLater
 from actors.shared.rows import insert_missing
 from actors.shared.tables import CORPORATION_SYNCS, USERS
@@ -105,12 +104,3 @@ async def _record(character_id: int, corporation_id: int, is_director: bool) -> 
         else:
             lost = {"state": "refused", "state_reason": NO_DIRECTOR, "next_sync_at": None}
             await connection.execute(update(CORPORATION_SYNCS).where(*of_row).values(lost))
-
-
-async def is_corporation_synced(corporation_id: int) -> bool:
-    """Tell whether a director's token synchronizes this corporation."""
-    query = select(CORPORATION_SYNCS.c.corporation_id).where(
-        CORPORATION_SYNCS.c.corporation_id == corporation_id, CORPORATION_SYNCS.c.state == "active"
-    )
-    async with reading(resources().database) as connection:
-        return (await connection.scalar(query.limit(1))) is not None

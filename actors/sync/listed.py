@@ -1,24 +1,23 @@
 """Record what a list of ESI names: the user's killmails, and references to those unknown here."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import select, text
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.ack import ack
+from actors.killmails.delay import lock_lists
 from actors.shared.reference import SYNC_SOURCES, Reference, encode_reference
 from actors.shared.rows import among, insert_missing
-from actors.shared.tables import DELAYED, KILLMAILS, LEDGER, USER_KILLMAILS
+from actors.shared.tables import DELAYED, KILLMAILS, LEDGER, USER_KILLMAILS, USERS
+from actors.users.delay import reschedule
 
 PATIENCE: Final = timedelta(hours=2)
 """When the ledger has a reference sent again. Longer than ESI's budget may hold a first sync up."""
-_LOCK: Final = 7_305_809_156_287_101_798
-"""PostgreSQL's advisory lock that recording a page holds."""
-PATIENCE_WITH_OTHERS: Final = timedelta(minutes=1)
-"""The same for a killmail that is fetched for another user: storing it acks both entries."""
+SEND_WITHIN: Final = timedelta(minutes=1)
+"""The same for a reference that isn't sent yet: its process may die before."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Recorded:
     """How many killmails the source hasn't listed before."""
     references: list[bytes]
     """What has to be fetched, newest first."""
+    sent: list[int]
+    """The positions of `references`, for `record_sent`."""
 
 
 async def record_listed(
@@ -36,15 +37,20 @@ async def record_listed(
 ) -> Recorded:
     """Record one page in one transaction, before anything is fetched. Idempotent.
 
-    A killmail that is stored, delayed, or fetched for another user isn't fetched again.
+    A killmail that is stored, delayed, or fetched for another user isn't fetched again. Of a
+    delayed one the time of its publication is computed anew. For a user that was deleted meanwhile
+    nothing is recorded.
     """
     hashes = dict(sorted(listed))
     ids = list(hashes)
+    nothing = Recorded(0, [], [])
     if not ids:
-        return Recorded(0, [])
+        return nothing
     now = datetime.now(UTC)
     async with database.begin() as connection:
-        await _exclude_others(connection)
+        await lock_lists(connection)
+        if not await _lock_user(connection, character_id):
+            return nothing
         new = await insert_missing(
             connection,
             USER_KILLMAILS,
@@ -55,7 +61,8 @@ async def record_listed(
             },
         )
         known = await _existing(connection, KILLMAILS.c.killmail_id, ids)
-        known |= await _existing(connection, DELAYED.c.killmail_id, ids)
+        delayed = await _existing(connection, DELAYED.c.killmail_id, ids)
+        await reschedule(connection, sorted(delayed))
         first, end = SYNC_SOURCES
         pending = await _existing(
             connection, LEDGER.c.position, ids, LEDGER.c.source >= first, LEDGER.c.source < end
@@ -69,12 +76,37 @@ async def record_listed(
                 hash=hashes[killmail_id],
             )
             for killmail_id in ids
-            if killmail_id not in known
+            if killmail_id not in known | delayed
         ]
-        await _insert_into_ledger(connection, unknown, pending, now)
-    await _ack_stored(database, source, pending)
-    wanted = [r for r in reversed(unknown) if r.killmail_id not in pending]
-    return Recorded(len(new), [encode_reference(reference) for reference in wanted])
+        wanted = [r for r in reversed(unknown) if r.killmail_id not in pending]
+        sent = sorted(r.position for r in wanted)
+        await _insert_into_ledger(connection, unknown, set(sent), now)
+    return Recorded(len(new), [encode_reference(reference) for reference in wanted], sent)
+
+
+async def record_sent(database: AsyncEngine, source: str, positions: Sequence[int]) -> None:
+    """Record that references were sent to `fetch`."""
+    if not positions:
+        return
+    async with database.begin() as connection:
+        locked = (
+            select(LEDGER.c.position)
+            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, positions))
+            .order_by(LEDGER.c.position)
+            .with_for_update()
+        )
+        await connection.execute(
+            update(LEDGER)
+            .where(LEDGER.c.source == source, LEDGER.c.position.in_(locked))
+            .values(next_try_at=datetime.now(UTC) + PATIENCE)
+        )
+
+
+async def _lock_user(connection: AsyncConnection, character_id: int) -> bool:
+    """Keep the user from being deleted until the commit; tells whether it is there."""
+    of_character = USERS.c.character_id == character_id
+    query = select(USERS.c.character_id).where(of_character).with_for_update(read=True)
+    return (await connection.scalar(query)) is not None
 
 
 async def _existing(
@@ -84,27 +116,10 @@ async def _existing(
     return set((await connection.scalars(query)).all())
 
 
-async def _exclude_others(connection: AsyncConnection) -> None:
-    """Record one page at a time, so that each sees what the others have sent to `fetch`."""
-    if connection.dialect.name == "postgresql":  # on SQLite there is one writer anyway
-        await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-
-
-async def _ack_stored(database: AsyncEngine, source: str, pending: Collection[int]) -> None:
-    """Ack what another user's fetch stored before it could see our entry."""
-    if not pending:
-        return
-    async with database.begin() as connection:
-        ids = sorted(pending)
-        stored = await _existing(connection, KILLMAILS.c.killmail_id, ids)
-        stored |= await _existing(connection, DELAYED.c.killmail_id, ids)
-        await ack(connection, [(source, killmail_id) for killmail_id in stored])
-
-
 async def _insert_into_ledger(
     connection: AsyncConnection,
     references: Sequence[Reference],
-    pending: Collection[int],
+    to_send: set[int],
     now: datetime,
 ) -> None:
     await insert_missing(
@@ -119,8 +134,7 @@ async def _insert_into_ledger(
             "killmail_hash": [r.hash for r in references],
             "received_at": [now] * len(references),
             "next_try_at": [
-                now + (PATIENCE_WITH_OTHERS if r.position in pending else PATIENCE)
-                for r in references
+                now + (SEND_WITHIN if r.position in to_send else PATIENCE) for r in references
             ],
         },
     )

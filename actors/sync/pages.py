@@ -12,11 +12,20 @@ from actors.esi.errors import Forbidden, Refused, TokenRejected, Unavailable, Un
 from actors.killmails.fetch import fetch
 from actors.resources import Resources, resources
 from actors.shared.errors import KillstreamError, Misconfigured, RetryLater
-from actors.sync.listed import record_listed
-from actors.sync.run import Run, begin_run, extend_run, finish_run, postpone_run, refuse_run
+from actors.sync.listed import record_listed, record_sent
+from actors.sync.run import (
+    Run,
+    begin_run,
+    extend_run,
+    finish_run,
+    postpone_run,
+    refuse_run,
+    release_run,
+)
 from actors.sync.subject import Subject
 from actors.users.sso import LoginRequired
 from actors.users.tokens import expire_token
+from actors.users.vault import Undecryptable
 
 log: Final = structlog.get_logger()
 
@@ -24,7 +33,9 @@ MESSAGE_REFERENCES: Final = 20
 """References in one message to `fetch`."""
 MAX_PAGES: Final = 1_000
 FAILURE_WAIT: Final = timedelta(minutes=5)
-REFUSED_TOKEN_WAIT: Final = timedelta(minutes=1)
+REJECTED_TOKEN_WAIT: Final = timedelta(minutes=1)
+"""When a refreshed token is tried in place of one that ESI rejects."""
+REJECTED_AGAIN_WAIT: Final = timedelta(hours=1)
 PRIORITIES: Final = {BudgetClass.FIRST_SYNC: 7, BudgetClass.SYNC: 5}
 """Of messages to `fetch`; the live feed's have a higher one."""
 
@@ -54,6 +65,9 @@ async def synchronize(subject: Subject, *, full: bool = False) -> None:
         new = await _list_pages(opened, run)
     except _Interrupted as interrupted:
         await _record_interruption(opened, run, interrupted)
+    except Exception:  # the message is retried
+        await release_run(opened.database, run)
+        raise
     else:
         await finish_run(opened.database, run, new)
         log.info("sync.finished", source=subject.source, new=new, full=run.is_full)
@@ -83,6 +97,7 @@ async def _list_pages(opened: Resources, run: Run) -> int:
             opened.database, subject.source, subject.character_id, listed.value or []
         )
         await _send(recorded.references, budget_class)
+        await record_sent(opened.database, subject.source, recorded.sent)
         await extend_run(opened.database, run, listed.expires_at, page + 1)
         total += recorded.new
         pages, page = listed.pages or 1, page + 1
@@ -109,14 +124,16 @@ async def _record_interruption(opened: Resources, run: Run, interrupted: _Interr
             return
         case TokenRejected():
             await expire_token(opened.database, run.subject.character_id)
-            wait = REFUSED_TOKEN_WAIT
+            again = str(error) == run.last_error  # a new token was rejected, too
+            wait = REJECTED_AGAIN_WAIT if again else REJECTED_TOKEN_WAIT
         case RetryLater():
             wait = timedelta(milliseconds=error.delay_ms)
-        case Misconfigured():
+        case Misconfigured() | Undecryptable():
             log.error("sync.failed", source=run.subject.source, reason=str(error))
         case Unavailable() | UnexpectedStatus() | Refused():
             pass
         case _:
+            await release_run(opened.database, run)  # the message is retried
             raise error
     await postpone_run(opened.database, run, str(error), wait, interrupted.page)
     log.info("sync.postponed", source=run.subject.source, reason=str(error))

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, get_args
 
 from prometheus_client import Counter, Histogram
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.esi.authenticated import Kind
@@ -16,7 +16,8 @@ EVERY: Final = timedelta(minutes=15)
 EVERY_PREMIUM: Final = timedelta(minutes=5)
 FULL_EVERY: Final = timedelta(days=1)
 MAX_RUN: Final = timedelta(minutes=10)
-"""A run that began longer ago died with its process."""
+"""A run that began longer ago is replaced: its process died, or is stuck."""
+NO_SCOPE: Final = "EVE didn't grant this: log in again with the scope `{kind}`"
 
 RUNS: Final = Counter(
     "killstream_syncs",
@@ -57,34 +58,47 @@ class Run:
     interval: timedelta
     list_is_cached: bool
     """Whether ESI would give the same list again; asking it meanwhile counts as an abuse."""
+    last_error: str | None
+    """Of the run before."""
 
 
 async def begin_run(database: AsyncEngine, subject: Subject, full: bool) -> Run | None:
-    """Begin a run; None when one is in progress, or the user is gone or has to log in."""
+    """Begin a run; None when one is in progress, or there may be none.
+
+    There may be none when the user is gone, has to log in, or didn't grant the scope, and when ESI
+    has refused the corporation's list.
+    """
     now = datetime.now(UTC)
     table = subject.table
     columns = table.c
-    is_free = or_(columns.sync_started_at.is_(None), columns.sync_started_at < now - MAX_RUN)
+    may_begin = or_(columns.sync_started_at.is_(None), columns.sync_started_at < now - MAX_RUN)
+    may_begin &= columns.state == "active"
     async with database.begin() as connection:
         user = (
             await connection.execute(
-                select(USERS.c.is_premium).where(
+                select(USERS.c.is_premium, USERS.c.scopes).where(
                     USERS.c.character_id == subject.character_id, USERS.c.state == "active"
                 )
             )
         ).one_or_none()
         if user is None:
             return None
+        if subject.scope not in user.scopes.split():
+            reason = NO_SCOPE.format(kind=subject.kind)
+            unwanted = {"next_sync_at": None, "last_sync_error": reason}
+            await connection.execute(update(table).where(subject.row).values(unwanted))
+            return None
         row = (
             await connection.execute(
                 update(table)
-                .where(subject.row, is_free)
+                .where(subject.row, may_begin)
                 .values(sync_started_at=now)
                 .returning(
                     columns.first_synced_at,
                     columns.next_full_sync_at,
                     columns.next_page,
                     columns.list_expires_at,
+                    columns.last_sync_error,
                 )
             )
         ).one_or_none()
@@ -103,18 +117,17 @@ async def begin_run(database: AsyncEngine, subject: Subject, full: bool) -> Run 
         list_is_cached=not (is_first or is_resumed)
         and row.list_expires_at is not None
         and row.list_expires_at > now,
+        last_error=row.last_sync_error,
     )
 
 
 async def extend_run(
     database: AsyncEngine, run: Run, list_expires_at: datetime, next_page: int
 ) -> None:
-    """Record a page that was listed: after a crash a full run goes on behind it."""
-    values: dict[str, object] = {"list_expires_at": list_expires_at}
-    if run.is_full:
-        values["next_page"] = next_page
+    """Record a page that was listed: after a crash the next run goes on behind it."""
+    values = {"list_expires_at": list_expires_at, "next_page": next_page}
     async with database.begin() as connection:
-        await connection.execute(update(run.subject.table).where(run.subject.row).values(values))
+        await connection.execute(update(run.subject.table).where(_is_own(run)).values(values))
 
 
 async def finish_run(database: AsyncEngine, run: Run, new: int) -> None:
@@ -126,12 +139,12 @@ async def finish_run(database: AsyncEngine, run: Run, new: int) -> None:
         "last_sync_count": new,
         "last_sync_error": None,
         "next_sync_at": now + run.interval,
+        "next_page": 1,
     }
     if run.is_full and not run.list_is_cached:
         values |= {
             "first_synced_at": func.coalesce(columns.first_synced_at, now),
             "next_full_sync_at": now + FULL_EVERY,
-            "next_page": 1,
         }
     async with database.begin() as connection:
         await _end(connection, run, values)
@@ -142,14 +155,15 @@ async def finish_run(database: AsyncEngine, run: Run, new: int) -> None:
 async def postpone_run(
     database: AsyncEngine, run: Run, reason: str, wait: timedelta, next_page: int
 ) -> None:
-    """Record a failure; the next run is full and goes on at `next_page`."""
+    """Record a failure; the next run goes on at `next_page`, and is full unless that is 1."""
     now = datetime.now(UTC)
-    values = {
+    values: dict[str, object] = {
         "last_sync_error": reason,
         "next_sync_at": now + wait,
-        "next_full_sync_at": now,
         "next_page": next_page,
     }
+    if run.is_full:
+        values["next_full_sync_at"] = now
     async with database.begin() as connection:
         await _end(connection, run, values)
     RUNS.labels(kind=run.subject.kind, result="failed").inc()
@@ -165,13 +179,24 @@ async def refuse_run(database: AsyncEngine, run: Run, reason: str) -> None:
     RUNS.labels(kind=run.subject.kind, result="refused").inc()
 
 
+async def release_run(database: AsyncEngine, run: Run) -> None:
+    """Let the run be begun again at once, after an error that its message is retried for."""
+    async with database.begin() as connection:
+        released = update(run.subject.table).where(_is_own(run)).values(sync_started_at=None)
+        await connection.execute(released)
+
+
+def _is_own(run: Run) -> ColumnElement[bool]:
+    """The condition that the run wasn't replaced by another."""
+    return and_(run.subject.row, run.subject.table.c.sync_started_at == run.began_at)
+
+
 async def _end(connection: AsyncConnection, run: Run, values: dict[str, object]) -> None:
     duration = datetime.now(UTC) - run.began_at
     DURATION.labels(kind=run.subject.kind).observe(duration.total_seconds())
-    table = run.subject.table
     await connection.execute(
-        update(table)
-        .where(and_(run.subject.row, table.c.sync_started_at == run.began_at))
+        update(run.subject.table)
+        .where(_is_own(run))
         .values(
             sync_started_at=None,
             last_sync_duration_ms=duration // timedelta(milliseconds=1),

@@ -12,7 +12,6 @@ from actors.resources import resources
 from actors.shared.tables import CORPORATION_SYNCS, USERS
 from actors.sync.character import sync_character
 from actors.sync.corporation import enroll_corporation, sync_corporation
-from actors.sync.run import EVERY
 from actors.users.tokens import ACTIVE
 
 log: Final = structlog.get_logger()
@@ -69,10 +68,11 @@ async def _claim_corporations(connection: AsyncConnection) -> list[tuple[int, in
     """Claim one director of each corporation that is due."""
     now = datetime.now(UTC)
     row, other = CORPORATION_SYNCS, CORPORATION_SYNCS.alias()
-    was_synced: Any = exists().where(
+    another_does: Any = exists().where(  # it runs, was synchronized lately, or is postponed
         other.c.corporation_id == row.c.corporation_id,
         other.c.character_id != row.c.character_id,
-        other.c.last_killmail_sync_at > now - EVERY,
+        other.c.state == "active",
+        other.c.next_sync_at > now,
     )
     due = (
         select(row.c.corporation_id, row.c.character_id, row.c.first_synced_at)
@@ -82,7 +82,7 @@ async def _claim_corporations(connection: AsyncConnection) -> list[tuple[int, in
             row.c.next_sync_at <= now,
             USERS.c.state == ACTIVE,
             USERS.c.sync_corporation,
-            ~was_synced,
+            ~another_does,
         )
         .order_by(row.c.first_synced_at.is_not(None), row.c.next_sync_at)
         .limit(BATCH)

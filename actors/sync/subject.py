@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Table, and_
 
 from actors.esi.authenticated import Kind
 from actors.shared.tables import CORPORATION_SYNCS, USERS
+from actors.users.login import READ_CORPORATION_KILLMAILS, READ_KILLMAILS
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,12 @@ class Subject:
     def source(self) -> str:
         """The source of its killmails: the key of their ledger entries."""
         return f"esi:{self.kind}/{self.entity_id}"
+
+    @property
+    def scope(self) -> str:
+        """The scope of ESI's that its list requires."""
+        is_character = self.kind == "character"
+        return READ_KILLMAILS if is_character else READ_CORPORATION_KILLMAILS
 
     @property
     def table(self) -> Table:

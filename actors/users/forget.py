@@ -31,7 +31,6 @@ async def forget_character(connection: AsyncConnection, character_id: int) -> No
         select(USERS.c.account_id).where(USERS.c.character_id == character_id)
     )
     sources = await _own_sources(connection, character_id)
-    await connection.execute(delete(LEDGER).where(LEDGER.c.source.in_(sources)))
     delayed_ids = (await connection.scalars(_delayed(character_id))).all()
     for table in _OF_CHARACTER:
         await connection.execute(delete(table).where(table.c.character_id == character_id))
@@ -40,12 +39,16 @@ async def forget_character(connection: AsyncConnection, character_id: int) -> No
     )
     await delete_unowned(connection)
     await reschedule(connection, delayed_ids)
+    await connection.execute(delete(LEDGER).where(LEDGER.c.source.in_(sources)))
     if account_id is not None:
         await delete_empty_account(connection, account_id)
 
 
 async def delete_empty_account(connection: AsyncConnection, account_id: str) -> None:
     """Delete an account and its sessions when it has no character."""
+    await connection.execute(  # a login that adds a character waits, and sees the account gone
+        select(ACCOUNTS.c.account_id).where(ACCOUNTS.c.account_id == account_id).with_for_update()
+    )
     left = await connection.scalar(
         select(USERS.c.character_id).where(USERS.c.account_id == account_id).limit(1)
     )

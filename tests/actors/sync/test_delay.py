@@ -7,33 +7,23 @@ from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
+from actors.shared.metrics import SKIPPED
 from actors.shared.reference import encode_reference
 from actors.shared.tables import DELAYED, FEED, KILLMAILS, LEDGER, USER_KILLMAILS, USERS
 from actors.users.delay import set_publication_delay
 from actors.users.forget import forget_character
+from tests.actors.sync.rig import a_user
 from tests.support.made import a_body, a_reference
 from tests.support.tables import receive, rows
 
 PILOT, OTHER = 90_000_001, 90_000_002
-NOW = datetime.now(UTC)
-RECENT = NOW - timedelta(minutes=30)
 SOURCE = f"esi:character/{PILOT}"
 
 
 async def add_user(database: AsyncEngine, character_id: int, delay_h: int) -> None:
     async with database.begin() as connection:
         await connection.execute(
-            insert(USERS).values(
-                character_id=character_id,
-                account_id=f"account of {character_id}",
-                character_name="A Pilot",
-                owner_hash="o",
-                scopes="",
-                state="active",
-                created_at=NOW,
-                logged_in_at=NOW,
-                publication_delay_h=delay_h,
-            )
+            insert(USERS).values(a_user(character_id, publication_delay_h=delay_h))
         )
 
 
@@ -49,11 +39,14 @@ async def brings(database: AsyncEngine, character_id: int, killmail_id: int) -> 
 
 
 async def arrives(
-    database: AsyncEngine, killmail_id: int, source: str = SOURCE, killed_at: datetime = RECENT
+    database: AsyncEngine,
+    killmail_id: int,
+    source: str = SOURCE,
+    age: timedelta = timedelta(minutes=30),
 ) -> None:
     """Persist a killmail of a source."""
     await receive(database, source, [killmail_id])
-    time = killed_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    time = (datetime.now(UTC) - age).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = a_body(killmail_id, killmail_time=time)
     reference = a_reference(body, source=source, position=killmail_id)
     await store(database, *read([encode_reference(reference)]))
@@ -89,7 +82,7 @@ async def test_is_stored_when_its_time_has_come(database: AsyncEngine) -> None:
 async def test_an_old_kill_is_not_delayed(database: AsyncEngine) -> None:
     await add_user(database, PILOT, 3)
     await brings(database, PILOT, 1)
-    await arrives(database, 1, killed_at=NOW - timedelta(hours=4))
+    await arrives(database, 1, age=timedelta(hours=4))
     assert await ids(database, KILLMAILS) == [1]
 
 
@@ -139,3 +132,14 @@ async def test_what_arrives_after_its_user_was_deleted_is_dropped(database: Asyn
     for table in (KILLMAILS, FEED, DELAYED):
         assert await ids(database, table) == []
     assert await rows(database, LEDGER) == []
+
+
+async def test_what_is_held_back_is_not_counted_as_stored_before(database: AsyncEngine) -> None:
+    await add_user(database, PILOT, 3)
+    await brings(database, PILOT, 1)
+    before = SKIPPED._value.get()
+    await arrives(database, 1)
+    assert SKIPPED._value.get() == before
+    await arrives(database, 2, source="r2z2:x")
+    await arrives(database, 2, source="r2z2:x")
+    assert SKIPPED._value.get() == before + 1
