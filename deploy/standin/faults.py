@@ -240,6 +240,9 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "client (invalid_token), credentials (401) or unavailable (503)."
         ),
     ] = "token"
+    sso_repeats: Annotated[
+        bool, Meta(description="Refusals of tokens repeat the code or refresh token in their text.")
+    ] = False
     sso_lost_next: Annotated[
         Count,
         Meta(

@@ -1,7 +1,7 @@
 """The whole pipeline as an operator runs it: streams, actors, api, each its own process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ class Pipeline:
         self.logs = logs
         self.running: dict[str, Killstream] = {}
         self.url = f"http://127.0.0.1:{settings.api_port}"
+        self.metrics_ports: dict[str, int] = {}
+        """Where parts that are started serve their metrics; the api does with the rest."""
 
     async def start(self, name: str) -> None:
         """Start one part; the api is waited for."""
@@ -35,11 +37,18 @@ class Pipeline:
         if name in ("api", "up"):
             await self.healthy()
 
+    async def start_all(self, parts: Iterable[str]) -> None:
+        """Start parts at once; the api is waited for."""
+        await asyncio.gather(*map(self.start, parts))
+
     async def launch(self, name: str) -> None:
         """Start one part; "streams-2" is a second one of that part."""
         part = name.partition("-")[0]
         log = self.logs / f"{name}.log"
-        self.running[name] = await start_killstream(part, settings=self.settings, log=log)
+        settings = self.settings.model_copy(
+            update={"metrics_port": self.metrics_ports.get(name, 0)}
+        )
+        self.running[name] = await start_killstream(part, settings=settings, log=log)
 
     async def kill(self, part: str) -> None:
         """End one part as a crash does."""
@@ -85,8 +94,7 @@ async def pipeline(
     async with open_database(changed) as database:
         pipe = Pipeline(changed, database, logs)
         try:
-            for part in parts:
-                await pipe.start(part)
+            await pipe.start_all(parts)
             yield pipe
         finally:
             for part in list(pipe.running):

@@ -90,7 +90,12 @@ class Sso:
         """Exchange a code or a refresh token."""
         form = await read_form(request)
         application = authenticate(request, form, self._applications)
-        granted = grant(form, application, self._playback)
+        try:
+            granted = grant(form, application, self._playback)
+        except Refused as refused:
+            if self._playback.faults.sso_repeats:
+                refused.description += f" {form.get('code') or form.get('refresh_token')}"
+            raise
         answer = self._access_token_answer(granted, self._url(request))
         if self._playback.count_down("sso_lost_next") and request.transport:
             self._playback.stats.faults["sso_lost"] += 1

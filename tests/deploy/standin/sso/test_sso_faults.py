@@ -8,6 +8,7 @@ import pytest
 from tests.deploy.standin.conftest import Start
 from tests.deploy.standin.sso.client import (
     authorize,
+    exchange,
     log_in,
     refresh,
     refused,
@@ -36,6 +37,15 @@ async def test_next_refreshes_are_refused_as_switched(
         assert refused(await refresh(client, given))[:2] == (status, error)
     assert (await refresh(client, given)).status == 200
     assert (await client.stats())["faults"]["sso_error"] == 2
+
+
+async def test_refusals_repeat_what_they_refuse_when_switched(start: Start) -> None:
+    client = await start(faults={"sso_fail_next": 2})
+    given = (await log_in(client))["refresh_token"]
+    assert given not in (await refresh(client, given)).body.decode()
+    await client.switch(sso_repeats=True)
+    assert refused(await refresh(client, given))[2].endswith(f" {given}")
+    assert refused(await exchange(client, "a.code"))[2].endswith(" a.code")
 
 
 async def test_sso_can_be_down_as_a_whole(start: Start) -> None:
