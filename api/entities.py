@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from ariadne import ObjectType, QueryType, SchemaBindable
@@ -20,7 +21,6 @@ from actors.snapshots.growth import (
 )
 from api.context import Info
 from api.errors import BadInput
-from api.users.state import translated_errors
 
 MAX_DAYS: Final = 400
 
@@ -61,9 +61,8 @@ async def _entity(info: Info, kind: Kind, id_: int) -> Entity | None:
         return None
     entity = {_camel(name): value for name, value in dict(row._mapping).items()}
     if _is_due(row):
-        with translated_errors():
-            async with info.context.state.users.database.begin() as connection:
-                await want_known(connection, kind, [id_])
+        write = partial(want_known, kind=kind, ids=[id_])
+        info.context.state.users.background.add((kind.name, id_), write)
     return entity | {"kind": kind, "id": id_}
 
 

@@ -78,16 +78,19 @@ def session_of(row: Mapping[str, Any]) -> Session:
     )
 
 
-async def touch_session(database: AsyncEngine, session: Session) -> None:
-    """Record that a session is used, at most once in `USED_EVERY`."""
+def is_used_anew(session: Session) -> bool:
+    """Tell whether the use of a session is to be recorded: at most once in `USED_EVERY`."""
+    return session.used_at < datetime.now(UTC) - USED_EVERY
+
+
+async def touch_session(connection: AsyncConnection, session: Session) -> None:
+    """Record that a session is used, unless somebody did so within `USED_EVERY`."""
     now = datetime.now(UTC)
-    if session.used_at < now - USED_EVERY:
-        async with database.begin() as connection:
-            await connection.execute(
-                update(SESSIONS)
-                .where(SESSIONS.c.token_hash == session.token_hash)
-                .values(used_at=now)
-            )
+    await connection.execute(
+        update(SESSIONS)
+        .where(SESSIONS.c.token_hash == session.token_hash, SESSIONS.c.used_at < now - USED_EVERY)
+        .values(used_at=now)
+    )
 
 
 async def renew_session(database: AsyncEngine, session: Session) -> Opened | None:

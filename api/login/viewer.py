@@ -1,21 +1,20 @@
 """Who asks: the session of a request or websocket, by cookie or by bearer token."""
 
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from sqlalchemy import select
 from starlette.requests import HTTPConnection
 
 from actors.shared.tables import USERS
-from actors.users.sessions import Session, session_of, session_query, touch_session
-from api.database import DatabaseUnavailable, ReadDatabase
+from actors.users.sessions import Session, is_used_anew, session_of, session_query, touch_session
+from api.database import ReadDatabase
 from api.errors import ClientError
 from api.login.cookies import read_cookie
 from api.login.failures import record_failure
 from api.login.origin import may_use_cookies
 from api.state import State
-from api.users.state import translated_errors
 
 HOW: Final = "log in at /auth/login, or send `Authorization: Bearer` with a token or an API key"
 
@@ -129,8 +128,10 @@ async def identify(state: State, address: str, credential: Credential | None) ->
             return Viewer(address)
         raise InvalidBearer
     session = session_of(row)
-    with suppress(DatabaseUnavailable), translated_errors():  # reading goes on
-        await touch_session(state.users.database, session)
+    if is_used_anew(session):
+        state.users.background.add(
+            ("session", session.token_hash), partial(touch_session, session=session)
+        )
     return Viewer(address, session)
 
 

@@ -15,6 +15,7 @@ from actors.shared.errors import ServerUnavailable
 from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
 from actors.users.tokens import Keeper, open_keeper
+from api.background_writes import BackgroundWrites, open_background_writes
 from api.database import DatabaseUnavailable
 from api.login.limit import LoginLimit
 
@@ -31,6 +32,7 @@ class Users:
     keeper: Keeper | None
     """None while nobody can log in, since the application's id isn't set."""
     limit: LoginLimit
+    background: BackgroundWrites
     syncing: set[str] = field(default_factory=set)
     """The accounts that wait for a sync."""
 
@@ -47,11 +49,12 @@ async def open_users(settings: Settings) -> AsyncIterator[Users]:
         open_database(writing, "api", limits=WRITE_LIMITS) as database,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
         LoginLimit(settings) as limit,
+        open_background_writes(database) as background,
     ):
         keeper = None
         if settings.eve_client_id:
             keeper = open_keeper(settings, database, http)
-        yield Users(database, keeper, limit)
+        yield Users(database, keeper, limit, background)
 
 
 @contextmanager
