@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import text
 
 from actors.shared.database import open_database, reading
-from actors.shared.settings import Settings
+from actors.shared.settings import Settings, settings
 from deploy.embedded import MIN_POOL_SIZE, share_connections
 from deploy.ports import free_port
-from deploy.server_probes import beside_probes
+from deploy.server_probes import beside_probes, leave_to_probes
 from deploy.standin.server import StandinOptions, start_standin
 from tests.support.pipeline import pipeline
 from tests.support.processes import killstream
@@ -78,9 +78,13 @@ def test_the_parts_share_what_the_setting_says(size: int, monkeypatch: pytest.Mo
     assert of_actors >= 1
 
 
-def test_the_probes_for_metrics_have_connections_of_the_settings() -> None:
+def test_the_probes_have_a_connection_of_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert beside_probes(Settings(database_pool_size=8)).database_pool_size == 8
     assert beside_probes(Settings(database_pool_size=8, metrics_port=1)).database_pool_size == 7
+    monkeypatch.setenv("KILLSTREAM_DATABASE_POOL_SIZE", "8")
+    leave_to_probes(Settings(metrics_port=1))
+    assert settings().database_pool_size == 7  # the actors read it
+    settings.cache_clear()
 
 
 async def test_too_few_connections_are_refused(tmp_path: Path) -> None:

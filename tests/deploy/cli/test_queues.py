@@ -25,6 +25,7 @@ from tests.support.servers import empty_servers
 from tests.support.terminal import CTRL_C, in_terminal
 
 TIMEOUT_S = 60
+PROCESSES = 3
 
 
 @pytest.fixture
@@ -68,18 +69,19 @@ async def test_queues_shows_messages_consumers_rates_and_ages(
     )
     put(servers, "esi", [a_message(f"{n}", "gone", queue_name="esi") for n in range(300)])
     put(servers, "database.XQ", [a_message("dead")])
-    async with killstream("actors", settings=servers, log=tmp_path / "actors.log"):
+    three = ("actors", f"--processes={PROCESSES}", "--threads=2")
+    async with killstream(*three, settings=servers, log=tmp_path / "actors.log"):
         consuming = ("database", "database.DQ", "esi.DQ")
         shown = await until(
             servers,
             lambda queues: (
-                bool(queues["esi"].uptime_s) and all(queues[name].consumers for name in consuming)
+                bool(queues["esi"].uptime_s)
+                and all(queues[name].consumers == PROCESSES for name in consuming)
             ),
         )
         assert shown["esi"].ready == 300
         assert shown["esi"].consumers == shown["esi"].unacked == 0
         assert shown["esi"].paused_age_s is not None
-        assert shown["database"].consumers == shown["database.DQ"].consumers == 1
         assert shown["database"].paused_age_s is None
         assert shown["database.XQ"].ready == 1
 
@@ -88,12 +90,12 @@ async def test_queues_shows_messages_consumers_rates_and_ages(
             assert (await command(servers, "resume", "esi"))[0] == 0
             await asyncio.to_thread(terminal.until, r"esi\.XQ +│ +300 ")
             await asyncio.to_thread(
-                terminal.until, r"esi +│ +0 │ +0 │ +1 │ +[\d.]+ │ +[1-9][\d.]* "
+                terminal.until, rf"esi +│ +0 │ +0 │ +{PROCESSES} │ +[\d.]+ │ +[1-9][\d.]* "
             )
             terminal.type(CTRL_C)
             await asyncio.to_thread(terminal.until_ended)
         assert terminal.process.returncode == 0
-        assert "1 actors" in terminal.output
+        assert f"{PROCESSES} actors" in terminal.output
 
 
 @pytest.mark.service
