@@ -74,16 +74,16 @@ class Consumption(Middleware):
         """Describe these queues and their delays, as this process sees them."""
         names = {*queues, *(f"{queue}.DQ" for queue in queues)}
         with self._lock:
-            held = {name: list(self._held.get(name, {}).values()) for name in names}
-        return {
-            name: QueueBeat(
-                unacked=len(sent_ms),
-                oldest_age_s=max(0.0, time.time() - min(sent_ms) / 1000) if sent_ms else None,
-                processed=self._processed[name],
-                killmails=self._killmails[name],
-            )
-            for name, sent_ms in held.items()
-        }
+            return {name: self._beat(name) for name in names}
+
+    def _beat(self, name: str) -> QueueBeat:
+        sent_ms = self._held.get(name, {}).values()
+        return QueueBeat(
+            unacked=len(sent_ms),
+            oldest_age_s=max(0.0, time.time() - min(sent_ms) / 1000) if sent_ms else None,
+            processed=self._processed[name],
+            killmails=self._killmails[name],
+        )
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: Worker) -> None:
         """Find the messages that wait for a thread."""
@@ -106,7 +106,9 @@ class Consumption(Middleware):
     ) -> None:
         """Count what was processed without an error."""
         if exception is None:
-            self._killmails[q_name(message.queue_name)] += _killmails(message)
+            killmails = _killmails(message)
+            with self._lock:
+                self._killmails[q_name(message.queue_name)] += killmails
 
     def after_ack(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         """Count the message as processed."""

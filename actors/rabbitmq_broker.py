@@ -88,6 +88,8 @@ class _BoundedConsumer(_RabbitmqConsumer):
         super().__init__(broker, queue_name, prefetch, timeout)  # type: ignore[no-untyped-call]  # dramatiq's
         self._timeout_s = timeout / 1000
         self._is_consuming = False
+        self._own: dict[int, dramatiq.MessageProxy] = {}
+        """What this connection delivered and isn't acknowledged, by delivery tag."""
 
     def __next__(self) -> dramatiq.MessageProxy | None:
         """Wait for the next message; there is none while the queue is paused."""
@@ -100,8 +102,29 @@ class _BoundedConsumer(_RabbitmqConsumer):
         self._is_consuming = True
         message: dramatiq.MessageProxy | None = super().__next__()  # type: ignore[no-untyped-call]  # dramatiq's
         if message is not None:
+            self._own[message._tag] = message
             self.broker.consumption.delivered(self.queue_name, message)
         return message
+
+    def ack(self, message: Any) -> None:
+        """Acknowledge a message of this connection."""
+        if self._take(message):
+            super().ack(message)  # type: ignore[no-untyped-call]  # dramatiq's
+
+    def nack(self, message: Any) -> None:
+        """Have a message of this connection dead-lettered."""
+        if self._take(message):
+            super().nack(message)  # type: ignore[no-untyped-call]  # dramatiq's
+
+    def _take(self, message: Any) -> bool:
+        """Forget a message; False for one of a former connection, which RabbitMQ delivers again.
+
+        Its tag is unknown to this connection, or another message's.
+        """
+        is_own = self._own.get(message._tag) is message
+        if is_own:
+            del self._own[message._tag]
+        return is_own
 
     def _idle(self) -> None:
         """Send acknowledgements and heartbeats only; at first cancel the consumer."""
@@ -109,8 +132,9 @@ class _BoundedConsumer(_RabbitmqConsumer):
             self._is_consuming = False
             self.channel.cancel()  # before messages are given back: this consumer gets none of them
             for message in self.broker.consumption.take_waiting(self.queue_name):
-                self.known_tags.discard(message._tag)
-                self.channel.basic_reject(message._tag, requeue=True)
+                if self._take(message):
+                    self.known_tags.discard(message._tag)
+                    self.channel.basic_reject(message._tag, requeue=True)
             self.iterator = self.channel.consume(
                 self.queue_name, inactivity_timeout=self._timeout_s
             )

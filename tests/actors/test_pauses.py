@@ -1,21 +1,26 @@
 """A paused queue keeps its messages: nothing consumes them, nothing is lost or repeated."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import dramatiq
 import pika
 import pytest
+from dramatiq import worker as dramatiq_worker
 from dramatiq.worker import Worker
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors import broker as broker_module
 from actors.broker import DATABASE_QUEUE, ESI_QUEUE, make_broker
+from actors.consumption import Consumption
 from actors.embedded_broker import EmbeddedBroker
 from actors.rabbitmq_broker import BoundedBroker
 from actors.shared.database import open_database
@@ -23,7 +28,10 @@ from actors.shared.pauses import pause, read_pauses, resume, watching_pauses
 from actors.shared.settings import Settings
 from deploy.eventlog import open_event_log
 from deploy.migrate import migrate
+from tests.support.proxy import open_proxy
 from tests.support.servers import empty_servers
+
+T = TypeVar("T")
 
 TIMEOUT_S = 30
 MESSAGES = 200
@@ -50,11 +58,11 @@ class Rig:
         return dramatiq.actor(broker=self.broker, actor_name=name, queue_name=queue)(work)
 
     @contextmanager
-    def working(self) -> Iterator[None]:
+    def working(self) -> Iterator[Worker]:
         worker = Worker(self.broker, worker_threads=2, worker_timeout=50)
         worker.start()
         try:
-            yield
+            yield worker
         finally:
             self.may_end.set()
             worker.stop()
@@ -170,3 +178,81 @@ async def test_a_pause_lasts_while_the_database_is_away(
                 await asyncio.sleep(0.02)
     assert seen == [frozenset({"database", "esi"}), frozenset({"database"})]
     assert list(since) == ["database", "esi"]
+
+
+@asynccontextmanager
+async def in_threads(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """Enter and leave in other threads, while the proxy runs in this one."""
+    value = await asyncio.to_thread(manager.__enter__)
+    try:
+        yield value
+    finally:
+        await asyncio.to_thread(manager.__exit__, None, None, None)
+
+
+@pytest.mark.service
+async def test_what_a_lost_connection_delivered_is_not_given_back_on_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dramatiq_worker, "CONSUMER_RESTART_DELAY_SECS", 0.1)
+    keys = [str(number) for number in range(20)]
+    async with empty_servers() as settings, open_proxy(settings.rabbitmq_url) as proxy:
+        settings = settings.model_copy(update={"rabbitmq_url": proxy.url(settings.rabbitmq_url)})
+        async with (
+            in_threads(a_rig(settings, monkeypatch)) as rig,
+            in_threads(rig.working()) as worker,
+        ):
+
+            def consumer() -> object:
+                return worker.consumers[DATABASE_QUEUE].consumer
+
+            rig.may_end.set()
+            await asyncio.to_thread(lambda: [rig.slow.send(key) for key in keys[:10]])
+            await rig.until(lambda: rig.ran.total() == 10)
+            rig.may_end.clear()
+            await asyncio.to_thread(lambda: [rig.slow.send(key) for key in keys[10:]])
+            await rig.until(lambda: rig.unacked(DATABASE_QUEUE) == 4)  # with tags from 11 on
+            former = consumer()
+            await proxy.close_connections()
+            await rig.until(lambda: consumer() is not former)
+            await rig.until(lambda: rig.unacked(DATABASE_QUEUE) == 4)  # again, with tags from 1 on
+            current = consumer()
+
+            await rig.pause("database")
+            await rig.until(lambda: rig.ready(DATABASE_QUEUE) == 10)
+            rig.may_end.set()  # two that run were delivered by the former connection
+            await rig.until(lambda: rig.ran.total() == 12)
+            await rig.resume("database")
+            await rig.until(lambda: set(rig.ran) == set(keys))
+            await rig.until(lambda: rig.ready(DATABASE_QUEUE) + rig.unacked(DATABASE_QUEUE) == 0)
+            assert consumer() is current  # RabbitMQ closed nothing
+        assert rig.ran.total() == 22
+
+
+def test_counts_are_exact_in_several_threads() -> None:
+    consumption = Consumption()
+    message = dramatiq.MessageProxy(
+        dramatiq.Message(
+            queue_name=DATABASE_QUEUE,
+            actor_name="persist",
+            args=([b"", b""],),
+            kwargs={},
+            options={},
+        )
+    )
+    times, threads = 5_000, 4
+
+    def count() -> None:
+        for _ in range(times):
+            consumption.after_process_message(broker_module.broker, message)
+
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            for future in [pool.submit(count) for _ in range(threads)]:
+                future.result()
+    finally:
+        sys.setswitchinterval(interval_s)
+    beat = consumption.beats([DATABASE_QUEUE])[DATABASE_QUEUE]
+    assert beat.killmails == 2 * times * threads
