@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Any, Final
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, or_, select, update
 
 from actors.shared.tables import CORPORATION_SYNCS, USERS
 from actors.sync.run import EVERY
@@ -34,16 +34,11 @@ class Status:
     """A sync of a character, or of a corporation."""
 
     row: Any
+    state: str
+    reason: str | None
     corporation_id: int | None = None
-    is_off: bool = False
-    """Whether the user doesn't want the corporation's sync."""
     others_synced_at: datetime | None = None
     """When the corporation was synchronized last with another director's token."""
-
-    @property
-    def state(self) -> str:
-        """Whether it is scheduled, or why not."""
-        return "off" if self.is_off else str(self.row["state"])
 
 
 @USER_QUERY.field("syncStatus")
@@ -101,6 +96,7 @@ async def _sync(info: Info, characters: Sequence[Any], *, is_full: bool) -> dict
 async def _make_due(
     info: Info, character_ids: Sequence[int], now: datetime, full: bool | None
 ) -> None:
+    """Have the syncs start now, but none that ESI refused, or that waits after an error."""
     values: dict[str, Any] = {"next_sync_at": now, "last_sync_error": None}
     if full:
         values["next_full_sync_at"] = now
@@ -108,7 +104,12 @@ async def _make_due(
         for table in (USERS, CORPORATION_SYNCS):
             await connection.execute(
                 update(table)
-                .where(table.c.character_id.in_(character_ids), table.c.state == "active")
+                .where(
+                    table.c.character_id.in_(character_ids),
+                    table.c.state == "active",
+                    table.c.next_sync_at.is_not(None),
+                    or_(table.c.last_sync_error.is_(None), table.c.next_sync_at <= now),
+                )
                 .values(values)
             )
 
@@ -120,19 +121,25 @@ async def _statuses(info: Info, characters: Sequence[Any]) -> list[Status]:
     users = await database.fetch_all(
         select(USERS).where(USERS.c.character_id.in_(ids)).order_by(USERS.c.character_id)
     )
-    wanting = {row["character_id"] for row in users if row["sync_corporation"]}
+    by_id = {row["character_id"]: row for row in users}
     return [
-        *(Status(row) for row in users),
+        *(Status(row, row["state"], row["state_reason"]) for row in users),
         *(
-            Status(
-                row,
-                row["corporation_id"],
-                is_off=row["character_id"] not in wanting,
-                others_synced_at=row["others_synced_at"],
-            )
+            _corporation_status(row, by_id[row["character_id"]])
             for row in await database.fetch_all(_corporations(ids))
+            if row["character_id"] in by_id
         ),
     ]
+
+
+def _corporation_status(row: Any, user: Any) -> Status:
+    """Make the status of a corporation's sync, which needs the character's token and consent."""
+    state, reason = row["state"], row["state_reason"]
+    if not user["sync_corporation"]:
+        state = "off"
+    elif user["state"] != "active":
+        state, reason = user["state"], user["state_reason"]
+    return Status(row, state, reason, row["corporation_id"], row["others_synced_at"])
 
 
 def _corporations(character_ids: Sequence[int]) -> Select[Any]:
@@ -153,9 +160,12 @@ def _corporations(character_ids: Sequence[int]) -> Select[Any]:
 
 
 def _is_pending(status: Status, asked_at: datetime) -> bool:
-    """Tell whether a sync is still to end; asking for it has cleared its last error."""
-    ended = _succeeded(status, asked_at) or status.row["last_sync_error"] is not None
-    return status.state == "active" and not ended
+    """Tell whether a sync is still to end; one that became due has no last error."""
+    row = status.row
+    ended = _succeeded(status, asked_at) or (
+        row["last_sync_error"] is not None and row["sync_started_at"] is None
+    )
+    return status.state == "active" and row["next_sync_at"] is not None and not ended
 
 
 def _succeeded(status: Status, asked_at: datetime) -> bool:
@@ -183,21 +193,31 @@ def _result(
 
 
 def _is_wanted(status: Status) -> bool:
-    """Leave out corporations that nobody wants, or that refuse the character."""
-    return status.corporation_id is None or status.state == "active"
+    """Leave out what isn't scheduled: nobody wants it, or the corporation refuses the character."""
+    if status.corporation_id is not None:
+        return status.state == "active"
+    never_scheduled = status.row["next_sync_at"] is None and status.row["last_sync_error"] is None
+    return status.state != "active" or not never_scheduled
 
 
 def _message(failed: Sequence[Status], pending: Sequence[Status], count: int) -> str:
     if failed:
-        row = failed[0].row
-        return f"failed: {row['last_sync_error'] or row['state_reason'] or row['state']}"
+        return f"failed: {_failure(failed[0])}"
     if pending:
         return "the sync goes on: ask for syncStatus"
     return f"synchronized: {count} new"
 
 
+def _failure(status: Status) -> str:
+    row = status.row
+    reason = str(row["last_sync_error"] or status.reason or status.state)
+    if row["next_sync_at"] is None or row["next_sync_at"] <= datetime.now(UTC):
+        return reason
+    return f"{reason}; the next try is at {row['next_sync_at']:%H:%M:%S} UTC"
+
+
 SYNC_STATUS.set_field("characterId", lambda status, _info: status.row["character_id"])
 SYNC_STATUS.set_field("corporationId", lambda status, _info: status.corporation_id)
 SYNC_STATUS.set_field("state", lambda status, _info: status.state)
-SYNC_STATUS.set_field("reason", lambda status, _info: status.row["state_reason"])
+SYNC_STATUS.set_field("reason", lambda status, _info: status.reason)
 SYNC_STATUS.set_field("sync", lambda status, _info: status.row)

@@ -21,6 +21,10 @@ from tests.api.login.browser import (
     program,
 )
 
+FULL_SYNC = """
+mutation { syncMyKillmails(input: {full: true}) { success message syncedCount } }
+"""
+
 
 async def asking_for_a_sync(gateway: Gateway, asked: Program) -> asyncio.Task[Any]:
     """Ask, and return when the answer is waited for."""
@@ -77,6 +81,64 @@ async def test_sync_that_fails_says_why(gateway: Gateway) -> None:
             "success": False,
             "message": "failed: ESI is down",
         }
+
+
+@ON_BOTH
+async def test_asking_revives_nothing_that_esi_refused(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        refused = {"next_sync_at": None, "last_sync_error": "Forbidden"}
+        answer, row = await ask_with(gateway, asked, refused)
+        assert answer == {"success": False, "message": "failed: Forbidden", "syncedCount": 0}
+        assert (row.next_sync_at, row.next_full_sync_at) == (None, None)
+
+
+@ON_BOTH
+async def test_asking_shortens_no_wait_after_an_error(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in()
+        later = datetime.now(UTC) + timedelta(hours=1)
+        waits = {"next_sync_at": later, "next_full_sync_at": later, "last_sync_error": "ESI: 420"}
+        answer, row = await ask_with(gateway, asked, waits)
+        message = f"failed: ESI: 420; the next try is at {later:%H:%M:%S} UTC"
+        assert answer == {"success": False, "message": message, "syncedCount": 0}
+        assert (row.next_sync_at, row.next_full_sync_at) == (later, later)
+
+
+async def ask_with(gateway: Gateway, asked: Program, values: dict[str, Any]) -> tuple[Any, Any]:
+    """Ask for a full sync with this state of it; return the answer and the row."""
+    async with gateway.database.begin() as connection:
+        await connection.execute(update(USERS).values(values))
+    began_s = asyncio.get_running_loop().time()
+    answer = await asked.query(FULL_SYNC)
+    assert asyncio.get_running_loop().time() - began_s < sync.WAIT_S / 2, "it was waited for"
+    (row,) = await gateway.rows(select(USERS))
+    return answer["data"]["syncMyKillmails"], row
+
+
+async def test_corporation_is_not_waited_for_without_a_login_that_works(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        await asked.log_in(scopes="character, corporation")
+        id_, now = gateway.character().character_id, datetime.now(UTC)
+        async with gateway.database.begin() as connection:
+            await connection.execute(
+                insert(CORPORATION_SYNCS).values(
+                    corporation_id=7,
+                    character_id=id_,
+                    state="active",
+                    created_at=now,
+                    next_sync_at=now,
+                )
+            )
+        dead = {"state": "login_required", "state_reason": "revoked", "next_sync_at": None}
+        answer, _ = await ask_with(gateway, asked, dead)
+        assert answer == {"success": False, "message": "failed: revoked", "syncedCount": 0}
+        document = "{ syncStatus { corporationId state reason } }"
+        both = {"state": "login_required", "reason": "revoked"}
+        assert (await asked.query(document))["data"]["syncStatus"] == [
+            {"corporationId": None} | both,
+            {"corporationId": 7} | both,
+        ]
 
 
 async def test_sync_that_takes_longer_goes_on(
@@ -147,7 +209,7 @@ async def test_sync_does_not_wait_for_a_corporation_that_another_director_brings
     async with program(gateway) as asked:
         await asked.log_in(scopes="character, corporation")
         id_, now = gateway.character().character_id, datetime.now(UTC)
-        of_both = {"corporation_id": 7, "state": "active", "created_at": now}
+        of_both = {"corporation_id": 7, "state": "active", "created_at": now, "next_sync_at": now}
         async with gateway.database.begin() as connection:
             await connection.execute(
                 insert(CORPORATION_SYNCS),
