@@ -15,6 +15,7 @@ from actors.shared.health.facts import (
     UserFacts,
 )
 from actors.shared.health.queues import QueueReport
+from actors.shared.pauses import SOURCE
 from actors.shared.queues import Queue
 from deploy.server_probes import SERVERS, Part, ServerProbes
 
@@ -43,6 +44,7 @@ def _families(parts: dict[str, Part]) -> list[Metric]:
         *_of_database(parts.get("database")),
         *_of_sources(parts.get("database")),
         *_of_users(parts.get("database")),
+        _of_pauses(parts.get("database")),
         *_of_queues(parts.get("rabbitmq")),
         *_of_topics(parts.get("kafka")),
     ]
@@ -175,6 +177,19 @@ def _of_users(part: Part | None) -> Iterator[Metric]:
 
 def _with_states(users: UserFacts | None) -> dict[str, int]:
     return {} if users is None else {"active": 0, "login_required": 0} | users.by_state
+
+
+def _of_pauses(part: Part | None) -> Metric:
+    paused = GaugeMetricFamily(
+        "killstream_queue_paused",
+        "1: an operator has paused the queue, or the intake (queue `source`). For long: it was"
+        " forgotten; `killstream resume` or `killstream drain --resume` ends it.",
+        labels=["queue"],
+    )
+    if isinstance(part, DatabaseFacts):
+        for name in (*Queue, SOURCE):
+            paused.add_metric([name], float(name in part.pauses))
+    return paused
 
 
 def _of_queues(part: Part | None) -> Iterator[Metric]:

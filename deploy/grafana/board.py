@@ -38,6 +38,7 @@ NOW: Final = (
     ("Killmails behind the upstream", "short", "max(killstream:source_lag:max)"),
     ("Oldest killmail not stored", "s", "max(killstream_ledger_oldest_age_seconds)"),
     ("Oldest entry not published", "s", "max(killstream_unpublished_oldest_age_seconds)"),
+    ("Paused queues", "short", "sum(max by (queue) (killstream_queue_paused))"),
     ("Dead letters", "short", 'sum(killstream:queue_messages:max{state="dead"})'),
 )
 """Title, unit and query of what should be near 0."""

@@ -41,6 +41,8 @@ HEALTHY = {
     'killstream_queue_messages{queue="database",state="dead"}': "0x70",
     'killstream_queue_consumers{queue="database"}': "1x70",
     'killstream_queue_oldest_age_seconds{queue="database"}': "2x70",
+    'killstream_queue_paused{queue="database"}': "0x70",
+    'killstream_queue_paused{queue="source"}': "0x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="1.0"}': "0+60x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="900.0"}': "0+60x70",
     'killstream_queue_wait_seconds_bucket{queue="database",le="+Inf"}': "0+60x70",
@@ -63,6 +65,7 @@ HEALTHY = {
 FIRES: dict[str, dict[str, str]] = {
     "KillstreamProcessDown": {'up{job="api"}': "0x70"},
     "KillstreamServerDown": {'killstream_server_up{server="kafka"}': "0x70"},
+    "KillstreamPauseForgotten": {'killstream_queue_paused{queue="database"}': "1x70"},
     "KillstreamFeedStandsStill": {'killstream_source_age_seconds{source="r2z2"}': "0+60x70"},
     "KillstreamFeedFallsBehind": {'killstream_source_lag{source="r2z2"}': "0+100x70"},
     "KillstreamUpstreamSilent": {
@@ -110,6 +113,24 @@ MORE: dict[str, tuple[dict[str, str], set[str]]] = {
         {
             "killstream_feed_age_seconds": "0+60x70",
             "killstream_ledger_oldest_age_seconds": "0+2x70",
+        },
+        set(),
+    ),
+    "an intake that is paused, with what a pause causes": (
+        {
+            'killstream_queue_paused{queue="source"}': "1x70",
+            'killstream_source_lag{source="r2z2"}': "0+100x70",
+            'killstream_source_age_seconds{source="r2z2"}': "0+60x70",
+            'killstream_source_checked_age_seconds{source="r2z2"}': "0+60x70",
+        },
+        {"KillstreamPauseForgotten"},
+    ),
+    "a queue that is paused for a short time, with what a pause causes": (
+        {
+            'killstream_queue_paused{queue="database"}': "0x30 1x40",
+            'killstream_queue_consumers{queue="database"}': "0x70",
+            "killstream_feed_age_seconds": "0+60x70",
+            "killstream_ledger_oldest_age_seconds": "900x70",
         },
         set(),
     ),
