@@ -284,7 +284,7 @@ CREATE TABLE corporations (
     creator_id               BIGINT,
     date_founded             TIMESTAMPTZ,
     home_station_id          BIGINT,
-    tax_rate                 DOUBLE PRECISION,
+    tax_rate                 DOUBLE PRECISION, -- of ISK, in percent: 0 to 100
     war_eligible             BOOLEAN,
     url                      TEXT,
     description              TEXT,

@@ -40,7 +40,7 @@ class Character(msgspec.Struct, frozen=True, gc=False):
 
 
 class TaxRates(msgspec.Struct, frozen=True, gc=False):
-    """A corporation's taxes, as parts of 1."""
+    """A corporation's taxes, in percent: 0 to 100."""
 
     isk: float | None = None
     loyalty_point: float | None = None

@@ -49,7 +49,7 @@ CORPORATION = {
     "name": "A Corporation",
     "shares": 1000,
     "state": "active",
-    "tax_rates": {"isk": 0.1, "loyalty_point": 0.05},
+    "tax_rates": {"isk": 10.0, "loyalty_point": 5.6},
     "ticker": "A.C",
     "type": "player_owned",
     "war_eligible": True,
@@ -141,7 +141,7 @@ async def test_fields_of_a_corporation() -> None:
     assert (found.ticker, found.member_count, found.alliance_id) == ("A.C", 42, None)
     assert found.date_founded == datetime(2020, 1, 1, tzinfo=UTC)
     assert found.tax_rates
-    assert found.tax_rates.isk == 0.1
+    assert found.tax_rates.isk == 10.0
     assert found.description == "Sometext"  # PostgreSQL stores no NUL
 
 
