@@ -108,7 +108,7 @@ class HoldResources(Middleware):
         """Open on the actors' loop; a MiddlewareError stops the worker from starting."""
         try:
             _on_actors_loop(self._open())
-        except Exception as error:
+        except Exception as error:  # dramatiq only logs any other error, and starts the worker
             raise MiddlewareError(f"can't open the actors' resources: {error}") from error
 
     async def _open(self) -> None:

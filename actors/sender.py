@@ -58,5 +58,5 @@ class Sender:
         """Call `when_idle`; a failure must not end the thread, on which every message depends."""
         try:
             self._when_idle()
-        except Exception as error:
+        except Exception as error:  # whatever it is, the next message is still sent
             log.warning("sender.idle_failed", reason=one_line(error))

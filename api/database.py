@@ -78,7 +78,7 @@ async def open_read_database(
     database = Database(settings.database_dsn, **_options(settings, read_s, connector))
     try:
         await database.connect()
-    except Exception as error:
+    except Exception as error:  # any error of the driver is why there is no database
         message = f"no database at {masked(settings.database_dsn)}: {one_line(error)}"
         raise (ServerUnavailable if is_unavailable(error) else Misconfigured)(message) from None
     database_reads = ReadDatabase(database, read_s)
@@ -175,7 +175,7 @@ class ReadDatabase:
             async with self._database.connection() as connection:
                 acquired.append(connection.raw_connection)
                 return await read(connection)
-        except Exception as error:
+        except Exception as error:  # the drivers share no class for an unavailable database
             if is_unavailable(error):
                 raise DatabaseUnavailable(" ".join(str(error).split()) or repr(error)) from error
             raise

@@ -73,6 +73,27 @@ def _imported_from_shared(path: Path) -> set[str]:
     return {name.removeprefix(prefix).split(".")[0] for name in found if name.startswith(prefix)}
 
 
+def test_whoever_catches_everything_raises_or_says_why() -> None:
+    silent = [
+        f"{path.relative_to(PROJECT)}:{handler.lineno}"
+        for package in PACKAGES
+        for path in (PROJECT / package).rglob("*.py")
+        for handler in _catching_everything(path)
+        if "#" not in path.read_text().splitlines()[handler.lineno - 1]
+        and not any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    ]
+    assert silent == []
+
+
+def _catching_everything(path: Path) -> list[ast.ExceptHandler]:
+    broad = (None, "Exception", "BaseException")
+    return [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and (node.type and ast.unparse(node.type)) in broad
+    ]
+
+
 async def test_sqlite_is_the_same_from_tables_and_migrations(tmp_path: Path) -> None:
     tables, migrations = Settings(data_dir=tmp_path / "a"), Settings(data_dir=tmp_path / "b")
     (tmp_path / "a").mkdir()

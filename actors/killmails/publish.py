@@ -120,7 +120,7 @@ async def _publish_or_skip(unpublished: Sequence[Unpublished]) -> None:
         await publish(unpublished)
     except OUTAGES:
         raise
-    except Exception as error:
+    except Exception as error:  # one entry must not block those behind it
         if len(unpublished) > 1:
             for one in unpublished:
                 await _publish_or_skip([one])

@@ -108,7 +108,7 @@ class Connector:
     async def _detects_pooler(self, connection: Connection) -> bool:
         try:
             self.behind_pooler = await _is_pooled(connection)
-        except BaseException:
+        except BaseException:  # a cancellation, too, must not leave the connection open
             connection.terminate()
             raise
         return self.behind_pooler

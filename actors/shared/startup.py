@@ -36,7 +36,7 @@ async def when_available(
     while True:
         try:
             done = await act()
-        except Exception as error:
+        except Exception as error:  # `explain` knows which errors of which library are refusals
             refusal = explain(error)
             if refusal is None:
                 raise
