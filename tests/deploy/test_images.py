@@ -19,6 +19,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (PROJECT / "deploy" / "Dockerfile").read_text().replace("\\\n", " ")
 COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "deploy" / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
+OF_CONTAINERS = {
+    "RABBITMQ_MANAGEMENT_URL",
+    "API_HOST",
+    "API_PORT",
+    "METRICS_PORT",
+    "DATA_DIR",
+}
 OURS = ["migrate", "streams", "actors", "api"]
 
 
@@ -81,11 +88,21 @@ def test_each_part_runs_a_command_of_ours(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_each_part_is_given_settings_that_exist(name: str) -> None:
     known = {PREFIX + field.upper() for field in Settings.model_fields}
-    assert set(SERVICES[name]["environment"]) <= known
+    assert set(SERVICES[name]["environment"]) <= known | {"FORWARDED_ALLOW_IPS"}
     for server in control.SERVERS.values():
         url = SERVICES[name]["environment"][server.setting]
         assert url.split("://")[0] == server.url.split("://")[0]
         assert re.search(rf"[@/]{server.name}:\d+", url)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_part_is_given_the_settings_of_the_host(name: str) -> None:
+    """Each setting of the code but those that the containers decide, and nothing but its value."""
+    servers = {server.setting for server in control.SERVERS.values()}
+    own = {PREFIX + one for one in OF_CONTAINERS}
+    passed = {PREFIX + field.upper() for field in Settings.model_fields} - servers - own
+    given = SERVICES[name]["environment"]
+    assert {one: given.get(one) for one in passed} == {one: f"${{{one}:-}}" for one in passed}
 
 
 @pytest.mark.parametrize("name", ["streams", "actors", "api"])
