@@ -10,12 +10,12 @@ from ariadne import (
     make_executable_schema,
 )
 from ariadne.asgi import GraphQL
-from ariadne.explorer import ExplorerGraphiQL
 from graphql import GraphQLObjectType, GraphQLSchema
 
 from api.context import context_of
 from api.entities import ENTITY_TYPES
 from api.errors import format_error
+from api.explorer import EXPLORER
 from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
 from api.limits import OperationLimits, parse_limited
@@ -47,17 +47,6 @@ _DISABLED: Final = logging.getLogger("killstream.ariadne")
 """Ariadne's log of errors: it repeats what `format_error` logs and adds clients' mistakes."""
 _DISABLED.disabled = True
 
-FIRST_QUERY: Final = """\
-# Each new killmail, as soon as it is stored.
-subscription OnNewKillmail {
-  killmailAdded {
-    killmailId
-    killmailTime
-    victim { characterName shipTypeName }
-  }
-}
-"""
-
 
 def graphql_app() -> GraphQL:
     """Create the ASGI application: POST, GET (GraphiQL in a browser) and websocket.
@@ -70,7 +59,7 @@ def graphql_app() -> GraphQL:
         query_parser=parse_limited,
         validation_rules=[OperationLimits],
         error_formatter=format_error,
-        explorer=ExplorerGraphiQL(title="Killstream", default_query=FIRST_QUERY),
+        explorer=EXPLORER,
         http_handler=HttpHandler(),
         websocket_handler=WebsocketHandler(),
         logger=_DISABLED,

@@ -1,13 +1,15 @@
-"""GraphQL by POST: Ariadne's handler, which answers a wrong bearer token with 401."""
+"""GraphQL by POST, and GraphiQL by GET: Ariadne's handler, with our statuses and headers."""
 
 from typing import Any, Final
 
 from ariadne.asgi.handlers import GraphQLHTTPHandler
+from ariadne.explorer import Explorer
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api.database import DatabaseUnavailable
 from api.errors import format_failure
+from api.explorer import HEADERS
 from api.login.viewer import InvalidBearer
 
 _UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -15,6 +17,12 @@ _UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 class HttpHandler(GraphQLHTTPHandler):
     """Answers requests; nothing that came with a wrong token is executed."""
+
+    async def render_explorer(self, request: Request, explorer: Explorer) -> Response:
+        """Answer a GET with GraphiQL, in the limits of its policy."""
+        answer = await super().render_explorer(request, explorer)
+        answer.headers.update(HEADERS)
+        return answer
 
     async def graphql_http_server(self, request: Request) -> Response:
         """Answer one POST.
