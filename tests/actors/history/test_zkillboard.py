@@ -157,10 +157,15 @@ async def test_one_import_runs_at_a_time(opened: Resources, upstream: Standin) -
 async def test_one_of_several_processes_takes_an_import(
     opened: Resources, upstream: Standin
 ) -> None:
-    for character_id in characters(upstream)[:5]:
-        await request(opened, character_id)
-    claimed = await asyncio.gather(*(module._claim() for _ in range(5)))
-    assert len([one for one in claimed if one is not None]) == 1
+    one, other = characters(upstream)[:2]
+    await request(opened, one)
+    await request(opened, other)
+    async with opened.database.begin() as connection:  # as another process that takes the first
+        leased = {"next_try_at": datetime.now(UTC) + timedelta(minutes=1)}
+        await connection.execute(update(IMPORTS).where(IMPORTS.c.entity_id == one).values(leased))
+        claiming = asyncio.create_task(module._claim())
+        await asyncio.wait({claiming}, timeout=0.3)
+    assert await claiming is None
 
 
 async def test_the_pace_holds_for_several_processes(
