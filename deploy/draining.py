@@ -61,9 +61,13 @@ class Left:
         return ", ".join(parts)
 
 
-async def drained(settings: Settings, database: AsyncEngine, timeout_s: float) -> Left:
-    """Pause the intake, print progress, and return what is left: nothing, or after the timeout."""
+async def begin_drain(database: AsyncEngine) -> None:
+    """Take nothing in."""
     await pause(database, [SOURCE])
+
+
+async def drained(settings: Settings, database: AsyncEngine, timeout_s: float) -> Left:
+    """Print progress, and return what is left: nothing, or after the timeout."""
     began_s, printed = time.monotonic(), ""
     while True:
         left = await read_left(settings, database)
@@ -123,4 +127,3 @@ def print_left(left: Left, took_s: float) -> None:
     ):
         if count:
             typer.echo(f"{count:,} {what}")
-    typer.echo("nothing is taken in until `killstream drain --resume`")

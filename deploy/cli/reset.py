@@ -42,20 +42,29 @@ def queues(
     Example: killstream pause esi && killstream reset queues --yes
     """
     from deploy.cli.on_database import run_on_database
-    from deploy.purge import purge
-    from streams.ledger import recall_all
 
     configured = configure()
     try:
         report = _inspect(configured)
         _confirm(report, yes=yes)
         run_on_database(_check)  # before anything is dropped: the ledger is what sends it again
-        for name, count in purge(configured):
-            typer.echo(f"dropped {count:,} from {name}")
+        _purge(configured)
     except KillstreamError as error:
         fail(error)
-    recalled = run_on_database(recall_all)
-    typer.echo(f"the ledger sends {recalled:,} killmails again")
+
+
+def _purge(settings: Settings) -> None:
+    """Drop the messages; what was dropped is sent again however far this comes."""
+    from deploy.cli.on_database import run_on_database
+    from deploy.purge import purge
+    from streams.ledger import recall_all
+
+    try:
+        for name, count in purge(settings):
+            typer.echo(f"dropped {count:,} from {name}")
+    finally:
+        recalled = run_on_database(recall_all)
+        typer.echo(f"the ledger sends {recalled:,} killmails again")
 
 
 def _inspect(settings: Settings) -> "QueueReport":

@@ -1,22 +1,31 @@
 """`killstream drain` and `reset queues`, on a running pipeline and on real queues."""
 
 import asyncio
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner, Result
 
 from actors.shared.database import open_database
+from actors.shared.errors import ServerUnavailable
+from actors.shared.pauses import SOURCE, read_pauses
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER
 from deploy import draining
 from deploy.cli import app
+from deploy.purge import purge
 from deploy.standin.server import StandinOptions, start_standin
 from streams.ledger import next_due_at
 from tests.support.dead import a_message, declare, held, put
 from tests.support.pipeline import pipeline
+from tests.support.processes import KILLSTREAM, environment
 from tests.support.servers import empty_servers
+from tests.support.tables import receive
+from tests.support.terminal import CTRL_C, in_terminal
 
 
 async def command(settings: Settings, *arguments: str, typed: str | None = None) -> Result:
@@ -65,6 +74,13 @@ async def test_a_drain_takes_nothing_in_and_ends_with_empty_queues_and_ledger(
         await standin.stop()
 
 
+async def defer(database: AsyncEngine) -> None:
+    """Make the ledger's next tries late."""
+    later = datetime.now(UTC) + timedelta(hours=6)
+    async with database.begin() as connection:
+        await connection.execute(update(LEDGER).values(next_try_at=later))
+
+
 async def _until_queued(settings: Settings) -> None:
     async with asyncio.timeout(30), open_database(settings) as database:
         while (await draining.read_left(settings, database)).messages["database"] < 5:
@@ -108,6 +124,39 @@ async def test_a_reset_asks_drops_our_messages_alone_and_has_the_ledger_send_the
         put(settings, "esi", [a_message("again")])
         done = await command(settings, "reset", "queues", "--yes")
         assert "dropped 1 from esi\n" in done.output
+
+
+@pytest.mark.service
+async def test_a_reset_that_loses_rabbitmq_has_the_ledger_send_what_it_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost_after_the_first(settings: Settings) -> Iterator[tuple[str, int]]:
+        yield next(purge(settings))
+        raise ServerUnavailable("lost RabbitMQ")
+
+    monkeypatch.setattr("deploy.purge.purge", lost_after_the_first)
+    async with empty_servers() as settings, open_database(settings) as database:
+        declare(settings)
+        put(settings, "database", [a_message("dropped")])
+        await receive(database, "r2z2:x", [1])
+        await defer(database)
+        done = await command(settings, "reset", "queues", "--yes")
+        assert done.exit_code == 1
+        assert "dropped 1 from database\nthe ledger sends 1 killmails again" in done.output
+        due_at = await next_due_at(database, "r2z2:x")
+        assert due_at
+        assert due_at <= datetime.now(UTC)
+
+
+async def test_a_drain_that_is_interrupted_says_how_to_resume(embedded: Settings) -> None:
+    with in_terminal(KILLSTREAM, "drain", env=environment(embedded)) as terminal:
+        await asyncio.to_thread(terminal.until, "the gateway didn't answer")
+        terminal.type(CTRL_C)
+        await asyncio.to_thread(terminal.until_ended)
+    assert terminal.process.returncode != 0
+    assert "nothing is taken in until `killstream drain --resume`" in terminal.output
+    async with open_database(embedded) as database:
+        assert list(await read_pauses(database)) == [SOURCE]
 
 
 async def test_a_reset_needs_rabbitmq(tmp_path: Path) -> None:
