@@ -24,9 +24,10 @@ from api.login.viewer import (
     InvalidBearer,
     Viewer,
     address_of,
-    bearer_token,
+    bearer_token_of_payload,
     credential_of,
-    identify_or_record,
+    identify,
+    recorded_refusals,
 )
 from api.operation import subscribe
 from api.state import state_of
@@ -117,7 +118,7 @@ class WebsocketHandler(GraphQLTransportWSHandler):
     ) -> None:
         """Authenticate the client and acknowledge; an invalid bearer token closes the connection.
 
-        Shape: the payload may be {"authorization": "Bearer …"}.
+        Shape: the payload may be {"authorization": "Bearer …"}, the key in any case.
         """
         if not client_context.connection_init_received:
             try:
@@ -236,11 +237,11 @@ async def _authenticate(websocket: WebSocket, payload: Any) -> Viewer:
         InvalidBearer: it is an invalid bearer token.
         DatabaseUnavailable: the session can't be read.
     """
-    state = state_of(websocket)
-    given = payload.get("authorization") if isinstance(payload, dict) else None
-    token = bearer_token(given)
-    credential = credential_of(state, websocket) if token is None else Credential(token, True)
-    viewer = await identify_or_record(state, address_of(websocket), credential)
+    state, address = state_of(websocket), address_of(websocket)
+    with recorded_refusals(address):
+        token = bearer_token_of_payload(payload)
+        credential = credential_of(state, websocket) if token is None else Credential(token, True)
+        viewer = await identify(state, address, credential)
     # With an invalid cookie the connection is anonymous; a session that ends later closes it.
     websocket.state.credential = credential if viewer.session else None
     websocket.state.address = viewer.address

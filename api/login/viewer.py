@@ -1,5 +1,7 @@
 """Who asks: the session of a request or websocket, by cookie or by bearer token."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -16,16 +18,17 @@ from api.login.failures import record_failure
 from api.login.origin import may_use_cookies
 from api.state import State
 
+BEARER: Final = "Authorization: must be `Bearer`, a space, and a token"
 HOW: Final = "log in at /auth/login, or send `Authorization: Bearer` with a token or an API key"
 
 
 class InvalidBearer(ClientError):
-    """The bearer token is unknown, closed or expired."""
+    """The bearer token is unknown, closed or expired, or there is something else in its place."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "UNAUTHENTICATED", "the token is invalid, expired or revoked: log in again"
-        )
+    def __init__(
+        self, message: str = "the token is invalid, expired or revoked: log in again"
+    ) -> None:
+        super().__init__("UNAUTHENTICATED", message)
 
 
 @dataclass(frozen=True)
@@ -85,21 +88,27 @@ async def find_viewer(state: State, connection: HTTPConnection) -> Viewer:
         InvalidBearer: a bearer token is wrong. A wrong cookie is none.
         DatabaseUnavailable: the database can't tell.
     """
-    credential = credential_of(state, connection)
-    return await identify_or_record(state, address_of(connection), credential)
+    address = address_of(connection)
+    with recorded_refusals(address):
+        return await identify(state, address, credential_of(state, connection))
 
 
-async def identify_or_record(state: State, address: str, credential: Credential | None) -> Viewer:
-    """Find whose a credential is that was sent just now; raises as `find_viewer`."""
+@contextmanager
+def recorded_refusals(address: str) -> Iterator[None]:
+    """Count and log a bearer token that is refused."""
     try:
-        return await identify(state, address, credential)
+        yield
     except InvalidBearer:
         record_failure("invalid_bearer", address)
         raise
 
 
 def credential_of(state: State, connection: HTTPConnection) -> Credential | None:
-    """Read the credential of a request: a bearer token, or a cookie that counts."""
+    """Read the credential of a request: a bearer token, or a cookie that counts.
+
+    Raises:
+        InvalidBearer: the header is a token without its scheme.
+    """
     token = bearer_token(connection.headers.get("authorization"))
     if token is not None:
         return Credential(token, is_bearer=True)
@@ -112,10 +121,35 @@ def credential_of(state: State, connection: HTTPConnection) -> Credential | None
     return Credential(cookie, is_bearer=False)
 
 
-def bearer_token(authorization: Any) -> str | None:
-    """Read a bearer token; None when there is none, or for another scheme."""
-    scheme, _, token = str(authorization or "").strip().partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+def bearer_token(authorization: str | None) -> str | None:
+    """Read the token of a header; None when there is none, or for another scheme.
+
+    Raises:
+        InvalidBearer: the header is a token without its scheme.
+    """
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return token.strip()
+    if not token:
+        raise InvalidBearer(BEARER)
+    return None
+
+
+def bearer_token_of_payload(payload: Any) -> str | None:
+    """Read the token of a `connection_init`; None when its payload has no `authorization`.
+
+    Raises:
+        InvalidBearer: the value isn't a bearer token.
+    """
+    for key, value in payload.items() if isinstance(payload, dict) else ():
+        if key.lower() == "authorization" and value is not None:
+            token = bearer_token(value) if isinstance(value, str) else None
+            if token is None:
+                raise InvalidBearer(BEARER)
+            return token
+    return None
 
 
 async def identify(state: State, address: str, credential: Credential | None) -> Viewer:

@@ -117,6 +117,48 @@ async def test_websocket_takes_a_bearer_token_from_its_connection_params(
             assert ws.close_code == 4403
 
 
+@pytest.mark.parametrize("key", ["authorization", "Authorization", "AUTHORIZATION"])
+async def test_authorization_of_a_websocket_may_be_written_in_any_case(
+    gateway: Gateway, key: str
+) -> None:
+    async with program(gateway) as asked:
+        params = {key: f"bearer {(await asked.log_in())['token']}"}
+        async with socket(asked.http, gateway, params=params) as (opened, _):
+            assert (await ask(opened, ME))["data"]["me"]["roles"] == ["user"]
+
+
+@pytest.mark.parametrize("scheme", ["", "Basic ", "Token "])
+async def test_authorization_of_a_websocket_without_its_scheme_is_refused(
+    gateway: Gateway, scheme: str
+) -> None:
+    async with program(gateway) as asked:
+        before = failures("invalid_bearer")
+        params = {"authorization": f"{scheme}{(await asked.log_in())['token']}"}
+        async with asked.http.ws_connect(f"{gateway.address}/graphql", protocols=PROTOCOLS) as ws:
+            await ws.send_json({"type": "connection_init", "payload": params})
+            message = await ws.receive(timeout=10)
+            assert (message.type, ws.close_code) == (aiohttp.WSMsgType.CLOSE, 4403)
+            assert message.extra == "Authorization: must be `Bearer`, a space, and a token"
+        assert failures("invalid_bearer") == before + 1
+
+
+async def test_header_without_its_scheme_is_refused_and_another_scheme_is_not_ours(
+    gateway: Gateway,
+) -> None:
+    async with program(gateway) as asked:
+        token, before = (await asked.log_in())["token"], failures("invalid_bearer")
+        answers = []
+        for header in (token, f"Basic {token}"):
+            async with asked.http.post(
+                f"{gateway.address}/graphql",
+                json={"query": "{ authStatus { isAuthenticated } }"},
+                headers={"Authorization": header},
+            ) as answer:
+                answers.append((answer.status, (await answer.json()).get("data")))
+        assert answers == [(401, None), (200, {"authStatus": {"isAuthenticated": False}})]
+        assert failures("invalid_bearer") == before + 1
+
+
 @pytest.mark.parametrize("kind", ["cookie", "bearer"])
 async def test_websocket_ends_with_its_session(
     gateway: Gateway, browser: Browser, writer: Writer, monkeypatch: pytest.MonkeyPatch, kind: str
