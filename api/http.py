@@ -2,7 +2,9 @@
 
 from typing import Any, Final
 
+import msgspec
 from ariadne.asgi.handlers import GraphQLHTTPHandler
+from ariadne.exceptions import HttpBadRequestError
 from ariadne.explorer import Explorer
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -36,6 +38,22 @@ class HttpHandler(GraphQLHTTPHandler):
             return JSONResponse(_errors(error), 401, headers=_UNAUTHENTICATED)
         except DatabaseUnavailable as error:  # a session can't be read
             return JSONResponse(_errors(error), 503)
+
+    async def extract_data_from_request(self, request: Request) -> Any:
+        """Decode the body.
+
+        Text that isn't Unicode, as half of a surrogate pair, is refused here: no answer could
+        repeat it, and neither hashes nor databases take it.
+
+        Raises:
+            HttpBadRequestError: it isn't JSON, or is nested too deeply.
+        """
+        if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
+            raise HttpBadRequestError("the Content-Type must be application/json")
+        try:
+            return msgspec.json.decode(await request.body())
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise HttpBadRequestError(f"the body isn't valid JSON: {error}") from None
 
 
 def _errors(error: Exception) -> dict[str, Any]:

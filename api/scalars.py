@@ -29,12 +29,15 @@ def serialize_date_time(value: datetime) -> str:
 
 @DATE_TIME.value_parser
 def parse_date_time(value: Any) -> datetime:
-    """Parse ISO 8601; without an offset it is UTC."""
-    time = datetime.fromisoformat(value)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    """Parse ISO 8601, from the year 1 to 9999 in UTC; without an offset it is UTC."""
+    try:
+        time = datetime.fromisoformat(value)
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("not a time like 2026-01-01T12:00:00Z") from None
 
 
 def _long(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
-        raise ValueError(f"not a 64-bit integer: {value!r}")
+        raise ValueError("not a 64-bit integer")
     return value

@@ -13,6 +13,8 @@ from api.errors import BadInput
 from api.position import check_after
 from api.view import View
 
+MAX_AGE_DAYS: Final = 36_500
+
 SUBSCRIPTION: Final = SubscriptionType()
 
 
@@ -31,8 +33,8 @@ async def killmail_added(
     _: None, info: Info, max_age: int, after: int | None = None
 ) -> AsyncGenerator[View, None]:
     """Yield the entries of new killmails after a sequence, or from now on."""
-    if max_age < 0:
-        raise BadInput(f"maxAge: must be 0 or more days, not {max_age}")
+    if not 0 <= max_age <= MAX_AGE_DAYS:
+        raise BadInput(f"maxAge: must be 0 to {MAX_AGE_DAYS} days, not {max_age}")
     await check_after(info.context.state, after)
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.state.tail.follow(after)) as views:

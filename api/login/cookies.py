@@ -1,6 +1,5 @@
 """The two cookies: a browser's session, and what binds a login to the browser that began it."""
 
-import re
 from typing import Final, Literal
 
 from starlette.requests import HTTPConnection
@@ -8,6 +7,7 @@ from starlette.responses import Response
 
 from actors.shared.settings import Settings
 from actors.users.login import STATE_LIFETIME
+from actors.users.secrets import is_secret
 from actors.users.sessions import LIFETIME
 
 Purpose = Literal["session", "login"]
@@ -16,7 +16,6 @@ _LIFETIME_S: Final = {
     "session": int(LIFETIME.total_seconds()),
     "login": int(STATE_LIFETIME.total_seconds()),
 }
-_SECRET: Final = re.compile(r"[\w-]{43}\Z", re.ASCII)
 
 
 def cookie_name(settings: Settings, purpose: Purpose) -> str:
@@ -32,7 +31,7 @@ def cookie_name(settings: Settings, purpose: Purpose) -> str:
 def read_cookie(connection: HTTPConnection, settings: Settings, purpose: Purpose) -> str | None:
     """Return a cookie's value; None when it is absent or isn't one that we set."""
     value = connection.cookies.get(cookie_name(settings, purpose), "")
-    return value if _SECRET.match(value) else None
+    return value if is_secret(value) else None
 
 
 def set_cookie(response: Response, settings: Settings, purpose: Purpose, value: str) -> None:

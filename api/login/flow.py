@@ -1,5 +1,6 @@
 """Begin and complete a login: limited, counted, and each way to fail has a name."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from actors.users.login import (
     complete_login,
     esi_scopes,
 )
+from actors.users.secrets import is_secret
 from actors.users.sso import LoginRequired, SsoUnavailable, TokenForged
 from actors.users.tokens import Keeper
 from actors.users.vault import Undecryptable
@@ -23,8 +25,8 @@ from api.login.viewer import Viewer
 from api.state import State
 from api.users.state import translated_errors
 
-MAX_CHARACTERS: Final = 4_096
-"""Longest code or state."""
+CODE: Final = re.compile(r"[!-~]{1,4096}")
+"""The form of EVE's codes: RFC 6749, appendix A.11; the bound is ours."""
 RETRY_S: Final = 30
 """When to try again while EVE's SSO is unavailable."""
 
@@ -44,7 +46,9 @@ OUTCOMES: Final[dict[Reason | Literal["disabled"], Outcome]] = {
     "disabled": Outcome(
         503, "LOGIN_DISABLED", "Nobody can log in here: KILLSTREAM_EVE_CLIENT_ID isn't set."
     ),
-    "incomplete": Outcome(400, "BAD_USER_INPUT", "This address lacks the code or the state."),
+    "incomplete": Outcome(
+        400, "BAD_USER_INPUT", "This address lacks the code or the state, or it is damaged."
+    ),
     "access_denied": Outcome(403, "ACCESS_DENIED", "You declined on EVE's page."),
     "eve_error": Outcome(400, "LOGIN_REFUSED", "EVE's login refused."),
     "invalid_state": Outcome(
@@ -128,8 +132,12 @@ async def complete(
     keeper: Keeper, viewer: Viewer, code: str, login_state: str, client: str
 ) -> LoggedIn:
     """Complete a login with the code of EVE's callback; raises as `begin`."""
-    if not all(0 < len(given) <= MAX_CHARACTERS for given in (code, login_state, client)):
+    if not (login_state and CODE.fullmatch(code)):
         raise fail(viewer, "incomplete")
+    if not is_secret(login_state):
+        raise fail(viewer, "invalid_state")
+    if not is_secret(client):
+        raise fail(viewer, "foreign_state")
     with _failures(viewer), translated_errors():
         logged_in = await complete_login(keeper, code, login_state, client, _account_of(viewer))
     LOGINS.inc()

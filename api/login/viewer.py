@@ -10,6 +10,7 @@ from sqlalchemy import select
 from starlette.requests import HTTPConnection
 
 from actors.shared.tables import USERS
+from actors.users.secrets import is_secret
 from actors.users.sessions import Session, is_used_anew, session_of, session_query, touch_session
 from api.database import ReadDatabase
 from api.errors import ClientError
@@ -156,7 +157,9 @@ async def identify(state: State, address: str, credential: Credential | None) ->
     """Find whose a credential is; raises as `find_viewer`."""
     if credential is None:
         return Viewer(address)
-    row = await state.database.fetch_one(session_query(credential.token))
+    row = None
+    if is_secret(credential.token):
+        row = await state.database.fetch_one(session_query(credential.token))
     if row is None:
         if not credential.is_bearer:
             return Viewer(address)

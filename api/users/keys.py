@@ -1,5 +1,6 @@
 """API keys of an account."""
 
+import re
 from typing import Any, Final
 
 from sqlalchemy import delete, func, select
@@ -16,6 +17,8 @@ MAX_KEYS: Final = 50
 MAX_NAME: Final = 100
 ID_LENGTH: Final = 16
 """Of the digits of a key's hash that name it."""
+NO_KEY: Final = "you have no such key"
+_ID: Final = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")
 
 
 @MUTATION.field("createApiKey")
@@ -42,6 +45,8 @@ async def resolve_create(_: None, info: Info, name: str) -> dict[str, Any]:
 async def resolve_revoke(_: None, info: Info, id: str) -> bool:  # noqa: A002
     """End a key."""
     session = info.context.viewer.require_login()
+    if not _ID.fullmatch(id):
+        raise ClientError("NOT_FOUND", NO_KEY)
     async with writing(info.context.state) as connection:
         revoked = await connection.execute(
             delete(SESSIONS).where(
@@ -51,7 +56,7 @@ async def resolve_revoke(_: None, info: Info, id: str) -> bool:  # noqa: A002
             )
         )
     if not revoked.rowcount:
-        raise ClientError("NOT_FOUND", "you have no such key")
+        raise ClientError("NOT_FOUND", NO_KEY)
     return True
 
 
