@@ -20,6 +20,7 @@ from deploy.cli import (
     snapshot,
     status,
     tail,
+    users,
 )
 from deploy.cli.rejected import rejected
 from deploy.cli.standin import standin
@@ -46,6 +47,7 @@ app.command(rich_help_panel=INSPECT)(diagnose.diagnose)
 app.add_typer(rejected, rich_help_panel=INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(settings.settings)
+app.add_typer(users.app, name="users", rich_help_panel=INSPECT)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
 app.command(rich_help_panel=OPERATE)(queues.queues)
 app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)

@@ -6,16 +6,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
 from websockets.asyncio.client import connect
 
 from actors.killmails.persist import read, store
 from actors.shared.database import open_database
 from actors.shared.reference import Reference, encode_reference
-from actors.shared.settings import Settings
+from actors.shared.settings import PREFIX, Settings, settings
+from deploy.cli import process
 from deploy.gateway import run_gateway
 from deploy.migrate import migrate
 from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, load_dataset
+from tests.support.servers import fresh_database
 
 Store = Callable[[int], Awaitable[None]]
 Gateway = Callable[[], AbstractAsyncContextManager[None]]
@@ -24,9 +27,9 @@ Gateway = Callable[[], AbstractAsyncContextManager[None]]
 @pytest.fixture
 async def embedded(tmp_path: Path) -> Settings:
     """Settings of an embedded Killstream with an empty database."""
-    settings = Settings(data_dir=tmp_path, api_port=free_port(), names_deadline_ms=0)
-    await migrate(settings)
-    return settings
+    chosen = Settings(data_dir=tmp_path, api_port=free_port(), names_deadline_ms=0)
+    await migrate(chosen)
+    return chosen
 
 
 @pytest.fixture
@@ -76,3 +79,25 @@ def gateway(embedded: Settings) -> Gateway:
         await serving
 
     return serve
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+async def database(
+    request: pytest.FixtureRequest, embedded: Settings, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[AsyncEngine]:
+    """The database that a command is to find, in this process."""
+    # The command's output ends with the command; the logs of this process go on.
+    monkeypatch.setattr(process, "set_up_logs", lambda _: None)
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(embedded.data_dir))
+    if request.param == "sqlite":
+        settings.cache_clear()
+        async with open_database(embedded) as engine:
+            yield engine
+    else:
+        async with fresh_database() as url:
+            monkeypatch.setenv(f"{PREFIX}DATABASE_URL", url)
+            settings.cache_clear()
+            await migrate(Settings(database_url=url))
+            async with open_database(Settings(database_url=url)) as engine:
+                yield engine
+    settings.cache_clear()

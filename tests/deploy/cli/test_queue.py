@@ -1,7 +1,6 @@
 """`killstream queue` and `snapshot` change the schedule once, and nothing with --dry-run."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,9 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner, Result
 
 from actors.killmails.persist import read, store
-from actors.shared.database import open_database
 from actors.shared.reference import encode_reference
-from actors.shared.settings import PREFIX, Settings, settings
 from actors.shared.tables import (
     ALLIANCE_SNAPSHOTS,
     ALLIANCES,
@@ -28,39 +25,11 @@ from actors.shared.tables import (
     USERS,
 )
 from actors.snapshots.days import mark_changed
-from deploy.cli import app, process
-from deploy.migrate import migrate
+from deploy.cli import app
 from tests.support.made import a_body, a_reference, an_attacker
-from tests.support.servers import fresh_database
 from tests.support.tables import rows
 
 DAY = date(2024, 5, 1)
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command's output ends with the command; the logs of this process go on."""
-    monkeypatch.setattr(process, "set_up_logs", lambda _: None)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def database(
-    request: pytest.FixtureRequest, embedded: Settings, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[AsyncEngine]:
-    """The database that the command is to find."""
-    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(embedded.data_dir))
-    if request.param == "sqlite":
-        settings.cache_clear()
-        async with open_database(embedded) as engine:
-            yield engine
-    else:
-        async with fresh_database() as url:
-            monkeypatch.setenv(f"{PREFIX}DATABASE_URL", url)
-            settings.cache_clear()
-            await migrate(Settings(database_url=url))
-            async with open_database(Settings(database_url=url)) as engine:
-                yield engine
-    settings.cache_clear()
 
 
 def now() -> datetime:
