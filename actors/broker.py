@@ -36,7 +36,7 @@ from actors.rabbitmq_broker import BoundedBroker
 from actors.resources import open_resources
 from actors.sender import Sender
 from actors.shared.counts import counts
-from actors.shared.errors import Invalid, RetryLater
+from actors.shared.errors import DECODE_ERRORS, Invalid, RetryLater
 from actors.shared.metrics import ERRORS
 from actors.shared.outage import Outage, one_line
 from actors.shared.pauses import watching_pauses
@@ -63,7 +63,10 @@ TYPES_QUEUE: Final = settings().named(Queue.TYPES)
 """The queues of actors that refresh entities."""
 
 MAX_PRIORITY: Final = 9
-"""Highest message priority in RabbitMQ; live killmails have it."""
+"""Highest priority of a message; live killmails have it, and the first sync of a user.
+
+RabbitMQ fixes it when a queue is declared: with another number the queues are to be deleted first.
+"""
 MAX_TRIES: Final = 12
 """Tries of a failing message, in about half an hour; then it is dead-lettered."""
 
@@ -79,7 +82,7 @@ class MessagePack(Encoder):
         """Decode a message; raises dramatiq's DecodeError for invalid bytes."""
         try:
             message: MessageData = msgspec.msgpack.decode(data)
-        except msgspec.DecodeError as error:
+        except DECODE_ERRORS as error:
             raise DecodeError(f"not a message: {error}", data, error) from None
         return message
 
@@ -147,8 +150,8 @@ class CountErrors(Middleware):
         broker: dramatiq.Broker,
         message: dramatiq.MessageProxy,
         *,
-        result: Any = None,
         exception: BaseException | None = None,
+        **_: Any,
     ) -> None:
         """Count a failure that isn't `RetryLater`."""
         if exception is not None and not isinstance(exception, RetryLater):

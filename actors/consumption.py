@@ -101,8 +101,8 @@ class Consumption(Middleware):
         broker: dramatiq.Broker,
         message: dramatiq.MessageProxy,
         *,
-        result: Any = None,
         exception: BaseException | None = None,
+        **_: Any,
     ) -> None:
         """Count what was processed without an error."""
         if exception is None:

@@ -54,12 +54,7 @@ class MeasureTimes(Middleware):
             )
 
     def after_process_message(
-        self,
-        broker: dramatiq.Broker,
-        message: dramatiq.MessageProxy,
-        *,
-        result: Any = None,
-        exception: BaseException | None = None,
+        self, broker: dramatiq.Broker, message: dramatiq.MessageProxy, **_: Any
     ) -> None:
         """Observe the duration, also of a failure."""
         began_s = self._began_s.pop(message.message_id, None)

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
+from actors.shared.background import in_background
 from actors.shared.events import Connectivity, Events
 from actors.shared.health.database import probe_database
 from actors.shared.health.facts import (
@@ -56,12 +57,10 @@ _log: Final = structlog.get_logger()
 async def open_health(settings: Settings, events: Events, tail: Tail) -> AsyncIterator["Health"]:
     """Probe every part in the background until the block ends."""
     health = Health(settings, events, tail)
-    refreshing = asyncio.create_task(health.refresh_forever(), name="health")
     try:
-        yield health
+        async with in_background(health.refresh_forever(), "health"):
+            yield health
     finally:
-        refreshing.cancel()
-        await asyncio.wait([refreshing])
         await health.close()
 
 

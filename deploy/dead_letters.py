@@ -18,7 +18,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 from actors.rabbitmq import connection_parameters
-from actors.shared.errors import KillstreamError
+from actors.shared.errors import DECODE_ERRORS, KillstreamError
 from deploy.shorten import printable
 
 NO_REASON: Final = "none recorded: rejected at the first try"
@@ -162,7 +162,7 @@ def parse(body: bytes) -> SentMessage | None:
     """Decode a message; None when the body isn't one."""
     try:
         return _decode_message(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DECODE_ERRORS:
         return None
 
 

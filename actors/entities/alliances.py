@@ -16,6 +16,7 @@ from actors.esi.details import alliance, alliance_corporations, alliances
 from actors.esi.entities import Alliance
 from actors.esi.errors import Refused
 from actors.resources import resources
+from actors.shared.database import reading
 from actors.shared.rows import among, insert_missing
 from actors.shared.tables import ALLIANCE_CORPORATIONS, ESI_LISTS
 from actors.snapshots.members import record_alliance
@@ -96,7 +97,7 @@ def _columns(found: Alliance) -> dict[str, Any]:
 async def refresh_alliances() -> None:
     """Ask ESI for the list of all alliances; each that is new or due is wanted. Idempotent."""
     of_list = ESI_LISTS.c.name == LIST
-    async with resources().database.connect() as connection:
+    async with reading(resources().database) as connection:
         row = (await connection.execute(select(ESI_LISTS).where(of_list))).one_or_none()
     now = datetime.now(UTC)
     if row is None or (row.expires_at and row.expires_at > now):

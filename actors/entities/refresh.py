@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from actors.entities.kinds import Kind
 from actors.esi.errors import Unavailable, UnexpectedStatus
 from actors.resources import resources
+from actors.shared.database import reading
 from actors.shared.errors import RetryLater
 from actors.shared.rows import among
 
@@ -38,18 +39,13 @@ async def due(kind: Kind, ids: Collection[int]) -> Sequence[Any]:
         raise RetryLater("few errors are left of ESI's limit", delay_ms=LATER_S * 1000)
     now = datetime.now(UTC)
     expires_at = kind.table.c.expires_at
-    async with resources().database.begin() as connection:
-        rows = await connection.execute(
-            select(kind.table)
-            .where(
-                among(connection, kind.key, ids),
-                or_(expires_at.is_(None), expires_at <= now),
-            )
-            .order_by(kind.key)
-        )
-        found = rows.all()
-        fresh = set(ids).difference(getattr(row, kind.key.name) for row in found)
-        if fresh:
+    is_due = or_(expires_at.is_(None), expires_at <= now)
+    async with reading(resources().database) as connection:
+        query = select(kind.table).where(among(connection, kind.key, ids), is_due)
+        found = (await connection.execute(query.order_by(kind.key))).all()
+    fresh = set(ids).difference(getattr(row, kind.key.name) for row in found)
+    if fresh:
+        async with resources().database.begin() as connection:
             await write(connection, kind, fresh, next_refresh_at=None)
     return found
 

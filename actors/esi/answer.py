@@ -8,7 +8,7 @@ from typing import Final
 import aiohttp
 import msgspec
 
-from actors.shared.errors import Invalid
+from actors.shared.errors import DECODE_ERRORS, Invalid
 from actors.shared.killmail import MAX_BODY_BYTES
 
 DEFAULT_PAUSE_MS: Final = 60_000
@@ -91,7 +91,7 @@ class Answer:
     def _decode_error(self) -> _Error | None:
         try:
             return _error_decoder.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except DECODE_ERRORS:
             return None
 
 
@@ -103,7 +103,7 @@ def decode_names(body: bytes, wanted: Collection[int]) -> list[EsiName]:
     """
     try:
         found = _names_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise Invalid(f"not a list of names: {error}") from None
     if {name.id for name in found} != set(wanted):
         raise Invalid("the ids in the response aren't those in the request")

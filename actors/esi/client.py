@@ -61,7 +61,7 @@ from actors.esi.errors import (
 from actors.esi.metrics import PAUSES, REQUESTS, TOKENS_LEFT
 from actors.esi.request import Request
 from actors.esi.slots import open_slots, slot_of
-from actors.shared.errors import Invalid, KillstreamError, RetryLater
+from actors.shared.errors import DECODE_ERRORS, Invalid, KillstreamError, RetryLater
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
@@ -350,7 +350,7 @@ class Esi:
         try:
             answer = await self._exchange(Request(STATUS, "/status"))
             return answer.status == 200 and not _status_decoder.decode(answer.body).vip
-        except (Unavailable, msgspec.DecodeError, UnicodeDecodeError):
+        except (Unavailable, *DECODE_ERRORS):
             return False
 
     async def _pause(self, scope: str, duration_ms: int, reason: str) -> None:

@@ -1,16 +1,14 @@
 """Decode ESI's JSON: unknown fields are ignored, absent ones take their default."""
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from actors.shared.errors import Invalid
+from actors.shared.errors import DECODE_ERRORS, Invalid
 
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
-
-DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def decoder_of(type_: type[T]) -> Callable[[bytes], T]:

@@ -13,7 +13,7 @@ import msgspec
 
 from actors.esi.answer import Answer, read_answer
 from actors.shared.clean import clean_text
-from actors.shared.errors import Invalid, KillstreamError, RetryLater
+from actors.shared.errors import DECODE_ERRORS, Invalid, KillstreamError, RetryLater
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
 
@@ -39,7 +39,7 @@ ESI_KEYS: Final = frozenset(
         "attackers",
     }
 )
-_NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+_NOT_JSON: Final = (*DECODE_ERRORS, ValueError)
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _decode_text: Final = json.JSONDecoder().raw_decode
 

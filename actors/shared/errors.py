@@ -1,8 +1,12 @@
 """The base classes of errors, named by how the caller must react."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
+import msgspec
 from dramatiq.errors import Retry
+
+DECODE_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that it can't decode; RecursionError: they are nested deeply."""
 
 
 class KillstreamError(Exception):

@@ -20,6 +20,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from actors.shared.background import in_background
 from actors.shared.settings import Settings
 
 EVERY_S: Final = 4.0
@@ -81,12 +82,10 @@ async def beating(
     """Report this process until the block ends."""
     process_id = uuid4().hex
     _here[process_id] = rated = _with_rates(describe)
-    beat = asyncio.create_task(_beat(settings, process_id, rated, every_s), name="heartbeat")
     try:
-        yield
+        async with in_background(_beat(settings, process_id, rated, every_s), "heartbeat"):
+            yield
     finally:
-        beat.cancel()
-        await asyncio.wait([beat])
         del _here[process_id]
         if settings.redis_url:
             with suppress(RedisError, OSError):

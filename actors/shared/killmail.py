@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from actors.shared.errors import Invalid
+from actors.shared.errors import DECODE_ERRORS, Invalid
 
 MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Largest body accepted. The largest known one has 668 kB (3,753 attackers)."""
@@ -101,7 +101,7 @@ def parse_killmail(body: bytes | msgspec.Raw) -> Killmail:
     try:
         str(body, "utf-8")  # the decoder doesn't check fields that it ignores
         killmail = _decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except DECODE_ERRORS as error:
         raise Invalid(f"not a killmail: {error}") from None
     if killmail.killmail_time.tzinfo is None:
         raise Invalid("not a killmail: killmail_time has no time zone")

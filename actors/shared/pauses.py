@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.background import in_background
 from actors.shared.database import reading
 from actors.shared.tables import PAUSES
 
@@ -61,12 +62,8 @@ async def watching_pauses(
     on_change(paused)
     if paused:
         log.info("paused", names=sorted(paused))
-    watching = asyncio.create_task(_watch(database, paused, on_change, every_s), name="pauses")
-    try:
+    async with in_background(_watch(database, paused, on_change, every_s), "pauses"):
         yield
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])
 
 
 async def _watch(

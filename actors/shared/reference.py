@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 
-from actors.shared.errors import Invalid
+from actors.shared.errors import DECODE_ERRORS, Invalid
 from actors.shared.killmail import Id, Int64
 
 NO_JSON: Final = msgspec.Raw()
@@ -65,7 +65,6 @@ class _Partial(msgspec.Struct, frozen=True, gc=False):
 _decoder: Final = msgspec.json.Decoder(Reference)
 _encoder: Final = msgspec.json.Encoder()
 _partial: Final = msgspec.json.Decoder(_Partial)
-_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _HASH: Final = re.compile(r"[0-9a-f]{40}\Z")
 _HEAD_BYTES: Final = 1000
 """The part of an encoded reference that holds source, position and id."""
@@ -105,7 +104,7 @@ def decode_reference(value: bytes) -> Reference:
         if not value.isascii():
             value.decode()  # the decoder doesn't check raw slices
         reference = _decoder.decode(value)
-    except _ERRORS as error:
+    except DECODE_ERRORS as error:
         raise Invalid(f"not a reference: {error}") from None
     if reference.v != 1:
         raise Invalid(f"not a reference: unknown version {reference.v}")
@@ -120,7 +119,7 @@ def locate(value: bytes) -> Location:
     """Read source, position and id even of an invalid or truncated reference."""
     try:
         partial = _partial.decode(value)
-    except _ERRORS:
+    except DECODE_ERRORS:
         partial = _Partial(
             *(_found(name, value[:_HEAD_BYTES]) for name in _Partial.__struct_fields__)
         )
@@ -139,5 +138,5 @@ def _found(name: str, head: bytes) -> msgspec.Raw:
 def _read(raw: msgspec.Raw, kind: Any) -> Any:
     try:
         return msgspec.json.decode(raw, type=kind) if raw else None
-    except _ERRORS:
+    except DECODE_ERRORS:
         return None

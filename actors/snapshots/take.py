@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.resources import resources
+from actors.shared.database import reading
 from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS, SNAPSHOT_DAYS
 from actors.snapshots.count import Counts, count_day
@@ -29,7 +30,7 @@ async def take_snapshots() -> None:
     """Compute the days that changed, newest first, and add up the members of today. Idempotent."""
     database = resources().database
     until_s = time.monotonic() + WORKS_FOR_S
-    async with database.connect() as connection:
+    async with reading(database) as connection:
         days = list((await connection.scalars(changed_days())).all())
     for day in days:
         if time.monotonic() >= until_s:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from actors.shared.errors import DECODE_ERRORS
 from actors.shared.killmail import MAX_BODY_BYTES, Id
 from actors.shared.reference import NO_JSON, Reference, UnixSeconds, clean_hash, is_hash
 
@@ -90,7 +91,6 @@ _sequence: Final = msgspec.json.Decoder(_Sequence)
 _text: Final = msgspec.json.Decoder(str)
 _seconds: Final = msgspec.json.Decoder(UnixSeconds)
 _number: Final = msgspec.json.Decoder(Id)
-_ERRORS: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OBJECT: Final = re.compile(rb"\{\s*[^\s}]")
 _SURROGATES: Final = re.compile(
     rb"(\\u[dD][89abAB]..\\u[dD][c-fC-F]..)|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
@@ -103,7 +103,7 @@ def decode_document(value: bytes) -> Outcome:
     """Decode one numbered file of R2Z2."""
     try:
         document = _checked(_document, value)
-    except _ERRORS as error:
+    except DECODE_ERRORS as error:
         return _garbage(value, error, "a killmail document")
     if document.killmail_id is None:
         return Nothing()
@@ -133,7 +133,7 @@ def decode_package(value: bytes, *, bodies: bool = False) -> Outcome:
             return Nothing()
         zkb = _object(package.zkb)
         hash_ = _hashed.decode(zkb or b"{}").hash
-    except _ERRORS as error:
+    except DECODE_ERRORS as error:
         return _garbage(value, error, "a RedisQ package")
     return _found(
         Found(
@@ -150,7 +150,7 @@ def decode_sequence(value: bytes) -> int | None:
     """Decode `sequence.json`; None when it is invalid."""
     try:
         return _sequence.decode(value).sequence
-    except _ERRORS:
+    except DECODE_ERRORS:
         return None
 
 
@@ -185,7 +185,7 @@ def _lenient(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw) -> T | None:
     """Decode an optional field; None when it is invalid."""
     try:
         return decoder.decode(raw) if raw else None
-    except _ERRORS:
+    except DECODE_ERRORS:
         return None
 
 

@@ -21,7 +21,7 @@ import msgspec
 import structlog
 from yarl import URL
 
-from actors.shared.errors import Misconfigured
+from actors.shared.errors import DECODE_ERRORS, Misconfigured
 from actors.shared.settings import Settings
 from streams.sources.decode import Found, Garbage, Nothing, Outcome, decode_package
 from streams.sources.step import (
@@ -193,7 +193,7 @@ class _Shutdown(msgspec.Struct):
 def _is_shutdown(answer: Answer) -> bool:
     try:
         return "R2Z2" in msgspec.json.decode(answer.body, type=_Shutdown).message
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except DECODE_ERRORS:
         return False
 
 

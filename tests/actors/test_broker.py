@@ -56,7 +56,7 @@ def test_a_message_is_read_as_it_was_written(message: dict[str, Any]) -> None:
     assert MessagePack().decode(MessagePack().encode(message)) == message
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01"])
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01", b"\xa1\xff", b"\x91" * 10_000])
 def test_broken_bytes_are_no_message(data: bytes) -> None:
     with pytest.raises(DecodeError):
         MessagePack().decode(data)

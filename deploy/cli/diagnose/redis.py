@@ -4,13 +4,13 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 
-import msgspec
 from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
 
+from actors.shared.errors import DECODE_ERRORS
 from actors.shared.feed import CHANNEL, decode_entry
 from actors.shared.settings import PREFIX, Settings, masked
 from deploy.cli.diagnose.finding import ANSWER_S, Finding, certificate_advice
@@ -93,7 +93,7 @@ async def _listen(redis: Redis, subscription: PubSub, channel: str, for_s: float
             continue
         try:
             sequences = [decode_entry(line).sequence for line in message["data"].splitlines()]
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except DECODE_ERRORS as error:
             advice = (
                 "find the other publisher with CLIENT LIST; use a separate Redis for Killstream"
             )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from actors.shared.errors import Misconfigured
+from actors.shared.errors import DECODE_ERRORS, Misconfigured
 from actors.shared.health.database import probe_database
 from actors.shared.health.facts import DatabaseFacts
 from actors.shared.settings import PREFIX, Settings, masked
@@ -113,7 +113,7 @@ async def _poll(settings: Settings) -> str:
 def _object(body: bytes, name: str) -> dict[str, Any]:
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DECODE_ERRORS:
         raise Failed(
             "the answer isn't a JSON object", f"{name} is another server's address"
         ) from None

@@ -1,5 +1,6 @@
 """Entities of live killmails are refreshed as ESI allows, on both databases."""
 
+import asyncio
 import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -16,6 +17,7 @@ from actors.entities.characters import DOOMHEIM, refresh_characters
 from actors.entities.corporations import refresh_corporation
 from actors.entities.follow import follow_feed
 from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, KINDS, TYPE
+from actors.entities.refresh import due
 from actors.entities.schedule import schedule_refreshes
 from actors.entities.types import refresh_type
 from actors.entities.want import want
@@ -340,6 +342,16 @@ async def test_refusal_holds_only_when_a_later_one_confirms_it(
     assert (gone["next_refresh_at"], gone["expires_at"] > datetime.now(UTC)) == (None, True)
     await expire(opened, ALLIANCE)
     assert (await refresh())["next_refresh_at"] is None  # confirmed already
+
+
+async def test_reading_what_is_due_waits_for_no_writer(opened: Resources) -> None:
+    async with opened.database.begin() as connection:
+        await want(connection, CORPORATION, [98_000_001])
+    async with opened.database.begin() as writing:
+        await want(writing, CORPORATION, [98_000_002])
+        async with asyncio.timeout(5):
+            found = await due(CORPORATION, [98_000_001])
+    assert [row.corporation_id for row in found] == [98_000_001]
 
 
 async def test_alliance_is_written_once(opened: Resources, upstream: Standin) -> None:
