@@ -32,7 +32,6 @@ class Fetched(Generic[T]):
     """When ESI may be asked for it again, by our clock."""
     etag: str | None
     """For the next request."""
-    last_modified: datetime | None
     pages: int | None = None
     """How many pages a list has, where ESI says so."""
 
@@ -58,7 +57,6 @@ async def fetch_cached(
             value=None if answer.status == 304 else decode(answer.body),
             expires_at=expires_at(answer, ttl_s, datetime.now(UTC)),
             etag=answer.headers.get("ETag", request.etag),
-            last_modified=_date(answer, "Last-Modified"),
             pages=_pages(answer),
         )
 

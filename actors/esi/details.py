@@ -16,31 +16,22 @@ from actors.esi.budget import BUCKETLESS
 from actors.esi.client import Esi
 from actors.esi.conditional import Fetched, fetch_cached
 from actors.esi.decoding import decoder_of, struct_decoder
-from actors.esi.entities import Alliance, Character, Corporation, ItemGroup, ItemType
+from actors.esi.entities import Alliance, Corporation, ItemType
 from actors.esi.request import Request
 from actors.shared.errors import Invalid
 from actors.shared.killmail import Id
 
 T = TypeVar("T")
 
-CHARACTER_TTL_S: Final = 86_400
 CORPORATION_TTL_S: Final = 3600
 ALLIANCE_TTL_S: Final = 3600
 UNIVERSE_TTL_S: Final = 86_400
-"""Types and groups expire daily at 11:05 UTC."""
+"""Types expire daily at 11:05 UTC."""
 
-_decode_character: Final = struct_decoder(Character)
 _decode_corporation: Final = struct_decoder(Corporation)
 _decode_alliance: Final = struct_decoder(Alliance)
 _decode_type: Final = struct_decoder(ItemType)
-_decode_group: Final = struct_decoder(ItemGroup)
 _decode_ids: Final = decoder_of(list[Id])
-
-
-async def character(esi: Esi, character_id: int, etag: str | None = None) -> Fetched[Character]:
-    """Fetch a character."""
-    path = f"/characters/{character_id}"
-    return await _fetch(esi, path, etag, _decode_character, CHARACTER_TTL_S)
 
 
 async def corporation(
@@ -80,18 +71,6 @@ async def item_type(esi: Esi, type_id: int, etag: str | None = None) -> Fetched[
         return found
 
     return await _fetch(esi, f"/universe/types/{type_id}", etag, decode, UNIVERSE_TTL_S)
-
-
-async def item_group(esi: Esi, group_id: int, etag: str | None = None) -> Fetched[ItemGroup]:
-    """Fetch a group of types."""
-
-    def decode(body: bytes) -> ItemGroup:
-        found = _decode_group(body)
-        if found.group_id != group_id:
-            raise Invalid(f"it is group {found.group_id}")
-        return found
-
-    return await _fetch(esi, f"/universe/groups/{group_id}", etag, decode, UNIVERSE_TTL_S)
 
 
 async def _fetch(

@@ -1,4 +1,4 @@
-"""Characters, corporations, alliances, types and groups, as ESI describes them.
+"""Affiliations of characters, corporations, alliances and types, as ESI describes them.
 
 Only what one can't do without is required: ESI adds, and at times leaves out, fields.
 """
@@ -22,28 +22,10 @@ class Affiliation(msgspec.Struct, frozen=True, gc=False):
     faction_id: Id | None = None
 
 
-class Character(msgspec.Struct, frozen=True, gc=False):
-    """A character."""
-
-    name: str
-    corporation_id: Id
-    """1000001 (Doomheim) when it is deleted."""
-    alliance_id: Id | None = None
-    faction_id: Id | None = None
-    birthday: Timestamp | None = None
-    gender: str | None = None
-    race_id: Id | None = None
-    bloodline_id: Id | None = None
-    security_status: float | None = None
-    corporation_title: str | None = None
-    description: str | None = None
-
-
 class TaxRates(msgspec.Struct, frozen=True, gc=False):
     """A corporation's taxes, in percent: 0 to 100."""
 
     isk: float | None = None
-    loyalty_point: float | None = None
 
 
 class Corporation(msgspec.Struct, frozen=True, gc=False):
@@ -58,12 +40,9 @@ class Corporation(msgspec.Struct, frozen=True, gc=False):
     creator_id: Id | None = None
     date_founded: Timestamp | None = None
     home_station_id: Id | None = None
-    shares: Int64 | None = None
     tax_rates: TaxRates | None = None
     state: str | None = None
     """`active` or `closed`."""
-    type: str | None = None
-    """`player_owned` or `npc_owned`."""
     war_eligible: bool | None = None
     url: str | None = None
     description: str | None = None
@@ -93,17 +72,3 @@ class ItemType(msgspec.Struct, frozen=True, gc=False):
     packaged_volume: float | None = None
     mass: float | None = None
     capacity: float | None = None
-    portion_size: Int64 | None = None
-    icon_id: Int64 | None = None
-    graphic_id: Int64 | None = None
-    description: str | None = None
-
-
-class ItemGroup(msgspec.Struct, frozen=True):
-    """A group of types."""
-
-    group_id: Id
-    name: str
-    category_id: Id
-    published: bool
-    types: list[Id] = []

@@ -1,4 +1,4 @@
-"""What ESI says of characters, corporations, alliances, types and groups."""
+"""What ESI says of corporations, alliances, types, and the affiliations of characters."""
 
 import json
 from collections.abc import Awaitable, Callable
@@ -17,9 +17,7 @@ from actors.esi.details import (
     alliance,
     alliance_corporations,
     alliances,
-    character,
     corporation,
-    item_group,
     item_type,
 )
 from actors.esi.entities import Affiliation
@@ -29,16 +27,6 @@ from tests.support.esi import esi_that_says
 
 Fetch = Callable[[Esi, str | None], Awaitable[Fetched[Any]]]
 
-CHARACTER = {
-    "achievement_score": 5,
-    "birthday": "2015-03-24T11:37:00Z",
-    "bloodline_id": 3,
-    "corporation_id": 98000001,
-    "gender": "female",
-    "name": "A Pilot",
-    "race_id": 2,
-    "security_status": -9.9,
-}
 CORPORATION = {
     "ceo_id": 2112000001,
     "date_founded": "2020-01-01T00:00:00Z",
@@ -73,10 +61,7 @@ TYPE = {
     "type_id": 587,
     "volume": 27289.0,
 }
-GROUP = {"category_id": 6, "group_id": 25, "name": "Frigate", "published": True, "types": [587]}
-
 CACHED: dict[str, tuple[Fetch, str, Any, int]] = {
-    "character": (lambda esi, etag: character(esi, 7, etag), "/characters/7", CHARACTER, 86_400),
     "corporation": (
         lambda esi, etag: corporation(esi, 7, etag),
         "/corporations/7",
@@ -92,7 +77,6 @@ CACHED: dict[str, tuple[Fetch, str, Any, int]] = {
         3600,
     ),
     "type": (lambda esi, etag: item_type(esi, 587, etag), "/universe/types/587", TYPE, 86_400),
-    "group": (lambda esi, etag: item_group(esi, 25, etag), "/universe/groups/25", GROUP, 86_400),
 }
 all_routes = pytest.mark.parametrize(
     ("fetch", "path", "body", "ttl_s"), CACHED.values(), ids=CACHED.keys()
@@ -145,18 +129,6 @@ async def test_fields_of_a_corporation() -> None:
     assert found.description == "Sometext"  # PostgreSQL stores no NUL
 
 
-async def test_fields_of_a_character() -> None:
-    async with esi_that_says(says(CHARACTER)) as esi:
-        found = (await character(esi, 7)).value
-    assert found
-    assert (found.corporation_id, found.alliance_id, found.security_status) == (
-        98000001,
-        None,
-        -9.9,
-    )
-    assert found.birthday == datetime(2015, 3, 24, 11, 37, tzinfo=UTC)
-
-
 def says(body: Any, status: int = 200) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def say(_: web.Request) -> web.Response:
         return web.json_response(body, status=status)
@@ -195,12 +167,10 @@ async def test_an_id_that_no_database_stores_is_garbled(
             await fetch(esi, None)
 
 
-@pytest.mark.parametrize("name", ["type", "group"])
-async def test_another_type_or_group_is_garbled(name: str) -> None:
-    fetch, _, body, _ = CACHED[name]
-    async with esi_that_says(says(body | {f"{name}_id": 1})) as esi:
-        with pytest.raises(Garbled, match=f"it is {name} 1"):
-            await fetch(esi, None)
+async def test_another_type_is_garbled() -> None:
+    async with esi_that_says(says(TYPE | {"type_id": 1})) as esi:
+        with pytest.raises(Garbled, match="it is type 1"):
+            await item_type(esi, 587)
 
 
 @all_routes

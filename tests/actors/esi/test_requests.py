@@ -19,17 +19,13 @@ from actors.esi.details import (
     alliance,
     alliance_corporations,
     alliances,
-    character,
     corporation,
-    item_group,
     item_type,
 )
 from actors.esi.entities import (
     Affiliation,
     Alliance,
-    Character,
     Corporation,
-    ItemGroup,
     ItemType,
 )
 from actors.esi.errors import Refused
@@ -106,14 +102,12 @@ ROUTES: dict[str, Callable[[Esi], Awaitable[Any]]] = {
         esi, "corporation", 8, 1, token="token", owner=7
     ),
     "/characters/{character_id}/roles": lambda esi: roles(esi, 7, "token"),
-    "/characters/{character_id}": lambda esi: character(esi, 7),
     "/characters/affiliation": lambda esi: affiliations(esi, [9, 7, 8]),
     "/corporations/{corporation_id}": lambda esi: corporation(esi, 8),
     "/alliances": alliances,
     "/alliances/{alliance_id}": lambda esi: alliance(esi, 9),
     "/alliances/{alliance_id}/corporations": lambda esi: alliance_corporations(esi, 9),
     "/universe/types/{type_id}": lambda esi: item_type(esi, 587),
-    "/universe/groups/{group_id}": lambda esi: item_group(esi, 25),
 }
 OWNER_GROUPS = {
     "/characters/{character_id}/killmails/recent": "char-killmail",
@@ -156,11 +150,9 @@ def test_budgets_are_those_of_the_document() -> None:
     ("route", "struct", "ours"),
     [
         ("/characters/affiliation", Affiliation, "character_id corporation_id"),
-        ("/characters/{character_id}", Character, "name corporation_id"),
         ("/corporations/{corporation_id}", Corporation, "name ticker member_count"),
         ("/alliances/{alliance_id}", Alliance, "name ticker"),
         ("/universe/types/{type_id}", ItemType, "type_id name group_id published"),
-        ("/universe/groups/{group_id}", ItemGroup, "group_id name category_id published"),
     ],
 )
 def test_what_we_require_esi_always_gives(

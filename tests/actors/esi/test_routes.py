@@ -13,9 +13,7 @@ from actors.esi.details import (
     alliance,
     alliance_corporations,
     alliances,
-    character,
     corporation,
-    item_group,
     item_type,
 )
 from actors.esi.errors import Forbidden, TokenRejected
@@ -93,11 +91,7 @@ async def test_a_list_that_is_not_modified() -> None:
             esi, "character", owner, 1, token=token, owner=owner, etag=first.etag
         )
     assert first.value
-    assert (again.value, again.etag, again.last_modified) == (
-        None,
-        first.etag,
-        first.last_modified,
-    )
+    assert (again.value, again.etag) == (None, first.etag)
 
 
 async def test_each_refusal_of_a_token_or_character() -> None:
@@ -152,9 +146,6 @@ async def test_rejected_tokens_of_many_leave_each_its_own_budget() -> None:
 async def test_details_of_who_is_in_the_killmails() -> None:
     async with standin(300) as upstream, esi_client(upstream) as esi:
         member = next(one for one in characters(upstream) if one.is_director)
-        pilot = (await character(esi, member.character_id)).value
-        assert pilot
-        assert pilot.corporation_id == member.corporation_id
         home = (await corporation(esi, member.corporation_id)).value
         assert home
         assert home.member_count > 0
@@ -167,9 +158,7 @@ async def test_details_of_who_is_in_the_killmails() -> None:
             first = (await corporation(esi, members[0])).value
             assert first
             assert first.alliance_id == alliance_id
-        rifter = (await item_type(esi, 587)).value
-        assert rifter
-        assert (await item_group(esi, rifter.group_id)).value
+        assert (await item_type(esi, 587)).value
         first_time = await corporation(esi, member.corporation_id)
         again = await corporation(esi, member.corporation_id, first_time.etag)
         assert (first_time.value, again.value) == (home, None)
