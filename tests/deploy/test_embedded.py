@@ -17,6 +17,7 @@ from tests.flow.checks import assert_stored
 from tests.support.pipeline import pipeline
 from tests.support.processes import children, frozen, killstream
 from tests.support.subscriber import Subscriber
+from tests.support.waiting import within
 
 KILLMAILS = 400
 RATE_PER_S = 20.0
@@ -40,7 +41,7 @@ async def test_a_second_process_in_the_data_directory_is_refused(
         log = tmp_path / "second.log"
         other_port = settings.model_copy(update={"api_port": free_port()})
         async with killstream("up", settings=other_port, log=log) as second:
-            assert await asyncio.wait_for(second.process.wait(), ENDS_WITHIN_S) == 2
+            assert await second.ended(ENDS_WITHIN_S) == 2
         assert (
             f"killstream: process {first.pid} already runs in {settings.data_dir}"
             in log.read_text()
@@ -49,10 +50,12 @@ async def test_a_second_process_in_the_data_directory_is_refused(
 
 
 async def test_each_part_says_when_it_is_ready(settings: Settings, tmp_path: Path) -> None:
-    async with killstream("up", settings=settings, log=tmp_path / "up.log") as up:
-        async with asyncio.timeout(60):
-            while len(ready := ready_lines(up.log.read_text())) < 3:
-                await asyncio.sleep(0.05)
+    async with (
+        killstream("up", settings=settings, log=tmp_path / "up.log") as up,
+        within(60, lambda: f"only {list(ready)} are ready"),
+    ):
+        while len(ready := ready_lines(up.log.read_text())) < 3:
+            await asyncio.sleep(0.05)
     address = f"http://127.0.0.1:{settings.api_port}/graphql"
     assert ready["api"]["address"] == address
     assert ready["streams"]["source"] == "r2z2"
@@ -77,7 +80,7 @@ async def test_without_a_contact_it_ends_before_it_creates_files(tmp_path: Path)
     settings = Settings(data_dir=tmp_path / "data")
     log = tmp_path / "up.log"
     async with killstream("up", settings=settings, log=log) as refused:
-        assert await asyncio.wait_for(refused.process.wait(), ENDS_WITHIN_S) == 2
+        assert await refused.ended(ENDS_WITHIN_S) == 2
     assert "killstream: set KILLSTREAM_CONTACT" in log.read_text()
     assert "r2z2.zkillboard.com" in log.read_text().splitlines()[-2]
     assert not settings.data_dir.exists()

@@ -26,6 +26,7 @@ from tests.support.esi import standin
 from tests.support.processes import killstream
 from tests.support.proxy import open_proxy
 from tests.support.servers import empty_servers
+from tests.support.waiting import within
 
 pytestmark = pytest.mark.service
 
@@ -67,7 +68,8 @@ async def samples(settings: Settings) -> Samples:
 
 
 async def until(settings: Settings, name: str, least: float) -> Samples:
-    async with asyncio.timeout(TIMEOUT_S):
+    found: Samples = {}
+    async with within(TIMEOUT_S, lambda: f"{name} is {found.get(name)}"):
         while (found := await samples(settings)).get(name, 0) < least:
             await asyncio.sleep(0.2)
     return found

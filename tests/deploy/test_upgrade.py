@@ -33,6 +33,7 @@ from tests.support.processes import killstream
 from tests.support.servers import empty_servers, fresh_database
 from tests.support.tables import feed_of, rows
 from tests.support.topics import consumer_of, take
+from tests.support.waiting import within
 
 SOURCE: Final = "r2z2:test"
 TIMEOUT_S: Final = 60
@@ -82,8 +83,9 @@ async def test_version_0_1_0_is_upgraded_with_full_queues(tmp_path: Path) -> Non
 
 
 async def until_ledger_is(database: AsyncEngine, positions: set[int]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
-        while {row["position"] for row in await rows(database, LEDGER)} != positions:
+    found: set[int] = set()
+    async with within(TIMEOUT_S, lambda: f"the ledger has {found}, not {positions}"):
+        while (found := {row["position"] for row in await rows(database, LEDGER)}) != positions:
             await asyncio.sleep(0.1)
 
 

@@ -15,6 +15,7 @@ from actors.shared.settings import Settings
 from deploy.ports import free_port
 from tests.support.processes import Killstream, start_killstream
 from tests.support.tables import PUBLISHED_COUNT
+from tests.support.waiting import within
 
 PARTS = ("api", "actors", "streams")
 
@@ -60,7 +61,7 @@ class Pipeline:
 
     async def healthy(self, timeout_s: float = 60) -> None:
         """Wait until the gateway answers."""
-        async with aiohttp.ClientSession() as http, asyncio.timeout(timeout_s):
+        async with aiohttp.ClientSession() as http, within(timeout_s, self.said):
             while True:
                 try:
                     async with http.get(f"{self.url}/killmails/1") as answer:
@@ -68,6 +69,10 @@ class Pipeline:
                             return
                 except aiohttp.ClientError:
                     await asyncio.sleep(0.1)
+
+    def said(self) -> str:
+        """Return the ends of all logs."""
+        return "\n".join(run.log.read_text()[-2_000:] for run in self.running.values())
 
     async def published(self) -> int:
         """Count the entries that were published."""
@@ -77,10 +82,11 @@ class Pipeline:
 
     async def until(self, reached: Callable[[int], bool], timeout_s: float = 300) -> None:
         """Wait until the number of published entries satisfies `reached`; survives outages."""
-        async with asyncio.timeout(timeout_s):
+        published = -1
+        async with within(timeout_s, lambda: f"{published} are published"):
             while True:
                 with suppress(DBAPIError, OSError):
-                    if reached(await self.published()):
+                    if reached(published := await self.published()):
                         return
                 await asyncio.sleep(0.2)
 

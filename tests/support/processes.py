@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from actors.shared.settings import PREFIX, Settings
+from tests.support.waiting import within
 
 ROOT = Path(__file__).parents[2]
 KILLSTREAM = str(Path(sys.executable).parent / "killstream")
@@ -32,6 +33,11 @@ class Killstream:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         return await self.process.wait()
+
+    async def ended(self, timeout_s: float = 60) -> int:
+        """Wait until it ends by itself; return its exit code."""
+        async with within(timeout_s, lambda: f"still runs:\n{self.log.read_text()}"):
+            return await self.process.wait()
 
     async def kill(self) -> None:
         """Kill it and its children with SIGKILL."""
@@ -54,7 +60,7 @@ class Killstream:
 
     async def wait_for_output(self, pattern: str, timeout_s: float = 60) -> re.Match[str]:
         """Wait until the output matches; fail with the output if the process ends before."""
-        async with asyncio.timeout(timeout_s):
+        async with within(timeout_s, lambda: f"no {pattern!r} in:\n{self.log.read_text()}"):
             while True:
                 if match := re.search(pattern, self.log.read_text()):
                     return match

@@ -6,6 +6,8 @@ from collections import Counter
 import aiohttp
 import msgspec
 
+from tests.support.waiting import within
+
 ON_NEW_KILLMAIL = """
 subscription OnNewKillmail {
   killmailAdded { killmailId killmailTime victim { characterName shipTypeName } }
@@ -76,6 +78,6 @@ class Subscriber:
 
     async def until(self, count: int, timeout_s: float = 600) -> None:
         """Wait until so many different killmails came."""
-        async with asyncio.timeout(timeout_s):
+        async with within(timeout_s, lambda: f"{len(self.seen)} of {count} came"):
             while len(self.seen) < count:
                 await asyncio.sleep(0.2)

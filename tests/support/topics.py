@@ -1,6 +1,5 @@
 """What came on a topic."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +8,7 @@ from aiokafka import AIOKafkaConsumer
 
 from actors.shared.settings import Settings
 from actors.shared.topics import Topic
+from tests.support.waiting import within
 
 TIMEOUT_S = 30
 
@@ -30,5 +30,8 @@ async def consumer_of(topic: Topic, settings: Settings) -> AsyncIterator[AIOKafk
 
 async def take(consumer: AIOKafkaConsumer, count: int) -> list[Any]:
     """Wait for so many messages."""
-    async with asyncio.timeout(TIMEOUT_S):
-        return [await anext(consumer) for _ in range(count)]
+    taken: list[Any] = []
+    async with within(TIMEOUT_S, lambda: f"{len(taken)} of {count} messages came"):
+        while len(taken) < count:
+            taken.append(await anext(consumer))
+    return taken

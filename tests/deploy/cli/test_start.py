@@ -1,6 +1,5 @@
 """How processes start: a mistake ends each of them alike, and a wait for a server can be ended."""
 
-import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -65,7 +64,7 @@ async def test_a_wrong_password_of_rabbitmq_ends_each_with_one_line(
     wrong = settings.model_copy(update={"rabbitmq_url": url})
     async with started_together(wrong, tmp_path, (["streams"], ["actors"], ["up"])) as processes:
         for started in processes:
-            assert await asyncio.wait_for(started.process.wait(), 60) == 2
+            assert await started.ended() == 2
             log = started.log.read_text()
             assert log.count("\nkillstream: ") == 1, log
             assert "refuses the connection" in log
@@ -96,7 +95,7 @@ async def test_an_address_in_use_ends_each_process_before_it_starts(
     commands = (["up"], ["demo", f"--port={taken_port}"])
     async with started_together(settings, tmp_path, commands) as processes:
         for started in processes:
-            assert await asyncio.wait_for(started.process.wait(), 60) == 2
+            assert await started.ended() == 2
             log = started.log.read_text()
             assert f"can't listen on 127.0.0.1 port {taken_port} (Address already in use):" in log
             assert '"ready"' not in log
@@ -114,5 +113,5 @@ async def test_an_address_in_use_is_reported_before_the_wait_for_the_database(
         api_port=taken_port,
     )
     async with started_together(settings, tmp_path, [["api"]]) as (api,):
-        assert await asyncio.wait_for(api.process.wait(), 30) == 2
+        assert await api.ended(30) == 2
         assert "can't listen" in api.log.read_text()
