@@ -9,6 +9,7 @@ from contextlib import aclosing, suppress
 from typing import Any, Final, NotRequired, TypedDict, cast
 
 import msgspec
+import structlog
 from ariadne.asgi.handlers import GraphQLTransportWSHandler
 from ariadne.asgi.handlers.graphql_transport_ws import ClientContext
 from ariadne.graphql import parse_query, validate_data
@@ -16,9 +17,8 @@ from graphql import DocumentNode, GraphQLError, OperationType, get_operation_ast
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from actors.shared.metrics import DELIVERIES, SUBSCRIBERS_CLOSED
-from api.context import Context, context_of
 from api.database import DatabaseUnavailable
-from api.errors import UNAVAILABLE_MESSAGE, format_error, format_failure
+from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE, format_error, format_failure
 from api.login.viewer import (
     Credential,
     InvalidBearer,
@@ -29,6 +29,7 @@ from api.login.viewer import (
     identify,
     recorded_refusals,
 )
+from api.login.watch import wait_for_end
 from api.operation import subscribe
 from api.state import state_of
 from api.tail import TooSlow
@@ -40,8 +41,6 @@ SEND_S: Final = 30.0
 """Time limit for sending one message; sending waits while the client doesn't read."""
 CANCEL_S: Final = 5.0
 """Time limit for operations to end when their connection has."""
-SESSION_S: Final = 30.0
-"""How long a connection may outlive its session."""
 MAX_OPERATIONS: Final = 50
 """Open operations per connection."""
 
@@ -56,6 +55,7 @@ TOO_MANY_OPERATIONS: Final = 4429
 TRY_AGAIN_LATER: Final = 1013
 
 _DISCONNECTED: Final = (WebSocketDisconnect, WebSocketDisconnected)
+log: Final = structlog.get_logger()
 
 
 class SendTimeout(Exception):
@@ -128,8 +128,8 @@ class WebsocketHandler(GraphQLTransportWSHandler):
             except DatabaseUnavailable:
                 return await _close(websocket, TRY_AGAIN_LATER, UNAVAILABLE_MESSAGE)
             if viewer.session is not None:
-                client = cast(Client, client_context)
-                client.watching = asyncio.create_task(_close_with_session(websocket))
+                client, token = cast(Client, client_context), websocket.state.credential.token
+                client.watching = asyncio.create_task(_close_with_session(websocket, token))
         await super().handle_websocket_connection_init_message(websocket, message, client_context)
         return None
 
@@ -248,18 +248,17 @@ async def _authenticate(websocket: WebSocket, payload: Any) -> Viewer:
     return viewer
 
 
-async def _close_with_session(websocket: WebSocket) -> None:
-    """Close the connection when its session has ended; checks every `SESSION_S`."""
-    while True:
-        await asyncio.sleep(SESSION_S)
-        with suppress(DatabaseUnavailable):
-            try:
-                context: Context = await context_of(websocket, None)
-            except InvalidBearer:
-                break
-            if context.viewer.session is None:
-                break
-    await _close(websocket, FORBIDDEN, "your session has ended: log in again")
+async def _close_with_session(websocket: WebSocket, token: str) -> None:
+    """Close the connection when its session has ended, or can't be known to go on."""
+    code, reason = FORBIDDEN, "your session has ended: log in again"
+    try:
+        await wait_for_end(state_of(websocket).database, token)
+    except DatabaseUnavailable:
+        code, reason = TRY_AGAIN_LATER, UNAVAILABLE_MESSAGE
+    except Exception:  # whatever fails, nobody would see the end of the session
+        log.exception("websocket.session_unwatched")
+        code, reason = TRY_AGAIN_LATER, INTERNAL_MESSAGE
+    await _close(websocket, code, reason)
 
 
 def _operation_type(document: DocumentNode, operation_name: str | None) -> OperationType:

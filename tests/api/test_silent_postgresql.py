@@ -5,12 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
 from actors.shared.database import open_database
 from actors.shared.events import open_events
 from actors.shared.settings import Settings
+from actors.shared.tables import SESSIONS
+from actors.users.sessions import open_session
 from api import tail as tail_module
-from api.database import open_read_database
+from api.database import READ_S as DEFAULT_READ_S
+from api.database import DatabaseUnavailable, open_read_database
+from api.login import watch
 from api.tail import Tail, open_tail
 from tests.api.gateway import Writer, a_killmail, make_tables
 from tests.support.proxy import Proxy, open_proxy
@@ -49,6 +54,34 @@ async def tail(
         open_tail(database, writer.events, unpublished_timeout_s=0.1) as opened,
     ):
         yield opened
+
+
+async def test_session_that_cannot_be_read_ends(
+    writer: Writer, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A failing check begins within two intervals, and takes as long as a read may.
+    assert watch.UNCONFIRMED_S <= 2 * watch.CHECK_S
+    assert 2 * (watch.CHECK_S + DEFAULT_READ_S) <= 60
+    monkeypatch.setattr(watch, "CHECK_S", 0.1)
+    monkeypatch.setattr(watch, "UNCONFIRMED_S", READ_S * 4)
+    async with writer.database.begin() as connection:
+        session = await open_session(connection, "account", "bearer")
+    url = proxy.url(writer.database.url.render_as_string(hide_password=False))
+    async with open_read_database(Settings(database_url=url), read_s=READ_S) as database:
+        ended = asyncio.create_task(watch.wait_for_end(database, session.token))
+        proxy.go_silent()
+        await asyncio.sleep(READ_S * 2)
+        assert not ended.done(), "one failed check is no end"
+        proxy.resume()
+        await asyncio.sleep(READ_S * 4)
+        assert not ended.done(), "the session was read again"
+        proxy.go_silent()
+        with pytest.raises(DatabaseUnavailable):
+            await asyncio.wait_for(ended, READ_S * 10)
+        proxy.resume()
+        async with writer.database.begin() as connection:
+            await connection.execute(delete(SESSIONS))
+        await asyncio.wait_for(watch.wait_for_end(database, session.token), READ_S * 10)
 
 
 async def sequences(tail: Tail, after: int, count: int) -> list[int]:

@@ -1,5 +1,6 @@
 """Whose request it is: cookies of our own pages, bearer tokens, and nothing else."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,8 +9,8 @@ import pytest
 from sqlalchemy import Select, select, update
 
 from actors.shared.tables import SESSIONS
-from api import websocket as protocol
 from api.database import ReadDatabase
+from api.login import watch
 from tests.api.gateway import Writer
 from tests.api.login.browser import ME, Browser, Gateway, code_of, failures, program
 
@@ -164,8 +165,8 @@ async def test_websocket_ends_with_its_session(
     gateway: Gateway, browser: Browser, writer: Writer, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     await writer.add(1)
-    assert protocol.SESSION_S <= 60
-    monkeypatch.setattr(protocol, "SESSION_S", 0.2)
+    assert watch.CHECK_S <= 60
+    monkeypatch.setattr(watch, "CHECK_S", 0.2)
     await browser.log_in()
     async with program(gateway) as asked:
         session = await asked.log_in(1)
@@ -177,6 +178,37 @@ async def test_websocket_ends_with_its_session(
             await (asked if kind == "bearer" else browser).query(LOGOUT)
             message = await opened.receive(timeout=10)
             assert (message.type, opened.close_code) == (aiohttp.WSMsgType.CLOSE, 4403)
+
+
+async def test_open_websocket_is_no_use_of_its_session(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "CHECK_S", 0.1)
+    async with program(gateway) as asked:
+        params = {"authorization": f"Bearer {(await asked.log_in())['token']}"}
+        async with socket(asked.http, gateway, params=params):
+            past = datetime.now(UTC) - timedelta(days=1)
+            async with gateway.database.begin() as connection:
+                await connection.execute(update(SESSIONS).values(used_at=past))
+            queries = recorded_queries(monkeypatch)
+            async with asyncio.timeout(10):
+                while len([one for one in queries if "sessions" in one]) < 4:
+                    await asyncio.sleep(0.05)
+        (row,) = await gateway.rows(select(SESSIONS))
+        assert row.used_at == past
+
+
+async def test_websocket_ends_when_its_session_cannot_be_read(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "CHECK_S", 0.2)
+    async with program(gateway) as asked:
+        params = {"authorization": f"Bearer {(await asked.log_in())['token']}"}
+        async with socket(asked.http, gateway, params=params) as (opened, _):
+            async with gateway.database.begin() as connection:
+                await connection.exec_driver_sql("DROP TABLE sessions")
+            message = await opened.receive(timeout=10)
+            assert (message.type, opened.close_code) == (aiohttp.WSMsgType.CLOSE, 1013)
 
 
 async def test_query_on_a_websocket_is_refused_as_soon_as_the_session_has_ended(
@@ -197,20 +229,27 @@ async def test_anonymous_requests_ask_the_database_nothing_more(
     gateway: Gateway, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await writer.add(1)
-    queries: list[str] = []
-    fetch_one = ReadDatabase.fetch_one
-
-    async def record(self: ReadDatabase, query: Select[Any]) -> Any:
-        queries.append(str(query))
-        return await fetch_one(self, query)
-
-    monkeypatch.setattr(ReadDatabase, "fetch_one", record)
+    queries = recorded_queries(monkeypatch)
     async with program(gateway) as asked:
         assert (await asked.query(KILLMAIL))["data"]["killmail"] == {"killmailId": 1}
         assert queries == []
         await asked.log_in()
         await asked.query(KILLMAIL)
     assert len([one for one in queries if "sessions" in one]) == 1
+
+
+def recorded_queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Record each query for one row from now on."""
+    queries: list[str] = []
+    fetch_one = ReadDatabase.fetch_one
+
+    async def record(self: ReadDatabase, query: Select[Any]) -> Any:
+        found = await fetch_one(self, query)
+        queries.append(str(query))
+        return found
+
+    monkeypatch.setattr(ReadDatabase, "fetch_one", record)
+    return queries
 
 
 KILLMAIL = "{ killmail(id: 1) { killmailId } }"
