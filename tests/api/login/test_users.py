@@ -3,11 +3,9 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy import insert, select, update
 
-from actors.shared.reference import Reference, encode_reference
 from actors.shared.tables import (
     ACCOUNTS,
     DELAYED,
@@ -20,7 +18,6 @@ from actors.shared.tables import (
     USERS,
 )
 from tests.api.documents import fields_of, whole
-from tests.api.gateway import TIME, Writer, a_killmail
 from tests.api.login.browser import (
     AUTHENTICATE,
     ME,
@@ -31,11 +28,8 @@ from tests.api.login.browser import (
     failures,
     program,
 )
+from tests.api.login.own_killmails import MINE, delay, list_killmails
 
-AS_THEY_STAND = (
-    "{ myKillmails(limit: 20) { killmailId killmailTime victim { characterId shipTypeId } } }"
-)
-MINE = "query ($filter: MyKillmailsFilter) { myKillmails(filter: $filter) { killmailId } }"
 DELAY = """
 mutation ($id: Long!, $hours: Int!) {
   setPublicationDelay(characterId: $id, hours: $hours) { publicationDelayHours }
@@ -60,104 +54,6 @@ PUBLIC = {
 """What takes no login."""
 CREATE_KEY = 'mutation { createApiKey(name: "bot") { token key { id name } } }'
 DELETE = "mutation { deleteMyAccount { revokedAtEve } }"
-
-
-async def list_killmails(gateway: Gateway, character_id: int, *killmail_ids: int) -> None:
-    async with gateway.database.begin() as connection:
-        for killmail_id in killmail_ids:
-            await connection.execute(
-                insert(USER_KILLMAILS).values(
-                    character_id=character_id,
-                    killmail_id=killmail_id,
-                    source=f"esi:character/{character_id}",
-                )
-            )
-
-
-async def delay(gateway: Gateway, *killmail_ids: int, hours: int = 72, **changes: Any) -> None:
-    """Delay killmails as the actors do."""
-    async with gateway.database.begin() as connection:
-        for killmail_id in killmail_ids:
-            reference = Reference(
-                source="esi:character/1",
-                position=killmail_id,
-                as_of=1.0,
-                killmail_id=killmail_id,
-                hash="a" * 40,
-                body=msgspec.Raw(a_killmail(killmail_id, **changes)),
-            )
-            time = TIME + timedelta(minutes=killmail_id)
-            await connection.execute(
-                insert(DELAYED).values(
-                    killmail_id=killmail_id,
-                    killmail_time=time,
-                    reference=encode_reference(reference),
-                    publish_at=time + timedelta(hours=hours),
-                )
-            )
-
-
-async def mine(asked: Program, **filter_: Any) -> list[int]:
-    answer = await asked.query(MINE, filter=filter_)
-    return [one["killmailId"] for one in answer["data"]["myKillmails"]]
-
-
-@ON_BOTH
-async def test_own_killmails_come_newest_first_delayed_ones_too(
-    gateway: Gateway, writer: Writer
-) -> None:
-    async with program(gateway) as asked, program(gateway) as other:
-        await asked.log_in(0)
-        await other.log_in(1)
-        own, foreign = gateway.character(0).character_id, gateway.character(1).character_id
-        await writer.store(*map(a_killmail, (1, 3, 5, 6)))
-        await delay(gateway, 2, 4)
-        await list_killmails(gateway, own, 1, 2, 3, 5)
-        await list_killmails(gateway, foreign, 4, 6)
-        rows = (await asked.query(AS_THEY_STAND))["data"]["myKillmails"]
-        assert [row["killmailId"] for row in rows] == [5, 3, 2, 1]
-        assert rows[2] == {
-            "killmailId": 2,
-            "killmailTime": "2026-01-01T00:02:00Z",
-            "victim": {"characterId": 1, "shipTypeId": 2},
-        }
-        assert await mine(other) == [6, 4]
-        limited = await asked.query("{ myKillmails(limit: 2) { victim { shipTypeName } } }")
-        assert limited["data"]["myKillmails"] == [{"victim": {"shipTypeName": "Capsule"}}] * 2
-        for limit in (0, 201):
-            answer = await asked.query(f"{{ myKillmails(limit: {limit}) {{ killmailId }} }}")
-            assert code_of(answer) == "BAD_USER_INPUT"
-
-
-async def test_delayed_killmail_that_is_public_by_now_comes_once(
-    gateway: Gateway, writer: Writer
-) -> None:
-    async with program(gateway) as asked:
-        await asked.log_in()
-        await delay(gateway, 1)
-        await writer.store(a_killmail(1))
-        await list_killmails(gateway, gateway.character().character_id, 1)
-        assert await mine(asked) == [1]
-
-
-@ON_BOTH
-async def test_own_killmails_can_be_filtered(gateway: Gateway, writer: Writer) -> None:
-    async with program(gateway) as asked:
-        await asked.log_in(0)
-        await asked.log_in(1)
-        one, two = gateway.character(0).character_id, gateway.character(1).character_id
-        lost = {"victim": msgspec.json.decode(a_killmail(1))["victim"] | {"character_id": one}}
-        await writer.store(a_killmail(1, **lost), a_killmail(2))
-        await delay(gateway, 3, **lost)
-        await delay(gateway, 4)
-        await list_killmails(gateway, one, 1, 3)
-        await list_killmails(gateway, two, 2, 4)
-        assert await mine(asked) == [4, 3, 2, 1]
-        assert await mine(asked, characterId=two) == [4, 2]
-        assert await mine(asked, kind="loss") == [3, 1]
-        assert await mine(asked, kind="kill") == [4, 2]
-        assert await mine(asked, since="2026-01-01T00:02:00Z") == [4, 3, 2]
-        assert await mine(asked, before="2026-01-01T00:03:00Z") == [2, 1]
 
 
 @pytest.mark.parametrize("of", ["Query", "Mutation"])
