@@ -24,9 +24,9 @@ from actors.shared.database import open_database, reading
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.tables import FEED, UNPUBLISHED
 from deploy.cli.process import console, run
-from deploy.cli.tail import Tail, gateway_url
+from deploy.cli.tail import Tail
 from deploy.embedded import run_embedded
-from deploy.ports import free_port, wait_until_listening
+from deploy.ports import free_port, gateway_url, wait_until_listening
 from deploy.standin.server import Standin, StandinOptions, start_standin
 
 DUE_S: Final = 16.0
@@ -144,8 +144,8 @@ async def _subscribe(configured: Settings, delivered: Delivered) -> None:
     """Subscribe from the first killmail on, and count deliveries."""
     await wait_until_listening(configured.api_host, configured.api_port)
     delivered.since_s = time.monotonic()
-    console.print(f"open http://{configured.api_host}:{configured.api_port}/graphql in a browser")
-    async for killmail in Tail(gateway_url(configured), after=0).killmails():
+    console.print(f"open {gateway_url(configured, 'http')} in a browser")
+    async for killmail in Tail(gateway_url(configured, "ws"), after=0).killmails():
         delivered.counts[killmail["killmailId"]] += 1
 
 

@@ -1,4 +1,4 @@
-"""Find a free port, listen on the gateway's, and wait until a port accepts connections."""
+"""Find a free port, the gateway's address, and wait until a port accepts connections."""
 
 import asyncio
 import socket
@@ -31,6 +31,12 @@ def listen(settings: Settings) -> socket.socket:
             f"can't listen on {host} port {port} ({reason}): set KILLSTREAM_API_HOST or"
             " KILLSTREAM_API_PORT"
         ) from None
+
+
+def gateway_url(settings: Settings, scheme: str) -> str:
+    """Return the URL of the configured gateway's GraphQL, as seen from this host."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.api_port}/graphql"
 
 
 async def wait_until_listening(host: str, port: int) -> None:

@@ -9,6 +9,7 @@ from actors.shared.health.queues import QueueReport, QueueState, inspect_queues
 from actors.shared.heartbeat import Heartbeat
 from actors.shared.outage import one_line
 from actors.shared.settings import Settings
+from deploy.ports import gateway_url
 
 QUERY: Final = """{ workerStatus {
   name kind isRunning pausedAgeS ready unacked delayed consumerCount rate oldestAgeS
@@ -20,12 +21,10 @@ async def read_queues(settings: Settings, *, limit_s: float) -> QueueReport:
     """Read the state of all queues within the limit. Changes and raises nothing."""
     if settings.rabbitmq_url:
         return await inspect_queues(settings, limit_s=limit_s)
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)
-    url = f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}/graphql"
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=limit_s)) as http,
-            http.post(url, json={"query": QUERY}) as answer,
+            http.post(gateway_url(settings, "http"), json={"query": QUERY}) as answer,
         ):
             return _report((await answer.json())["data"]["workerStatus"])
     except (aiohttp.ClientError, OSError, KeyError, TypeError, ValueError) as error:

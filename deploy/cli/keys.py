@@ -1,12 +1,13 @@
 """`killstream keys`: the keys that encrypt users' tokens."""
 
-import asyncio
+from typing import TYPE_CHECKING
 
 import typer
 
-from actors.shared.errors import KillstreamError
-from actors.shared.settings import Settings
-from deploy.cli.process import configure, fail
+from actors.shared.settings import settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,20 +38,14 @@ def rotate() -> None:
 
     Example: killstream keys rotate
     """
-    configured = configure()
-    try:
-        rotated = asyncio.run(_rotate(configured))
-    except KillstreamError as error:
-        fail(error)
+    from deploy.cli.on_database import run_on_database
+
+    rotated = run_on_database(_rotate)
     typer.echo(f"the tokens of {rotated} characters are encrypted with the newest key")
 
 
-async def _rotate(settings: Settings) -> int:
-    from actors.shared.database import check_schema, open_database
+async def _rotate(database: "AsyncEngine") -> int:
     from actors.users.tokens import rotate_keys
     from actors.users.vault import open_vault
 
-    vault = open_vault(settings)
-    async with open_database(settings, "keys") as database:
-        await check_schema(database)
-        return await rotate_keys(database, vault)
+    return await rotate_keys(database, open_vault(settings()))

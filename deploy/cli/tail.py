@@ -17,8 +17,8 @@ from websockets.exceptions import InvalidURI, WebSocketException
 from websockets.typing import Subprotocol
 
 from actors.shared.errors import KillstreamError, Misconfigured
-from actors.shared.settings import Settings
 from deploy.cli.process import configure, fail
+from deploy.ports import gateway_url
 from deploy.shorten import printable
 
 DOCUMENT: Final = """
@@ -129,7 +129,7 @@ def tail(
 
     Example: killstream tail --json | jq -r .victim.shipTypeName
     """
-    tailing = Tail(url or gateway_url(configure()), after)
+    tailing = Tail(url or gateway_url(configure(), "ws"), after)
     try:
         asyncio.run(_print_all(tailing, json_line if as_json else line, timeout))
     except InvalidURI as error:
@@ -139,12 +139,6 @@ def tail(
     finally:
         last = "" if tailing.after is None else f", last sequence {tailing.after}"
         typer.echo(f"tail: {tailing.count} killmails{last}", err=True)
-
-
-def gateway_url(settings: Settings) -> str:
-    """Return the URL of the configured gateway, as seen from this host."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.api_host, settings.api_host)
-    return f"ws://{f'[{host}]' if ':' in host else host}:{settings.api_port}/graphql"
 
 
 def line(killmail: Killmail) -> str:

@@ -1,9 +1,6 @@
 """Every process ends by itself within seconds of SIGTERM, whatever is frozen."""
 
 import asyncio
-import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +11,7 @@ import pytest
 from actors.shared.settings import Settings
 from deploy.ports import free_port
 from deploy.standin.server import StandinOptions, start_standin
-from tests.support.processes import ROOT, Killstream, frozen, server_pids, start_killstream
+from tests.support.processes import Killstream, frozen, server_pids, start_killstream
 from tests.support.servers import empty_servers
 
 WITHIN_S = 15.0
@@ -89,30 +86,3 @@ async def test_ends_in_time_while_a_server_is_frozen(
         log = process.log.read_text()
         assert process.process.returncode == 0, f"{name}:\n{log}"
         assert "runtime_s" in log.splitlines()[-1]
-
-
-STUCK = """
-import asyncio
-from deploy.cli.process import run
-
-async def main(settings, stop):
-    await stop.wait()
-    await asyncio.Event().wait()
-
-run("stuck", main, limit_s=0.5)
-"""
-
-
-def test_a_shutdown_that_does_not_end_is_given_up_and_says_what_it_left() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", STUCK], stderr=subprocess.PIPE, text=True, cwd=ROOT
-    ) as stuck:
-        assert stuck.stderr
-        while "redis" not in stuck.stderr.readline():
-            pass  # the last server that it names
-        stuck.terminate()
-        lines = stuck.stderr.read().splitlines()
-    assert stuck.returncode == 1
-    (abandoned,) = [json.loads(line) for line in lines if "shutdown.abandoned" in line]
-    assert abandoned["unfinished"] == ["stuck in Event.wait"]
-    assert "runtime_s" in lines[-1]

@@ -52,6 +52,8 @@ async def test_what_does_not_end_is_left_and_named(work: str) -> None:
     assert process.returncode == 1
     (line,) = [line for line in output.decode().splitlines() if "shutdown.abandoned" in line]
     assert "not finished 0.5 s after" in line
-    assert output.decode().splitlines()[-1].startswith("tests: ")
+    last = output.decode().splitlines()[-1]
+    assert last.startswith("tests: ")
+    assert "runtime_s" in last
     if "Event" in work:
         assert "the part in Event.wait" in line

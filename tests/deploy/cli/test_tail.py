@@ -14,7 +14,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from actors.shared.settings import Settings
 from deploy.cli import tail
-from deploy.cli.tail import Killmail, RequestRejected, Tail, gateway_url, isk, json_line, line
+from deploy.cli.tail import Killmail, RequestRejected, Tail, isk, json_line, line
+from deploy.ports import gateway_url
 from tests.deploy.cli.conftest import Gateway, Store
 
 KILLSTREAM = Path(sys.executable).with_name("killstream")
@@ -36,7 +37,7 @@ async def take(killmails: AsyncIterator[Killmail], count: int) -> list[int]:
 async def test_resumes_after_an_outage_of_the_gateway(
     embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
-    tailing = Tail(gateway_url(embedded), after=0)
+    tailing = Tail(gateway_url(embedded, "ws"), after=0)
     await persist(3)
     async with aclosing(tailing.killmails()) as killmails:
         async with gateway():
@@ -52,7 +53,7 @@ async def test_resumes_after_an_outage_of_the_gateway(
 async def test_starts_at_the_end_of_the_feed_and_loses_nothing_before_the_first_killmail(
     embedded: Settings, persist: Store, gateway: Gateway
 ) -> None:
-    tailing = Tail(gateway_url(embedded))
+    tailing = Tail(gateway_url(embedded, "ws"))
     await persist(3)
     async with aclosing(tailing.killmails()) as killmails:
         first = asyncio.ensure_future(take(killmails, 2))
@@ -89,7 +90,7 @@ async def test_a_rejected_subscription_ends_with_the_reason(
     monkeypatch.setattr(tail, "DOCUMENT", "subscription { noSuchField }")
     async with gateway():
         with pytest.raises(RequestRejected, match="noSuchField"):
-            await anext(Tail(gateway_url(embedded), 0).killmails())
+            await anext(Tail(gateway_url(embedded, "ws"), 0).killmails())
 
 
 async def test_another_kind_of_server_ends_with_the_reason() -> None:
@@ -137,7 +138,7 @@ async def test_command_ends_without_error_when_its_output_is_closed(
         reading, writing = os.pipe()
         process = await asyncio.create_subprocess_exec(
             KILLSTREAM,
-            *("tail", "--after", "0", "--url", gateway_url(embedded)),
+            *("tail", "--after", "0", "--url", gateway_url(embedded, "ws")),
             stdout=writing,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -165,7 +166,7 @@ async def test_command_ends_after_its_timeout_without_a_killmail(
         process = await asyncio.create_subprocess_exec(
             KILLSTREAM,
             "tail",
-            f"--url={gateway_url(embedded)}",
+            f"--url={gateway_url(embedded, 'ws')}",
             *arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -227,4 +228,4 @@ def test_value_is_formatted_as_players_do(value: float | None, text: str) -> Non
     ],
 )
 def test_gateway_is_reached_from_this_host(host: str, url: str) -> None:
-    assert gateway_url(Settings(api_host=host)) == url
+    assert gateway_url(Settings(api_host=host), "ws") == url
