@@ -7,7 +7,6 @@ import msgspec
 import pytest
 from sqlalchemy import Select
 
-from api import reads
 from api.database import ReadDatabase
 from api.users import killmails
 from tests.api.gateway import Writer, a_killmail
@@ -136,15 +135,18 @@ async def test_losses_among_the_delayed_are_found_page_by_page(
 async def test_killmail_that_is_published_between_two_reads_is_not_missed(
     gateway: Gateway, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    matching = reads.matching
+    fetch_all = ReadDatabase.fetch_all
 
-    async def publish_first(*arguments: Any, **options: Any) -> Any:
-        await writer.store(a_killmail(1))
-        return await matching(*arguments, **options)
+    async def publish_after_the_first(self: ReadDatabase, query: Select[Any]) -> Sequence[Any]:
+        rows = await fetch_all(self, query)
+        if "user_killmails" in str(query) and writer.last == 0:
+            await writer.store(a_killmail(1))
+        return rows
 
-    monkeypatch.setattr(reads, "matching", publish_first)
+    monkeypatch.setattr(ReadDatabase, "fetch_all", publish_after_the_first)
     async with program(gateway) as asked:
         await asked.log_in()
         await delay(gateway, 1)
         await list_killmails(gateway, gateway.character().character_id, 1)
         assert await mine(asked) == [1]
+    assert writer.last == 1
