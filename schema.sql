@@ -193,6 +193,7 @@ CREATE TABLE login_states (
     created_at   TIMESTAMPTZ NOT NULL,
     expires_at   TIMESTAMPTZ NOT NULL
 );
+CREATE INDEX login_states_expired ON login_states (expires_at);
 
 -- Sessions and API keys of accounts; the tokens themselves aren't stored.
 CREATE TABLE sessions (
@@ -205,6 +206,7 @@ CREATE TABLE sessions (
     used_at     TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX sessions_of_account ON sessions (account_id);
+CREATE INDEX sessions_expired ON sessions (expires_at);
 
 -- Killmails that a character's sync, its corporation's sync or an import listed.
 CREATE TABLE user_killmails (

@@ -1,6 +1,6 @@
 """Request an import of an entity's history. The schedule of imports is the table `imports`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -11,9 +11,17 @@ from actors.shared.tables import IMPORTS
 
 
 async def request_import(
-    connection: AsyncConnection, entity: Entity, entity_id: int, requested_by: int | None
+    connection: AsyncConnection,
+    entity: Entity,
+    entity_id: int,
+    requested_by: int | None,
+    *,
+    again_after: timedelta = timedelta(),
 ) -> None:
-    """Have an entity's history imported; begins anew when an import has ended."""
+    """Have an entity's history imported, anew when an import has ended.
+
+    Does nothing while one runs, or when the last one was requested less than `again_after` ago.
+    """
     now = datetime.now(UTC)
     postgres = connection.dialect.name == "postgresql"
     insert: Any = (postgresql.insert if postgres else sqlite.insert)(IMPORTS)
@@ -31,6 +39,6 @@ async def request_import(
         insert.values(entity=entity, entity_id=entity_id, **anew).on_conflict_do_update(
             index_elements=[IMPORTS.c.entity, IMPORTS.c.entity_id],
             set_=anew,
-            where=IMPORTS.c.state != "running",
+            where=(IMPORTS.c.state != "running") & (IMPORTS.c.created_at <= now - again_after),
         )
     )

@@ -65,6 +65,15 @@ async def test_a_second_run_changes_nothing(database: AsyncEngine, tmp_path: Pat
     assert len(await feed_of(database)) == 2
 
 
+@pytest.mark.service
+@pytest.mark.parametrize("table", ["login_states", "sessions"])
+async def test_expired_rows_are_deleted_by_an_index(postgresql: AsyncEngine, table: str) -> None:
+    async with postgresql.begin() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))  # the table is empty
+        plan = text(f"EXPLAIN DELETE FROM {table} WHERE expires_at < now()")
+        assert f"{table}_expired" in str((await connection.scalars(plan)).all())
+
+
 async def at_once(settings: Settings) -> list[Migrated | BaseException]:
     runs = (migrate(settings) for _ in range(5))
     return sorted(await asyncio.gather(*runs, return_exceptions=True), key=str)

@@ -12,7 +12,7 @@ from actors.shared.tables.columns import Utc
 
 __all__ = ["METADATA", "REVISION", "Utc", "entities", "killmails", "operations", "users"]
 
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

@@ -92,6 +92,7 @@ class LoginStateRow(SQLModel, table=True):
     """A login that was begun; deleted when its callback arrives."""
 
     __tablename__ = "login_states"
+    __table_args__ = (Index("login_states_expired", "expires_at"),)
 
     state_hash: str = Field(primary_key=True, sa_type=Text)
     client_hash: str = Field(sa_type=Text)
@@ -106,7 +107,10 @@ class SessionRow(SQLModel, table=True):
     """A session or API key of an account; the token itself isn't stored, only its hash."""
 
     __tablename__ = "sessions"
-    __table_args__ = (Index("sessions_of_account", "account_id"),)
+    __table_args__ = (
+        Index("sessions_of_account", "account_id"),
+        Index("sessions_expired", "expires_at"),
+    )
 
     token_hash: str = Field(primary_key=True, sa_type=Text)
     account_id: str = Field(sa_type=Text)
