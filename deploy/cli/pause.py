@@ -12,8 +12,9 @@ QueuesArgument = Annotated[list[Queue], typer.Argument(help="Queues, without the
 def pause(queues: QueuesArgument) -> None:
     """Stop all processes from consuming these queues, until `killstream resume`.
 
-    Takes effect within two seconds in every process, and lasts over restarts. What is running ends;
-    no message is lost, they wait in the queue. Delayed messages return to it when they are due.
+    Every process reads it from the database within two seconds, and it lasts over restarts. What is
+    running ends; no message is lost, they wait in the queue. Delayed messages return to it when
+    they are due.
 
     Example: killstream pause esi
     """

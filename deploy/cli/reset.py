@@ -36,8 +36,8 @@ def queues(
     """Drop all messages of our queues, with the delayed ones and the dead letters.
 
     Asks first, with the number of messages. Their killmails aren't lost: they are in the ledger,
-    which sends them again at once. Messages that a process holds aren't dropped; pause the queues
-    before to have them, too. Other queues of the same RabbitMQ aren't touched.
+    which sends them again within seconds. Messages that a process holds aren't dropped; pause the
+    queues before to have them, too. Other queues of the same RabbitMQ aren't touched.
 
     Example: killstream pause esi && killstream reset queues --yes
     """

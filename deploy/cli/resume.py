@@ -6,9 +6,9 @@ from deploy.cli.pause import QueuesArgument
 
 
 def resume(queues: QueuesArgument) -> None:
-    """Let all processes consume these queues again, within two seconds.
+    """Let all processes consume these queues again.
 
-    A queue that isn't paused is left as it is.
+    They read it from the database within two seconds. A queue that isn't paused is left as it is.
 
     Example: killstream resume esi
     """

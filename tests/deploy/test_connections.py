@@ -10,14 +10,16 @@ import pytest
 from sqlalchemy import text
 
 from actors.shared.database import open_database, reading
+from actors.shared.health.facts import Unreachable
 from actors.shared.settings import Settings, settings
 from deploy.embedded import MIN_POOL_SIZE, share_connections
 from deploy.ports import free_port
-from deploy.server_probes import beside_probes, leave_to_probes
+from deploy.server_probes import ServerProbes, beside_probes, leave_to_probes, probe_backlogs
 from deploy.standin.server import StandinOptions, start_standin
 from tests.support.pipeline import pipeline
 from tests.support.processes import killstream
-from tests.support.servers import fresh_database
+from tests.support.proxy import open_proxy
+from tests.support.servers import empty_servers, fresh_database
 
 pytestmark = pytest.mark.service
 KILLMAILS = 150
@@ -85,6 +87,23 @@ def test_the_probes_have_a_connection_of_the_setting(monkeypatch: pytest.MonkeyP
     leave_to_probes(Settings(metrics_port=1))
     assert settings().database_pool_size == 7  # the actors read it
     settings.cache_clear()
+
+
+async def test_the_metrics_of_a_streams_process_take_one_connection_to_each_server() -> None:
+    async with (
+        empty_servers() as servers,
+        open_proxy(servers.database_url) as database,
+        open_proxy(servers.rabbitmq_url) as rabbitmq,
+    ):
+        behind = servers.model_copy(
+            update={
+                "database_url": database.url(servers.database_url),
+                "rabbitmq_url": rabbitmq.url(servers.rabbitmq_url),
+            }
+        )
+        parts = await asyncio.to_thread(ServerProbes(behind, probe_backlogs).read)
+        assert not any(isinstance(part, Unreachable) for part in parts.values())
+        assert (database.accepted, rabbitmq.accepted) == (1, 1)
 
 
 async def test_too_few_connections_are_refused(tmp_path: Path) -> None:

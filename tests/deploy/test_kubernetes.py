@@ -1,5 +1,6 @@
 """The manifests for Kubernetes: valid, unprivileged, and equal to what the code and units say."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,23 @@ def test_actors_scale_on_a_metric_that_exists() -> None:
     }
     assert rule["seriesQuery"] in families
     assert set(wanted["selector"]["matchLabels"]) == {"queue", "state"}
+
+
+def test_the_document_names_objects_that_exist() -> None:
+    text = (PROJECT / "deploy" / "README.md").read_text()
+    section = text[text.index("### Kubernetes") : text.index("## Commands")]
+    assert set(re.findall(r"deploy[/ ]killstream-(\w+)", section)) <= {"streams", "actors", "api"}
+    assert set(re.findall(r"job[/ ]killstream-(\w+)", section)) == {"migrate"}
+    files = set(re.findall(r"kubernetes/(\w+)\.yaml", section))
+    (parts,) = re.findall(r"for part in ([\w ]+);", section)
+    assert {f"{name}.yaml" for name in files | set(parts.split())} == {
+        path.name for path in FOLDER.glob("*.yaml") if path.name != "adapter-values.yaml"
+    }
+    least = named("HorizontalPodAutoscaler", "actors")["spec"]["minReplicas"]
+    assert f"--replicas={least} " in section
+    (label,) = set(re.findall(r"-l (\S+=\w+)", section))
+    name, _, value = label.partition("=")
+    for part in ("streams", "actors", "api"):
+        assert named("Deployment", part)["metadata"]["labels"][name] == value
+        assert template(part)["metadata"]["labels"][name] == value
+    assert template("migrate")["metadata"]["labels"][name] == value

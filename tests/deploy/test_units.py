@@ -130,5 +130,18 @@ def test_the_parts_start_after_the_migration_and_with_the_target() -> None:
         assert "killstream-migrate.service" in " ".join(unit["Wants"]).split()
         assert "killstream-migrate.service" in " ".join(unit["After"])
         assert service(part)["Type"] == ["notify"]
+
+
+def test_the_document_runs_commands_as_the_units_do() -> None:
     text = (PROJECT / "deploy" / "README.md").read_text()
-    assert re.search(r"deploy/systemd", text)
+    (run,) = re.findall(r"^systemd-run (.*\\\n.*)$", text, re.MULTILINE)
+    common = read(COMMON)["Service"]
+    options = run.replace("\\\n", " ").split()
+    assert options[-2:] == [INSTALLED, "status"]
+    assert f"--property=EnvironmentFile={common['EnvironmentFile'][0]}" in options
+    assert f"--uid={common['User'][0]}" in options
+    assert f"--working-directory={common['WorkingDirectory'][0]}" in options
+    assert f"install -D -m 600 killstream.env {common['EnvironmentFile'][0]}" in text
+    (file,) = re.findall(r"```sh\n(KILLSTREAM_DATABASE_URL=[^`]*)```", text)
+    given = dict(line.split("=", 1) for line in file.splitlines())
+    assert Settings(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
