@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from sqlalchemy import select
 
-from actors.shared.errors import KillstreamError
+from actors.shared.outage import one_line
 from actors.shared.tables import TOKENS, USERS
 from actors.users.forget import delete_empty_account, forget_character
 from actors.users.tokens import Keeper
@@ -43,12 +43,15 @@ async def delete_account(keeper: Keeper, account_id: str, *, revoke_s: float = R
 
 
 async def _revoke_all(keeper: Keeper, encrypted: list[bytes], revoke_s: float) -> bool:
-    try:
-        async with asyncio.timeout(revoke_s):
-            await asyncio.gather(
-                *(keeper.sso.revoke(keeper.vault.decrypt(token)) for token in encrypted)
-            )
-    except (KillstreamError, TimeoutError) as error:
-        log.warning("account.revoke_failed", reason=str(error) or "no answer in time")
-        return False
-    return True
+    """Revoke tokens at once. One that can't be revoked, whatever the reason, stops no other."""
+    revoking = (_revoke(keeper, token, revoke_s) for token in encrypted)
+    results = await asyncio.gather(*revoking, return_exceptions=True)
+    failures = [error for error in results if error is not None]
+    for error in failures:
+        log.warning("account.revoke_failed", reason=one_line(error))
+    return not failures
+
+
+async def _revoke(keeper: Keeper, encrypted: bytes, revoke_s: float) -> None:
+    async with asyncio.timeout(revoke_s):
+        await keeper.sso.revoke(keeper.vault.decrypt(encrypted))

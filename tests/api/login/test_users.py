@@ -17,6 +17,7 @@ from actors.shared.tables import (
     USER_KILLMAILS,
     USERS,
 )
+from actors.users.sso import Sso
 from tests.api.documents import fields_of, whole
 from tests.api.login.browser import (
     AUTHENTICATE,
@@ -265,6 +266,41 @@ async def test_account_is_deleted_while_eve_is_away(gateway: Gateway) -> None:
         answer = await asked.query(DELETE)
         assert answer["data"]["deleteMyAccount"] == {"revokedAtEve": False}
         assert await gateway.rows(select(TOKENS)) == []
+
+
+async def test_account_is_deleted_whose_token_cannot_be_decrypted(gateway: Gateway) -> None:
+    async with program(gateway) as asked:
+        for number in range(3):
+            await asked.log_in(number)
+        lost = gateway.character(0).character_id
+        async with gateway.database.begin() as connection:
+            of_lost = update(TOKENS).where(TOKENS.c.character_id == lost)
+            await connection.execute(of_lost.values(refresh_token=b"of a key that is gone"))
+        answer = await asked.query(DELETE)
+        assert answer["data"]["deleteMyAccount"] == {"revokedAtEve": False}
+        assert await grants(gateway) == {lost}
+        assert await gateway.rows(select(USERS)) == []
+
+
+async def test_account_is_deleted_whatever_happens_to_a_revocation(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revoke, asked_for = Sso.revoke, 0
+
+    async def fail_first(self: Sso, token: str) -> None:
+        nonlocal asked_for
+        asked_for += 1
+        if asked_for == 1:
+            raise RuntimeError("nobody thought of this")
+        await revoke(self, token)
+
+    monkeypatch.setattr(Sso, "revoke", fail_first)
+    async with program(gateway) as asked:
+        for number in range(3):
+            await asked.log_in(number)
+        answer = await asked.query(DELETE)
+        assert answer["data"]["deleteMyAccount"] == {"revokedAtEve": False}
+        assert len(await grants(gateway)) == 1
 
 
 def _pending(source: str, position: int) -> dict[str, Any]:
