@@ -54,7 +54,6 @@ class LoggedIn:
 
     account_id: str
     character_id: int
-    character_name: str
 
 
 def esi_scopes(chosen: Iterable[str]) -> list[str]:
@@ -73,15 +72,15 @@ def esi_scopes(chosen: Iterable[str]) -> list[str]:
 
 
 async def begin_login(
-    keeper: Keeper, scopes: list[str], client: str, account_id: str | None = None
+    keeper: Keeper, scopes: list[str], client_secret: str, account_id: str | None = None
 ) -> Begun:
     """Record a login and return EVE's page for it.
 
     Args:
-        keeper: database, vault and SSO.
-        scopes: ESI's scopes to ask for.
-        client: a secret that only who began the login has; the callback must come with it.
-        account_id: the account to add the character to; None for the character's own.
+        keeper: Database, vault and SSO.
+        scopes: ESI's scopes to request.
+        client_secret: A secret of the client that begins the login; it must complete it, too.
+        account_id: The account to add the character to; None for the character's own.
 
     Raises:
         SsoUnavailable: EVE's SSO can't be reached.
@@ -94,7 +93,7 @@ async def begin_login(
         await connection.execute(
             insert(LOGIN_STATES).values(
                 state_hash=hash_of(state),
-                client_hash=hash_of(client),
+                client_hash=hash_of(client_secret),
                 verifier=keeper.vault.encrypt(verifier),
                 scopes=" ".join(scopes),
                 account_id=account_id,
@@ -106,7 +105,7 @@ async def begin_login(
 
 
 async def complete_login(
-    keeper: Keeper, code: str, state: str, client: str, account_id: str | None = None
+    keeper: Keeper, code: str, state: str, client_secret: str, account_id: str | None = None
 ) -> LoggedIn:
     """Exchange the code of a callback, and store the user with its tokens.
 
@@ -117,7 +116,7 @@ async def complete_login(
         keeper: database, vault and SSO.
         code: EVE's.
         state: of the login.
-        client: the secret with which the login was begun.
+        client_secret: The secret with which the login was begun.
         account_id: the account of who completes the login. The character is added to it if the
             same account began the login; somebody else may have logged out or in meanwhile.
 
@@ -127,7 +126,7 @@ async def complete_login(
         LoginRequired: EVE refuses the code.
         SsoUnavailable: EVE's SSO can't be reached; the user has to begin again.
     """
-    begun = await _take_state(keeper.database, state, client)
+    begun = await _take_state(keeper.database, state, client_secret)
     tokens = await keeper.sso.exchange(code, keeper.vault.decrypt(begun.verifier))
     async with keeper.database.begin() as connection:
         added_to = begun.account_id if begun.account_id == account_id else None
@@ -135,10 +134,10 @@ async def complete_login(
         await _store_tokens(connection, keeper, tokens)
     claims = tokens.claims
     log.info("user.logged_in", character_id=claims.character_id)
-    return LoggedIn(account_id, claims.character_id, claims.character_name)
+    return LoggedIn(account_id, claims.character_id)
 
 
-async def _take_state(database: AsyncEngine, state: str, client: str) -> Any:
+async def _take_state(database: AsyncEngine, state: str, client_secret: str) -> Any:
     """Delete the state of a login, so that it is used once, and return its row."""
     of_state, now = LOGIN_STATES.c.state_hash == hash_of(state), datetime.now(UTC)
     async with database.begin() as connection:
@@ -147,7 +146,7 @@ async def _take_state(database: AsyncEngine, state: str, client: str) -> Any:
                 delete(LOGIN_STATES)
                 .where(
                     of_state,
-                    LOGIN_STATES.c.client_hash == hash_of(client),
+                    LOGIN_STATES.c.client_hash == hash_of(client_secret),
                     LOGIN_STATES.c.expires_at > now,
                 )
                 .returning(LOGIN_STATES.c.verifier, LOGIN_STATES.c.account_id)
@@ -157,7 +156,7 @@ async def _take_state(database: AsyncEngine, state: str, client: str) -> Any:
             return taken
         is_foreign = await connection.scalar(
             select(LOGIN_STATES.c.expires_at > now).where(
-                of_state, LOGIN_STATES.c.client_hash != hash_of(client)
+                of_state, LOGIN_STATES.c.client_hash != hash_of(client_secret)
             )
         )
     if is_foreign:

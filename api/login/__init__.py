@@ -1,1 +1,1 @@
-"""Logging in: the addresses that browsers visit, and who asks in each request."""
+"""Login, logout, and the session of each request."""

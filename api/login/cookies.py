@@ -1,4 +1,4 @@
-"""The two cookies: a browser's session, and what binds a login to the browser that began it."""
+"""The two cookies: a browser's session, and the secret that binds a login to the browser."""
 
 from typing import Final, Literal
 
@@ -21,21 +21,21 @@ _LIFETIME_S: Final = {
 def cookie_name(settings: Settings, purpose: Purpose) -> str:
     """Return the name of a cookie.
 
-    `__Host-` has browsers refuse one that another host of the domain set. It requires `Secure`,
-    which a gateway on this machine without TLS can't have.
+    With the prefix `__Host-`, browsers reject a cookie that another host of the domain has set. It
+    requires `Secure`, so a gateway without TLS, which is allowed on loopback only, goes without.
     """
     prefix = "__Host-" if _is_secure(settings) else ""
     return f"{prefix}killstream_{purpose}"
 
 
 def read_cookie(connection: HTTPConnection, settings: Settings, purpose: Purpose) -> str | None:
-    """Return a cookie's value; None when it is absent or isn't one that we set."""
+    """Return a cookie's value; None when it is absent or malformed."""
     value = connection.cookies.get(cookie_name(settings, purpose), "")
     return value if is_secret(value) else None
 
 
 def set_cookie(response: Response, settings: Settings, purpose: Purpose, value: str) -> None:
-    """Set a cookie that scripts can't read and foreign pages can't send."""
+    """Set a cookie that scripts can't read, and that other sites' requests carry only by a link."""
     response.set_cookie(
         cookie_name(settings, purpose),
         value,
@@ -48,7 +48,7 @@ def set_cookie(response: Response, settings: Settings, purpose: Purpose, value: 
 
 
 def delete_cookie(response: Response, settings: Settings, purpose: Purpose) -> None:
-    """Have the browser forget a cookie."""
+    """Delete a cookie in the browser."""
     response.delete_cookie(
         cookie_name(settings, purpose),
         path="/",

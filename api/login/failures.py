@@ -25,8 +25,8 @@ LOGINS: Final = Counter("killstream_logins", "Logins that succeeded.")
 LOGIN_FAILURES: Final = Counter(
     "killstream_login_failures",
     "Logins and sessions that were refused. `foreign_state`, `foreign_origin`, `invalid_bearer`,"
-    " `api_key` or `rate_limited` rises: somebody tries what isn't theirs; the log"
-    " has the addresses."
+    " `api_key` or `rate_limited` rises: somebody tries another's login, cookie,"
+    " token or key; the log has the addresses."
     " `sso_unavailable` rises: EVE's login fails. `token_forged`: its answers aren't EVE's."
     " `misconfigured`: the application's id or secret is wrong.",
     ["reason"],
@@ -36,6 +36,6 @@ _log: Final = structlog.get_logger()
 
 
 def record_failure(reason: Reason, address: str, detail: str | None = None) -> None:
-    """Count and log; `detail` is our own text or EVE's, never a code, state or token."""
+    """Count and log a failure; `detail` is our text or EVE's, never a code, state or token."""
     LOGIN_FAILURES.labels(reason=reason).inc()
     _log.warning("login.failed", reason=reason, client=address, detail=detail)

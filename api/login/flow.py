@@ -1,4 +1,4 @@
-"""Begin and complete a login: limited, counted, and each way to fail has a name."""
+"""Begin and complete logins: rate limited, counted, with a named outcome for each failure."""
 
 import re
 from collections.abc import Iterator
@@ -28,17 +28,17 @@ from api.users.state import translated_errors
 CODE: Final = re.compile(r"[!-~]{1,4096}")
 """The form of EVE's codes: RFC 6749, appendix A.11; the bound is ours."""
 RETRY_S: Final = 30
-"""When to try again while EVE's SSO is unavailable."""
+"""`Retry-After` while EVE's SSO is unavailable."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a way to fail is answered."""
+    """The answer to a failure."""
 
     status: int
-    """Of HTTP."""
+    """HTTP status."""
     code: str
-    """Of GraphQL."""
+    """`extensions.code` in GraphQL."""
     message: str
 
 
@@ -47,9 +47,9 @@ OUTCOMES: Final[dict[Reason | Literal["disabled"], Outcome]] = {
         503, "LOGIN_DISABLED", "Nobody can log in here: KILLSTREAM_EVE_CLIENT_ID isn't set."
     ),
     "incomplete": Outcome(
-        400, "BAD_USER_INPUT", "This address lacks the code or the state, or it is damaged."
+        400, "BAD_USER_INPUT", "The address lacks the code or the state, or it is damaged."
     ),
-    "access_denied": Outcome(403, "ACCESS_DENIED", "You declined on EVE's page."),
+    "access_denied": Outcome(403, "ACCESS_DENIED", "You declined the login on EVE's page."),
     "eve_error": Outcome(400, "LOGIN_REFUSED", "EVE's login refused."),
     "invalid_state": Outcome(
         400, "INVALID_STATE", "This login is unknown, was used already, or took too long."
@@ -57,8 +57,8 @@ OUTCOMES: Final[dict[Reason | Literal["disabled"], Outcome]] = {
     "foreign_state": Outcome(
         400,
         "INVALID_STATE",
-        "This login was begun by another browser or program. If it was a program of yours, give"
-        " it the address of this page, and give it to nobody else.",
+        "This login was begun by another browser or program. If it was your own program, give it"
+        " the address of this page, and don't give the address to anybody else.",
     ),
     "code_refused": Outcome(
         400, "LOGIN_REFUSED", "EVE refused the code: it was used already, or is too old."
@@ -67,14 +67,14 @@ OUTCOMES: Final[dict[Reason | Literal["disabled"], Outcome]] = {
         502, "LOGIN_REFUSED", "The answer of EVE's login can't be trusted, so nothing was stored."
     ),
     "sso_unavailable": Outcome(
-        503, "SSO_UNAVAILABLE", "EVE's login doesn't answer. Try again in half a minute."
+        503, "SSO_UNAVAILABLE", "EVE's login doesn't answer. Try again in 30 seconds."
     ),
     "misconfigured": Outcome(
         500,
         "LOGIN_MISCONFIGURED",
-        "This gateway's login is set up wrongly; its operator finds the reason in the log.",
+        "The login of this gateway is set up wrongly; the reason is in its log.",
     ),
-    "api_key": Outcome(403, "FORBIDDEN", "An API key can't log in: leave it out."),
+    "api_key": Outcome(403, "FORBIDDEN", "An API key can't log in: send the request without it."),
     "rate_limited": Outcome(429, "RATE_LIMITED", "Too many logins from your address."),
 }
 
@@ -91,12 +91,12 @@ class LoginFailed(KillstreamError):
 
 
 async def admit(state: State, viewer: Viewer, action: Literal["begin", "complete"]) -> Keeper:
-    """Count one step of a login, and return what takes it.
+    """Check that a client may log in now, count the attempt, and return the keeper.
 
-    An API key is refused: the session of a login may do more than the key, for the same account.
+    An API key is refused, since the session that a login opens has more rights than the key.
 
     Raises:
-        LoginFailed: nobody can log in here, it comes with an API key, or too often.
+        LoginFailed: logins are disabled, the viewer has an API key, or the limit is reached.
     """
     if viewer.session is not None and viewer.session.kind == "api_key":
         raise fail(viewer, "api_key")
@@ -109,37 +109,39 @@ async def admit(state: State, viewer: Viewer, action: Literal["begin", "complete
     return keeper
 
 
-async def begin(keeper: Keeper, viewer: Viewer, chosen: list[str], client: str) -> Begun:
-    """Begin a login; who is logged in adds a character to the account.
+async def begin(keeper: Keeper, viewer: Viewer, chosen: list[str], client_secret: str) -> Begun:
+    """Begin a login. With a session, the character is added to the session's account.
 
     Args:
-        keeper: what takes it.
-        viewer: who asks.
+        keeper: The keeper of `admit`.
+        viewer: The client.
         chosen: `character`, `corporation`, or both.
-        client: a secret of who asks; the login is completed with it.
+        client_secret: A secret of the client, with which it must complete the login.
 
     Raises:
-        LoginFailed: says why.
-        Invalid: `chosen` is.
-        DatabaseUnavailable: try again later.
+        LoginFailed: The login can't begin; the outcome has the reason.
+        Invalid: `chosen` is empty or has another value.
+        DatabaseUnavailable: The login can't be stored; the same call may succeed later.
     """
     scopes = esi_scopes(chosen)
     with _failures(viewer), translated_errors():
-        return await begin_login(keeper, scopes, client, _account_of(viewer))
+        return await begin_login(keeper, scopes, client_secret, _account_of(viewer))
 
 
 async def complete(
-    keeper: Keeper, viewer: Viewer, code: str, login_state: str, client: str
+    keeper: Keeper, viewer: Viewer, code: str, login_state: str, client_secret: str
 ) -> LoggedIn:
     """Complete a login with the code of EVE's callback; raises as `begin`."""
     if not (login_state and CODE.fullmatch(code)):
         raise fail(viewer, "incomplete")
     if not is_secret(login_state):
         raise fail(viewer, "invalid_state")
-    if not is_secret(client):
+    if not is_secret(client_secret):
         raise fail(viewer, "foreign_state")
     with _failures(viewer), translated_errors():
-        logged_in = await complete_login(keeper, code, login_state, client, _account_of(viewer))
+        logged_in = await complete_login(
+            keeper, code, login_state, client_secret, _account_of(viewer)
+        )
     LOGINS.inc()
     return logged_in
 
@@ -149,7 +151,7 @@ def _account_of(viewer: Viewer) -> str | None:
 
 
 def fail(viewer: Viewer, reason: Reason, **options: Any) -> LoginFailed:
-    """Record a failure; returns what to raise."""
+    """Record a failure, and return the error to raise."""
     record_failure(reason, viewer.address, options.pop("detail", None))
     return LoginFailed(reason, **options)
 

@@ -1,4 +1,4 @@
-"""How often one client may log in: counted in Redis for all gateways, or in this process."""
+"""Rate limit of logins for each client, counted in Redis for all gateways, or in this process."""
 
 from datetime import UTC, datetime
 from ipaddress import IPv6Address, ip_address
@@ -17,14 +17,14 @@ from actors.shared.outage import Outage
 from actors.shared.settings import Settings
 
 PER_MINUTE: Final = RateLimitItemPerMinute(30)
-"""Logins begun, and callbacks, by one client."""
+"""Logins that one client may begin, and as many that it may complete."""
 REDIS_S: Final = 1.0
 IPV6_PREFIX: Final = 64
-"""One household has as many IPv6 addresses as it likes."""
+"""One client usually has a whole /64 network of IPv6 addresses."""
 
 
 class LoginLimit:
-    """Counts what clients do; while Redis is unavailable each gateway counts by itself."""
+    """Counts the actions of clients; while Redis is unavailable, each gateway counts by itself."""
 
     def __init__(self, settings: Settings) -> None:
         self._outage = Outage("Redis, for the limit of logins")
@@ -56,28 +56,28 @@ class LoginLimit:
             await self._pool.aclose()
 
     async def hit(self, action: str, address: str) -> int | None:
-        """Count one action of a client; return the seconds to wait when it does too much."""
-        client = network_of(address)
+        """Count one action of a client; return the seconds to wait when the limit is reached."""
+        network = network_of(address)
         if self._shared is not None:
             try:
-                wait_s = await _hit(self._shared, action, client)
+                wait_s = await _hit(self._shared, action, network)
             except (RedisError, OSError, TimeoutError) as error:
                 self._outage.failed(error)
             else:
                 self._outage.worked()
                 return wait_s
-        return await _hit(self._here, action, client)
+        return await _hit(self._here, action, network)
 
 
-async def _hit(limiter: MovingWindowRateLimiter, action: str, client: str) -> int | None:
-    if await limiter.hit(PER_MINUTE, action, client):
+async def _hit(limiter: MovingWindowRateLimiter, action: str, network: str) -> int | None:
+    if await limiter.hit(PER_MINUTE, action, network):
         return None
-    window = await limiter.get_window_stats(PER_MINUTE, action, client)
+    window = await limiter.get_window_stats(PER_MINUTE, action, network)
     return max(1, ceil(window.reset_time - datetime.now(UTC).timestamp()))
 
 
 def network_of(address: str) -> str:
-    """Return what is counted as one client: an IPv4 address, or an IPv6 network."""
+    """Return what counts as one client: an IPv4 address, or an IPv6 network."""
     try:
         parsed = ip_address(address)
     except ValueError:

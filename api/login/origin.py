@@ -1,4 +1,4 @@
-"""The gateway's own origin: the only one whose pages may use a browser's session."""
+"""The gateway's own origin; only its pages may use a browser's session."""
 
 from urllib.parse import urlsplit
 
@@ -11,9 +11,9 @@ _READS = ("GET", "HEAD")
 
 
 def own_origin(settings: Settings) -> str:
-    """Return the origin that users' browsers see: that of the registered callback.
+    """Return the origin under which browsers see the gateway: that of the registered callback.
 
-    The Host header of a request isn't asked, since a foreign page can choose it by its own DNS.
+    The Host header isn't used: a foreign page can set it by DNS rebinding.
     """
     return origin_of(settings.eve_callback_url)
 
@@ -28,10 +28,11 @@ def origin_of(url: str) -> str:
 
 
 def may_use_cookies(connection: HTTPConnection, settings: Settings) -> bool:
-    """Tell whether the cookies of a request or websocket count.
+    """Return whether the cookies of a request or websocket are accepted.
 
-    They do when its Origin is ours. Browsers leave it out when they visit an address, which only
-    reads; they never do for websockets, and for what changes something.
+    They are if its Origin is the gateway's own. A request without Origin is accepted only if it
+    can't change anything: browsers omit Origin when they open an address, but send it with each
+    POST and each websocket handshake.
     """
     origin = connection.headers.get("origin")
     if origin is None:

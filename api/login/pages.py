@@ -1,4 +1,4 @@
-"""The small pages that a browser sees: no scripts, nothing from elsewhere, everything escaped."""
+"""The login's pages: without scripts and foreign resources, and with all text escaped."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -23,7 +23,7 @@ HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of every answer about logging in: addresses hold codes, which no other site may learn."""
+"""Headers of each answer of `/auth/…`, whose URLs may have codes that no other site may see."""
 
 _PAGE: Final = Template(
     """<!DOCTYPE html>
@@ -45,10 +45,10 @@ def page(title: str, body: str, *, status: int = 200, refresh_s: int | None = No
     """Make a page.
 
     Args:
-        title: text.
-        body: HTML, in which the caller has escaped what isn't ours.
-        status: of HTTP.
-        refresh_s: when the browser loads the page again.
+        title: Text.
+        body: HTML, in which the caller has escaped all foreign text.
+        status: HTTP status.
+        refresh_s: Interval at which the browser loads the page again.
     """
     refresh = f'\n<meta http-equiv="refresh" content="{refresh_s}">' if refresh_s else ""
     html = _PAGE.substitute(title=escape(title), refresh=refresh, style=_STYLE, body=body)
@@ -56,8 +56,8 @@ def page(title: str, body: str, *, status: int = 200, refresh_s: int | None = No
 
 
 def failure_page(message: str, status: int) -> HTMLResponse:
-    """Make the page that says why a login isn't possible, with a link to begin again."""
-    title = "You aren't logged in" if status == 401 else "The login didn't work"
+    """Make the page with the reason of a failed login, and a link to begin again."""
+    title = "You aren't logged in" if status == 401 else "The login failed"
     body = (
         f'<p class="wrong">{escape(message)}</p>\n'
         '<p><a href="/auth/login?scopes=character">Log in</a></p>'

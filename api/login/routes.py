@@ -1,4 +1,4 @@
-"""`/auth/…`: the addresses that browsers visit to log in and out."""
+"""`/auth/…`: the addresses at which browsers log in and out."""
 
 from typing import Final
 
@@ -21,30 +21,28 @@ from api.state import State, state_of, writing
 
 ROUTER: Final = APIRouter(prefix="/auth")
 
-_EVE_ERRORS: Final[dict[str, Reason]] = {"access_denied": "access_denied"}
-
 
 @ROUTER.get("/login", response_class=Response)
 async def login(request: Request, scopes: str = "character") -> Response:
-    """Send a browser to EVE's login; `scopes` are `character`, `corporation`, or both."""
+    """Redirect a browser to EVE's login; `scopes` are `character`, `corporation`, or both."""
     state = state_of(request)
     try:
         viewer = await find_viewer(state, request)
-        # Two tabs of a browser may log in at once: both are bound to the one cookie.
-        client = read_cookie(request, state.settings, "login") or new_secret()
+        # Two tabs of a browser may log in at once: both logins are bound to one cookie.
+        client_secret = read_cookie(request, state.settings, "login") or new_secret()
         chosen = [scope.strip() for scope in scopes.split(",")]
         keeper = await flow.admit(state, viewer, "begin")
-        begun = await flow.begin(keeper, viewer, chosen, client)
+        begun = await flow.begin(keeper, viewer, chosen, client_secret)
     except (LoginFailed, Invalid, ClientError) as error:
         return _refuse(request, error)
     answer = RedirectResponse(begun.url, 303, headers=HEADERS)
-    set_cookie(answer, state.settings, "login", client)
+    set_cookie(answer, state.settings, "login", client_secret)
     return answer
 
 
 @ROUTER.get("/callback", response_class=Response)
 async def callback(request: Request) -> Response:
-    """Take up what EVE's login sends a browser back with, and open a session."""
+    """Complete a login with the parameters of EVE's redirect, and open a session."""
     state = state_of(request)
     try:
         viewer = await find_viewer(state, request)
@@ -59,7 +57,7 @@ async def callback(request: Request) -> Response:
 
 @ROUTER.get("/welcome", response_class=Response)
 async def welcome(request: Request) -> Response:
-    """Say what happens now."""
+    """Show the state of the first sync."""
     state = state_of(request)
     try:
         viewer = await find_viewer(state, request)
@@ -90,15 +88,16 @@ async def _complete(request: Request, state: State, viewer: Viewer) -> LoggedIn:
     keeper = await flow.admit(state, viewer, "complete")
     query = request.query_params
     if "error" in query:
-        raise fail(viewer, _EVE_ERRORS.get(query["error"], "eve_error"))
-    client = read_cookie(request, state.settings, "login") or new_secret()
+        reason: Reason = "access_denied" if query["error"] == "access_denied" else "eve_error"
+        raise fail(viewer, reason)
+    client_secret = read_cookie(request, state.settings, "login") or new_secret()
     return await flow.complete(
-        keeper, viewer, query.get("code", ""), query.get("state", ""), client
+        keeper, viewer, query.get("code", ""), query.get("state", ""), client_secret
     )
 
 
 async def _open_session(state: State, viewer: Viewer, logged_in: LoggedIn) -> Opened:
-    """Open a browser's session in place of the one that it had."""
+    """Open a browser's session, and close the one that the browser had."""
     async with writing(state) as connection:
         if viewer.session is not None and viewer.session.kind == "browser":
             await close_session(connection, viewer.session.token_hash)
@@ -106,7 +105,7 @@ async def _open_session(state: State, viewer: Viewer, logged_in: LoggedIn) -> Op
 
 
 def _refuse(request: Request, error: LoginFailed | Invalid | ClientError) -> Response:
-    """Say why, as a page or as JSON."""
+    """Answer with the reason of a failure, as a page or as JSON."""
     headers, message = dict(HEADERS), str(error)
     match error:
         case LoginFailed():

@@ -1,4 +1,4 @@
-"""Who asks: the session of a request or websocket, by cookie or by bearer token."""
+"""The viewer of a request or websocket: its session, found by a cookie or a bearer token."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +34,7 @@ class InvalidBearer(ClientError):
 
 @dataclass(frozen=True)
 class Credential:
-    """What a client has sent to say who it is. It is secret."""
+    """The secret by which a client has identified itself."""
 
     token: str
     is_bearer: bool
@@ -45,10 +45,10 @@ class Credential:
 
 @dataclass(frozen=True)
 class Viewer:
-    """Who asks; anonymous without a session."""
+    """The client of a request; anonymous without a session."""
 
     address: str
-    """Of the client."""
+    """The client's IP address."""
     session: Session | None = None
 
     @property
@@ -71,7 +71,7 @@ class Viewer:
         return self.session
 
     def require_login(self) -> Session:
-        """Return the session, which must come from a login: an API key may not manage the account.
+        """Return the session of a login. An API key is refused, as it may not manage the account.
 
         Raises:
             ClientError: UNAUTHENTICATED or FORBIDDEN.
@@ -83,11 +83,11 @@ class Viewer:
 
 
 async def find_viewer(state: State, connection: HTTPConnection) -> Viewer:
-    """Find who sends a request; asks the database only when it carries a credential.
+    """Find the viewer of a request; reads the database only if it carries a credential.
 
     Raises:
-        InvalidBearer: a bearer token is wrong. A wrong cookie is none.
-        DatabaseUnavailable: the database can't tell.
+        InvalidBearer: the bearer token is invalid. An invalid cookie is ignored.
+        DatabaseUnavailable: the session can't be read.
     """
     address = address_of(connection)
     with recorded_refusals(address):
@@ -105,7 +105,7 @@ def recorded_refusals(address: str) -> Iterator[None]:
 
 
 def credential_of(state: State, connection: HTTPConnection) -> Credential | None:
-    """Read the credential of a request: a bearer token, or a cookie that counts.
+    """Read the credential of a request: a bearer token, or an accepted cookie.
 
     Raises:
         InvalidBearer: the header is a token without its scheme.
@@ -154,7 +154,7 @@ def bearer_token_of_payload(payload: Any) -> str | None:
 
 
 async def identify(state: State, address: str, credential: Credential | None) -> Viewer:
-    """Find whose a credential is; raises as `find_viewer`."""
+    """Find the viewer who has a credential; raises like `find_viewer`."""
     if credential is None:
         return Viewer(address)
     row = None
@@ -183,5 +183,5 @@ async def characters_of(database: ReadDatabase, account_id: str) -> list[Any]:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Return the client's address, for limits and logs."""
+    """Return the client's IP address, for limits and logs."""
     return connection.client.host if connection.client else "unknown"

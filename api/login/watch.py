@@ -1,4 +1,4 @@
-"""Wait for the end of a session, for what outlives the request that it began with."""
+"""Wait for the end of a session, as a websocket lasts longer than one check of it."""
 
 import asyncio
 from typing import Final
@@ -9,14 +9,14 @@ from api.database import DatabaseUnavailable, ReadDatabase
 CHECK_S: Final = 20.0
 """Interval of the checks."""
 UNCONFIRMED_S: Final = 40.0
-"""Age of the last good check at which a failing one counts as the end."""
+"""Age of the last successful check from which on a failing one ends the wait."""
 
 
 async def wait_for_end(database: ReadDatabase, token: str) -> None:
-    """Return when the session of a token has ended: within a minute. Doesn't count as its use.
+    """Return within a minute after the session of a token has ended; doesn't count as its use.
 
     Raises:
-        DatabaseUnavailable: it couldn't be read for so long that it may have ended.
+        DatabaseUnavailable: the session couldn't be read for so long that it may have ended.
     """
     clock = asyncio.get_running_loop().time
     confirmed_s = clock()

@@ -1,4 +1,4 @@
-"""The page after a login: what happens now, and how far the first sync is."""
+"""The page after a login: what happens next, and the state of the first sync."""
 
 from datetime import UTC, datetime, timedelta
 from html import escape
@@ -15,14 +15,14 @@ from api.login.viewer import characters_of
 
 REFRESH_S: Final = 3
 NEW: Final = timedelta(minutes=10)
-"""How long after a login the page is loaded again: what takes longer has failed, and says so."""
+"""How long after a login the page refreshes itself; by then a sync has ended or shows its error."""
 
 _WHAT_HAPPENS: Final = """\
-<p>Your character is synchronized now. About 100 recent killmails come first, within a minute or so.
-From then on new ones arrive every 15 minutes, without you doing anything. Older ones than EVE lists
-come by an import from zKillboard, which <code>importFromZkillboard</code> begins.</p>"""
+<p>Your character is being synchronized. About 100 recent killmails arrive first, within a minute or
+so; after that, new ones arrive every 15 minutes by themselves. EVE doesn't list older ones: for
+these, start an import from zKillboard with <code>importFromZkillboard</code>.</p>"""
 _WHAT_NEXT: Final = """\
-<p><a href="/graphql">Ask for your killmails</a>:
+<p><a href="/graphql">Query your killmails</a>:
 <code>{ myKillmails { killmailId killmailTime } }</code></p>
 <p><a href="/auth/login?scopes=character">Add a character</a>, or
 <a href="/auth/login?scopes=character,corporation">a corporation</a> whose Director you are.</p>
@@ -62,7 +62,7 @@ async def welcome_page(database: ReadDatabase, account_id: str) -> HTMLResponse:
 
 
 async def _counts(database: ReadDatabase, character_ids: list[int]) -> dict[int, tuple[int, int]]:
-    """Count the killmails that are here, delayed ones too, and all that were listed."""
+    """Count the stored killmails, including delayed ones, and all that were listed."""
     listed = USER_KILLMAILS.c
     here = func.coalesce(KILLMAILS.c.killmail_id, DELAYED.c.killmail_id)
     query = (
@@ -99,32 +99,32 @@ def _row(user: Any, counts: tuple[int, int], corporation: Any | None) -> str:
 
 def _corporation_state(sync: Any | None) -> str:
     if sync is None:
-        return "its roles are looked up in a few seconds"
+        return "its roles are looked up within seconds"
     if sync["state"] != ACTIVE:
         return f'<span class="wrong">{escape(sync["state_reason"] or sync["state"])}</span>'
     if sync["first_synced_at"]:
-        return f"synchronized {_time(sync['last_killmail_sync_at'])}"
+        return f"synchronized at {_time(sync['last_killmail_sync_at'])}"
     return "the first sync is running"
 
 
 def _state(user: Any) -> str:
     if user["state"] != ACTIVE:
         reason = escape(user["state_reason"] or "EVE refuses its token")
-        return f'<span class="wrong">has to log in again: {reason}</span>'
+        return f'<span class="wrong">log in again: {reason}</span>'
     if user["last_sync_error"]:
         reason = escape(user["last_sync_error"])
         return f'<span class="wrong">the last sync failed: {reason}</span>; {_next(user)}'
     if user["sync_started_at"]:
         return "the sync is running"
     if user["first_synced_at"]:
-        return f"synchronized {_time(user['last_killmail_sync_at'])}; {_next(user)}"
+        return f"synchronized at {_time(user['last_killmail_sync_at'])}; {_next(user)}"
     if user["next_sync_at"]:
-        return "the first sync begins in a few seconds"
+        return "the first sync begins within seconds"
     return "not synchronized: this login is for its corporation only"
 
 
 def _next(user: Any) -> str:
-    return f"next {_time(user['next_sync_at'])}" if user["next_sync_at"] else "no further one"
+    return f"next at {_time(user['next_sync_at'])}" if user["next_sync_at"] else "no further sync"
 
 
 def _time(time: datetime | None) -> str:

@@ -18,15 +18,15 @@ from api.users.state import translated_errors
 @MUTATION.field("login")
 async def resolve_login(_: None, info: Info, scopes: list[str]) -> dict[str, str]:
     """Begin a login."""
-    viewer, client = info.context.viewer, new_secret()
+    viewer, client_secret = info.context.viewer, new_secret()
     try:
         keeper = await flow.admit(info.context.state, viewer, "begin")
-        begun = await flow.begin(keeper, viewer, scopes, client)
+        begun = await flow.begin(keeper, viewer, scopes, client_secret)
     except LoginFailed as error:
         raise _refusal(error) from None
     except Invalid as error:
         raise BadInput(str(error)) from None
-    return {"url": begun.url, "state": begun.state, "clientSecret": client}
+    return {"url": begun.url, "state": begun.state, "clientSecret": client_secret}
 
 
 @MUTATION.field("authenticateWithCode")

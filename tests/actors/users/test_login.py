@@ -92,7 +92,8 @@ async def test_each_form_of_the_issuer_and_each_algorithm_is_valid(
     keeper: Keeper, upstream: Standin, issuer: str, algorithm: str
 ) -> None:
     set_faults(upstream, sso_issuer=issuer, sso_alg=algorithm)
-    assert (await log_in(keeper, characters(upstream)[0])).character_name
+    character = characters(upstream)[0]
+    assert (await log_in(keeper, character)).character_id == character
 
 
 async def test_two_characters_of_one_account(keeper: Keeper, upstream: Standin) -> None:
