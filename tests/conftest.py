@@ -1,10 +1,12 @@
 """What all tests share: both databases, and a closing line that says what was played."""
 
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 import actors.worker  # noqa: F401  # declares all actors, before a test replaces the broker
@@ -13,6 +15,9 @@ from actors.shared.settings import Settings
 from deploy.migrate import migrate
 from tests.support.killmails import describe
 from tests.support.servers import fresh_database
+
+# A command that a test runs in this process has an output of its own, without this process's log.
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,6 @@ from tests.api.gateway import Writer, query
 from tests.support.servers import fresh_database
 
 RED, CORPORATION = 99_000_001, 98_000_001
-NOW = datetime.now(UTC)
-TODAY = NOW.date()
 
 METRICS = """
 query ($id: Long!, $day: String) {
@@ -58,15 +56,21 @@ async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncItera
             yield Settings(data_dir=tmp_path, database_url=url)
 
 
+@pytest.fixture
+def today() -> date:
+    """The day on which the test begins."""
+    return datetime.now(UTC).date()
+
+
 @pytest.fixture(autouse=True)
-async def _entities(writer: Writer) -> None:
-    hour = timedelta(hours=1)
+async def _entities(writer: Writer, today: date) -> None:
+    in_an_hour = datetime.now(UTC) + timedelta(hours=1)
     founded = datetime(2010, 5, 1, tzinfo=UTC)
-    described = {"name": "Red", "ticker": "RED", "state": "active", "expires_at": NOW + hour}
+    described = {"name": "Red", "ticker": "RED", "state": "active", "expires_at": in_an_hour}
     snapshots: list[dict[str, Any]] = [
         {
             "alliance_id": RED,
-            "day": TODAY - timedelta(days=back),
+            "day": today - timedelta(days=back),
             "members": 200 - 10 * back if back < 10 else None,
             "corporations": 3 if back < 10 else None,
             "kills": 1 + back,
@@ -88,11 +92,11 @@ async def _entities(writer: Writer) -> None:
         await connection.execute(
             insert(CORPORATION_SNAPSHOTS),
             [
-                {"corporation_id": CORPORATION, "day": TODAY, "members": 7}
+                {"corporation_id": CORPORATION, "day": today, "members": 7}
                 | dict.fromkeys(("kills", "ships_lost", "isk_destroyed"), 0),
                 {
                     "corporation_id": CORPORATION,
-                    "day": TODAY - timedelta(days=2),
+                    "day": today - timedelta(days=2),
                     "members": None,
                     "kills": 4,
                     "ships_lost": 1,
@@ -102,9 +106,9 @@ async def _entities(writer: Writer) -> None:
         )
 
 
-async def test_metrics_compare_days_and_periods(client: aiohttp.ClientSession) -> None:
+async def test_metrics_compare_days_and_periods(client: aiohttp.ClientSession, today: date) -> None:
     answer = await query(client, METRICS, id=RED)
-    yesterday = TODAY - timedelta(days=1)
+    yesterday = today - timedelta(days=1)
     lost, before = 1e9 * sum(range(1, 8)), 1e9 * sum(range(8, 15))
     assert answer == {
         "data": {
@@ -132,12 +136,14 @@ async def test_metrics_compare_days_and_periods(client: aiohttp.ClientSession) -
             }
         }
     }
-    of_today = await query(client, METRICS, id=RED, day=str(TODAY))
+    of_today = await query(client, METRICS, id=RED, day=str(today))
     over_1_day = of_today["data"]["alliance"]["metrics"]["over1Day"]
     assert over_1_day["members"]["value"] == 200
 
 
-async def test_metrics_count_days_without_snapshots_as_0(client: aiohttp.ClientSession) -> None:
+async def test_metrics_count_days_without_snapshots_as_0(
+    client: aiohttp.ClientSession, today: date
+) -> None:
     metrics = f"""{{
       over1Day {{ members {CHANGE} corporations {CHANGE} kills {CHANGE} }}
       over7Days {{ kills {CHANGE} iskDestroyed {CHANGE} }}
@@ -148,7 +154,7 @@ async def test_metrics_count_days_without_snapshots_as_0(client: aiohttp.ClientS
     unknown = {"value": None, "delta": None, "growth": None}
     nothing = {"value": 0, "delta": 0, "growth": None}
     answers = [
-        await query(client, document, id=CORPORATION, day=str(TODAY + timedelta(days=days)))
+        await query(client, document, id=CORPORATION, day=str(today + timedelta(days=days)))
         for days in (-9, 5000)
     ]
     for answer in answers:
@@ -175,10 +181,10 @@ async def test_metrics_count_days_without_snapshots_as_0(client: aiohttp.ClientS
 
 
 async def test_snapshots_are_those_that_exist_and_charts_have_every_day(
-    client: aiohttp.ClientSession,
+    client: aiohttp.ClientSession, today: date
 ) -> None:
     answer = await query(client, DAYS, id=CORPORATION, days=3)
-    days = [str(TODAY - timedelta(days=back)) for back in (2, 1, 0)]
+    days = [str(today - timedelta(days=back)) for back in (2, 1, 0)]
     empty = {"members": None, "corporations": None, "kills": 0, "shipsLost": 0, "iskDestroyed": 0}
     assert answer == {
         "data": {
@@ -212,7 +218,8 @@ async def test_looking_has_a_known_one_refreshed_when_esi_allows_it(
     await query(client, document, id=RED)
     assert await next_refresh_at() == [None]
     async with writer.database.begin() as connection:
-        await connection.execute(update(ALLIANCES).values(expires_at=NOW - timedelta(hours=1)))
+        an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        await connection.execute(update(ALLIANCES).values(expires_at=an_hour_ago))
     assert (await query(client, document, id=RED))["data"] == {"alliance": {"name": "Red"}}
     async with asyncio.timeout(10):
         while (due := (await next_refresh_at())[0]) is None:

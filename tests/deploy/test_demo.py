@@ -39,6 +39,11 @@ def has_a_dead_event_log(demo: Terminal) -> None:
     os.kill(event_log_of(demo), signal.SIGKILL)
 
 
+def has_just_been_signalled(demo: Terminal) -> None:
+    is_delivering(demo)
+    demo.process.terminate()
+
+
 def event_log_of(demo: Terminal) -> int:
     """Find the broker among the demo's processes."""
     (pid,) = with_descendants([demo.process.pid]) - {demo.process.pid}
@@ -68,9 +73,12 @@ def sigterm_to_all_processes(demo: Terminal) -> None:
     ("when", "how"),
     [
         (is_starting, ctrl_c),
+        (is_starting, sigterm_to_all_processes),
         (is_delivering, ctrl_c),
         (is_delivering, ctrl_c_twice),
+        (is_delivering, sigterm_to_the_group),
         (is_delivering, sigterm_to_all_processes),
+        (has_just_been_signalled, ctrl_c),
         (has_a_dead_event_log, ctrl_c),
     ],
 )

@@ -25,8 +25,10 @@ from tests.support.made import a_body, a_reference
 from tests.support.proxy import open_proxy
 from tests.support.servers import fresh_database, server_urls
 from tests.support.tables import feed_of, rows
+from tests.support.waiting import within
 
 FILE = "killstream.db"
+AT_ONCE_S = 60
 
 
 def settings_of(database: AsyncEngine, tmp_path: Path) -> Settings:
@@ -76,7 +78,8 @@ async def test_expired_rows_are_deleted_by_an_index(postgresql: AsyncEngine, tab
 
 async def at_once(settings: Settings) -> list[Migrated | BaseException]:
     runs = (migrate(settings) for _ in range(5))
-    return sorted(await asyncio.gather(*runs, return_exceptions=True), key=str)
+    async with within(AT_ONCE_S, lambda: "they wait for each other"):
+        return sorted(await asyncio.gather(*runs, return_exceptions=True), key=str)
 
 
 async def test_many_at_once_on_an_empty_file(tmp_path: Path) -> None:

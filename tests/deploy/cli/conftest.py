@@ -81,13 +81,17 @@ def gateway(embedded: Settings) -> Gateway:
     return serve
 
 
+@pytest.fixture(autouse=True)
+def _log_of_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that runs in this process doesn't take its log."""
+    monkeypatch.setattr(process, "set_up_logs", lambda _: None)
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
 async def database(
     request: pytest.FixtureRequest, embedded: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[AsyncEngine]:
     """The database that a command is to find, in this process."""
-    # The command's output ends with the command; the logs of this process go on.
-    monkeypatch.setattr(process, "set_up_logs", lambda _: None)
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(embedded.data_dir))
     if request.param == "sqlite":
         settings.cache_clear()

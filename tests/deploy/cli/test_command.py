@@ -1,10 +1,13 @@
 """The command itself: its version, and how an end by an error reads."""
 
 import asyncio
+import logging
 from importlib.metadata import version
 
 import pytest
+import structlog
 import typer
+from typer.testing import CliRunner
 
 from actors.shared.errors import KillstreamError, Misconfigured
 from deploy.cli.process import fail
@@ -18,6 +21,19 @@ async def test_version_is_that_of_the_package() -> None:
     output, _ = await process.communicate()
     assert output.decode() == f"killstream {version('killstream')}\n"
     assert process.returncode == 0
+
+
+def test_the_log_of_this_process_is_not_in_the_output_of_a_command_in_it() -> None:
+    command = typer.Typer()
+
+    @command.command()
+    def say() -> None:
+        structlog.get_logger().warning("something else happened")
+        logging.getLogger("pika").warning("something else happened")
+        typer.echo("done")
+
+    done = CliRunner().invoke(command)
+    assert (done.output, done.stderr) == ("done\n", "")
 
 
 @pytest.mark.parametrize(

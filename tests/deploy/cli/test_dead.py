@@ -56,20 +56,24 @@ async def rabbit() -> AsyncIterator[Settings]:
 
 
 TRACEBACK = 'T\n  File "a.py", line 1, in a\n    a()\nesi.Refused: 422 of\x1b[2J it\nand so on\n'
-FETCH = a_message(
-    "f-1",
-    "fetch",
-    queue_name="esi",
-    options={"retries": 2, "traceback": TRACEBACK},
-    message_timestamp=now_ms() - 5 * HOUR_MS,
-)
+
+
+def a_fetch() -> Sent:
+    """Make a message that is five hours old."""
+    return a_message(
+        "f-1",
+        "fetch",
+        queue_name="esi",
+        options={"retries": 2, "traceback": TRACEBACK},
+        message_timestamp=now_ms() - 5 * HOUR_MS,
+    )
 
 
 @pytest.mark.service
 async def test_list_counts_and_filters_and_prints_no_content(rabbit: Settings) -> None:
     unknown = a_message("k-1", "gone", options={})
     put(rabbit, XQ, [a_message("p-1"), a_message("p-2"), unknown, b"\xc1 no message"])
-    put(rabbit, "esi.XQ", [FETCH])
+    put(rabbit, "esi.XQ", [a_fetch()])
 
     shown = await listed(rabbit)
     assert shown["counts"][0] == {

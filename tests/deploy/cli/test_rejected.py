@@ -17,7 +17,7 @@ from actors.shared.reference import NO_JSON, Reference, decode_reference, encode
 from actors.shared.rejection import REJECTED_SOURCE, encode_rejection
 from actors.shared.settings import PREFIX, Settings, settings
 from actors.shared.tables import LEDGER, REJECTED
-from deploy.cli import app, process
+from deploy.cli import app
 from deploy.cli.rejected_records import Selection, find, list_records
 from tests.support.made import SOURCE, a_body, a_reference
 from tests.support.processes import start_killstream
@@ -28,12 +28,6 @@ REFUSED = "ESI answers 422 to /killmails/{}/{}: Invalid killmail_id and/or killm
 DOCUMENT = msgspec.json.encode(
     {"killmail_id": 140000003, "hash": "0" * 40, "esi": None, "zkb": {}, "uploaded_at": 1795197900}
 )
-
-
-@pytest.fixture(autouse=True)
-def _logs_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command's output ends with the command; the logs of this process go on."""
-    monkeypatch.setattr(process, "set_up_logs", lambda _: None)
 
 
 @pytest.fixture
