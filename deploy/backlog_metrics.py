@@ -15,7 +15,7 @@ from actors.shared.health.facts import (
     UserFacts,
 )
 from actors.shared.health.queues import QueueReport
-from actors.shared.pauses import SOURCE
+from actors.shared.pauses import INTAKE
 from actors.shared.queues import Queue
 from deploy.server_probes import SERVERS, Part, ServerProbes
 
@@ -187,7 +187,7 @@ def _of_pauses(part: Part | None) -> Metric:
         labels=["queue"],
     )
     if isinstance(part, DatabaseFacts):
-        for name in (*Queue, SOURCE):
+        for name in (*Queue, INTAKE):
             paused.add_metric([name], float(name in part.pauses))
     return paused
 

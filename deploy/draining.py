@@ -11,15 +11,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import reading
 from actors.shared.health.queues import MANAGEMENT, QueueReport
-from actors.shared.pauses import SOURCE, WATCH_S, pause, resume
+from actors.shared.pauses import INTAKE, WATCH_S, pause, resume
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER, UNPUBLISHED
 from deploy.queue_report import read_queues
 
 EVERY_S: Final = 1.0
-WITHIN_S: Final = 5.0
+READ_S: Final = 5.0
 """Time limit of reading the queues."""
-LEARNED_S: Final = 2 * WATCH_S
+PAUSE_KNOWN_S: Final = 2 * WATCH_S
 """Time after which every process knows of the pause."""
 
 
@@ -63,7 +63,7 @@ class Left:
 
 async def begin_drain(database: AsyncEngine) -> None:
     """Take nothing in."""
-    await pause(database, [SOURCE])
+    await pause(database, [INTAKE])
 
 
 async def drained(settings: Settings, database: AsyncEngine, timeout_s: float) -> Left:
@@ -72,7 +72,7 @@ async def drained(settings: Settings, database: AsyncEngine, timeout_s: float) -
     while True:
         left = await read_left(settings, database)
         took_s = time.monotonic() - began_s
-        if (left.is_empty and took_s > LEARNED_S) or took_s > timeout_s:
+        if (left.is_empty and took_s > PAUSE_KNOWN_S) or took_s > timeout_s:
             return left
         if left.line() != printed:
             printed = left.line()
@@ -82,7 +82,7 @@ async def drained(settings: Settings, database: AsyncEngine, timeout_s: float) -
 
 async def end_drain(database: AsyncEngine) -> None:
     """Take in again."""
-    await resume(database, [SOURCE])
+    await resume(database, [INTAKE])
 
 
 async def read_left(settings: Settings, database: AsyncEngine) -> Left:
@@ -93,7 +93,7 @@ async def read_left(settings: Settings, database: AsyncEngine) -> Left:
         func.count().filter(received, LEDGER.c.refusals > 0),
         func.count().filter(~received),
     ).select_from(LEDGER)
-    report = await read_queues(settings, limit_s=WITHIN_S)
+    report = await read_queues(settings, limit_s=READ_S)
     async with reading(database) as connection:
         ledger, refused, unread = (await connection.execute(counts)).one()
         unpublished = await connection.scalar(select(func.count()).select_from(UNPUBLISHED))

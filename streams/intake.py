@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from actors.shared.pauses import SOURCE
+from actors.shared import pauses
 
 
 class Intake:
@@ -20,7 +20,7 @@ class Intake:
 
     def switch(self, paused: frozenset[str]) -> None:
         """Pause or resume, by the names of all that is paused."""
-        if SOURCE in paused:
+        if pauses.INTAKE in paused:
             self._running.clear()
         else:
             self._running.set()

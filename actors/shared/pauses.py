@@ -22,8 +22,8 @@ from actors.shared.tables import PAUSES
 
 log: Final = structlog.get_logger()
 
-SOURCE: Final = "source"
-"""The name under which polling is paused; queues have their names, without the namespace."""
+INTAKE: Final = "source"
+"""The name under which the intake is paused; queues have their names, without the namespace."""
 WATCH_S: Final = 1.5
 
 Watcher = Callable[[frozenset[str]], None]

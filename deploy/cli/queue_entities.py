@@ -16,7 +16,7 @@ from actors.shared.database import reading
 from actors.shared.tables import ESI_LISTS, KILLMAILS
 from deploy.cli.process import console
 
-IDS: Final = 1_000
+IDS_PER_TRANSACTION: Final = 1_000
 """Entities in one transaction."""
 KILLMAILS_PER_QUERY: Final = 2_000
 
@@ -31,20 +31,22 @@ class Counts(NamedTuple):
 async def queue_entities(database: AsyncEngine, name: str, *, dry_run: bool) -> Counts:
     """Make refreshes due, and show progress."""
     kind = next(kind for kind in KINDS.values() if kind.name == name)
-    seen: set[int] = set()
+    found_ids: set[int] = set()
     due = 0
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task(name, total=await _total(database, kind))
         async for ids, steps in _all_ids(database, kind):
-            new = sorted(set(ids) - seen)
-            seen.update(new)
-            for start in range(0, len(new), IDS):
-                due += await _want(database, kind, new[start : start + IDS], dry_run=dry_run)
+            new = sorted(set(ids) - found_ids)
+            found_ids.update(new)
+            for start in range(0, len(new), IDS_PER_TRANSACTION):
+                due += await _want(
+                    database, kind, new[start : start + IDS_PER_TRANSACTION], dry_run=dry_run
+                )
             progress.update(task, advance=steps, description=f"{name}: {due:,}")
     if kind is ALLIANCE and not dry_run:
         async with database.begin() as connection:
             await _make_list_due(connection)
-    return Counts(len(seen), due)
+    return Counts(len(found_ids), due)
 
 
 async def _want(database: AsyncEngine, kind: Kind, ids: Collection[int], *, dry_run: bool) -> int:
@@ -75,7 +77,7 @@ async def _total(database: AsyncEngine, kind: Kind) -> int:
 
 async def _all_ids(database: AsyncEngine, kind: Kind) -> AsyncIterator[tuple[Collection[int], int]]:
     """Yield ids, some more than once, with the number of rows that were read for them."""
-    async for ids in _pages(database, kind.key, IDS):
+    async for ids in _pages(database, kind.key, IDS_PER_TRANSACTION):
         yield ids, len(ids)
     async for killmail_ids in _pages(database, KILLMAILS.c.killmail_id, KILLMAILS_PER_QUERY):
         async with reading(database) as connection:

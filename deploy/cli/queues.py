@@ -18,7 +18,7 @@ from deploy.cli.process import configure
 if TYPE_CHECKING:
     from actors.shared.health.queues import QueueReport, QueueState
 
-WITHIN_S: Final = 10.0
+READ_S: Final = 10.0
 """Time limit of the reads; what isn't known by then is reported as unknown."""
 COLUMNS: Final = ("ready", "unacked", "consumers", "in/s", "out/s", "oldest")
 
@@ -60,7 +60,7 @@ def queues(
 def _read(settings: Settings) -> "QueueReport":
     from deploy.queue_report import read_queues
 
-    return asyncio.run(read_queues(settings, limit_s=WITHIN_S))
+    return asyncio.run(read_queues(settings, limit_s=READ_S))
 
 
 def _watch(settings: Settings, every_s: float, *, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from deploy.cli.process import configure, fail
 if TYPE_CHECKING:
     from actors.shared.health.queues import QueueReport
 
-WITHIN_S: Final = 10.0
+READ_S: Final = 10.0
 CONFIRMATION: Final = "reset"
 
 app = typer.Typer(
@@ -75,7 +75,7 @@ def _inspect(settings: Settings) -> "QueueReport":
             f"{PREFIX}RABBITMQ_URL is not set: the queues are in the process of `killstream up`;"
             " restart it, and the ledger sends their killmails again"
         )
-    report = asyncio.run(inspect_queues(settings, limit_s=WITHIN_S))
+    report = asyncio.run(inspect_queues(settings, limit_s=READ_S))
     if "rabbitmq" in report.unknown:
         raise ServerUnavailable(f"RabbitMQ didn't answer: {report.unknown['rabbitmq']}")
     return report

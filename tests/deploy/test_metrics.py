@@ -13,7 +13,7 @@ from sqlalchemy import insert
 
 from actors.broker import DATABASE_QUEUE
 from actors.shared.database import open_database
-from actors.shared.pauses import SOURCE, pause
+from actors.shared.pauses import INTAKE, pause
 from actors.shared.settings import Settings
 from actors.shared.tables import CURSORS, USERS
 from deploy.backlog_metrics import BacklogCollector
@@ -129,7 +129,7 @@ async def test_each_process_serves_its_counts_and_the_backlogs(
         await until(settings, 'killstream_queue_messages{queue="database",state="dead"}', 1)
         assert sum_of(await samples(settings), "killstream_queue_paused") == 0
         async with open_database(settings) as database:
-            await pause(database, [SOURCE])
+            await pause(database, [INTAKE])
         shown = await until(settings, 'killstream_queue_paused{queue="source"}', 1)
         assert sum_of(shown, "killstream_queue_paused") == 1
 

@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
-from actors.shared.pauses import SOURCE
+from actors.shared import pauses
 from actors.shared.settings import Settings
 from streams import schedule
 from streams.intake import INTAKE
@@ -51,7 +51,7 @@ async def test_work_that_runs_is_reported_with_its_time(enqueued: list[str]) -> 
 async def test_what_is_stored_is_still_published_while_the_intake_is_paused(
     enqueued: list[str],
 ) -> None:
-    INTAKE.switch(frozenset({SOURCE}))
+    INTAKE.switch(frozenset({pauses.INTAKE}))
     for work in WORK.values():
         await work()
     assert set(enqueued) == {"sweep", "recall", "publish_delayed"}

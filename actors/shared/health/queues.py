@@ -16,7 +16,7 @@ from actors.shared.health.management import ManagedQueue, read_management
 from actors.shared.health.probe import within
 from actors.shared.health.rabbitmq import count, probe_parameters
 from actors.shared.heartbeat import Heartbeat, read_heartbeats
-from actors.shared.pauses import SOURCE, read_pauses
+from actors.shared.pauses import INTAKE, read_pauses
 from actors.shared.postgres import Limits
 from actors.shared.queues import Queue
 from actors.shared.settings import Settings
@@ -105,7 +105,7 @@ async def inspect_queues(settings: Settings, *, limit_s: float, pauses: bool = T
         for kind in KINDS
         if settings.rabbitmq_url or not kind.endswith("XQ")
     ]
-    return QueueReport(states, beats, ages_s.get(SOURCE), unknown)
+    return QueueReport(states, beats, ages_s.get(INTAKE), unknown)
 
 
 def _or(part: T | Unreachable, otherwise: T) -> T:

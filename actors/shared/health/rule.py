@@ -13,7 +13,7 @@ from actors.shared.health.facts import (
     Source,
     Unreachable,
 )
-from actors.shared.pauses import SOURCE
+from actors.shared.pauses import INTAKE
 
 LEDGER_AGE_S: Final = 300.0
 """Age of the ledger's oldest entry that, while nothing is stored, is a problem."""
@@ -53,11 +53,11 @@ def _unreachable(part: Part, facts: object) -> Iterator[Problem]:
 
 
 def _database(facts: DatabaseFacts) -> Iterator[Problem]:
-    if SOURCE in facts.pauses:
+    if INTAKE in facts.pauses:
         yield Problem("source", "an operator has paused the intake")
     else:
         yield from _sources(facts.sources)
-    queues = sorted(facts.pauses.keys() - {SOURCE})
+    queues = sorted(facts.pauses.keys() - {INTAKE})
     for name in queues:
         yield Problem("feed", f"an operator has paused the queue {name}")
     oldest_s = facts.ledger_oldest_age_s or 0.0

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from actors.shared.database import open_database
 from actors.shared.errors import ServerUnavailable
-from actors.shared.pauses import SOURCE, read_pauses
+from actors.shared.pauses import INTAKE, read_pauses
 from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER
 from deploy import draining
@@ -156,7 +156,7 @@ async def test_a_drain_that_is_interrupted_says_how_to_resume(embedded: Settings
     assert terminal.process.returncode != 0
     assert "nothing is taken in until `killstream drain --resume`" in terminal.output
     async with open_database(embedded) as database:
-        assert list(await read_pauses(database)) == [SOURCE]
+        assert list(await read_pauses(database)) == [INTAKE]
 
 
 async def test_a_reset_needs_rabbitmq(tmp_path: Path) -> None:
