@@ -1,4 +1,4 @@
-"""API keys of an account."""
+"""The API keys of an account."""
 
 import re
 from typing import Any, Final
@@ -16,18 +16,18 @@ from api.users.bindings import MUTATION, USER_QUERY
 MAX_KEYS: Final = 50
 MAX_NAME: Final = 100
 ID_LENGTH: Final = 16
-"""Of the digits of a key's hash that name it."""
+"""Number of the first digits of a key's hash that are its id."""
 NO_KEY: Final = "you have no such key"
 _ID: Final = re.compile(f"[0-9a-f]{{{ID_LENGTH}}}")
 
 
 @MUTATION.field("createApiKey")
 async def resolve_create(_: None, info: Info, name: str) -> dict[str, Any]:
-    """Create a key."""
+    """Create a key; its token is returned only here."""
     session = info.context.viewer.require_login()
     name = name.strip()
     if not (0 < len(name) <= MAX_NAME and name.isprintable()):
-        raise BadInput(f"name: 1 to {MAX_NAME} printable characters")
+        raise BadInput(f"name: must be 1 to {MAX_NAME} printable characters")
     async with writing(info.context.state) as connection:
         held = await connection.scalar(
             select(func.count()).where(
@@ -35,7 +35,9 @@ async def resolve_create(_: None, info: Info, name: str) -> dict[str, Any]:
             )
         )
         if (held or 0) >= MAX_KEYS:
-            raise ClientError("FORBIDDEN", f"you have {MAX_KEYS} keys: revoke one")
+            raise ClientError(
+                "FORBIDDEN", f"you have {MAX_KEYS} keys, which is the limit: revoke one"
+            )
         opened = await open_session(connection, session.account_id, "api_key", name)
     id_ = hash_of(opened.token)[:ID_LENGTH]
     return {"token": opened.token, "key": next(k for k in await _keys(info) if k["id"] == id_)}
@@ -43,7 +45,7 @@ async def resolve_create(_: None, info: Info, name: str) -> dict[str, Any]:
 
 @MUTATION.field("revokeApiKey")
 async def resolve_revoke(_: None, info: Info, id: str) -> bool:  # noqa: A002
-    """End a key."""
+    """Revoke a key."""
     session = info.context.viewer.require_login()
     if not _ID.fullmatch(id):
         raise ClientError("NOT_FOUND", NO_KEY)

@@ -1,4 +1,4 @@
-"""The state of one's own syncs, and a sync right now."""
+"""The syncs of a user's characters and corporations: their state, and their immediate start."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -24,21 +24,21 @@ from api.users.bindings import (
 )
 
 WAIT_S: Final = 20.0
-"""How long a client waits for its sync."""
+"""Longest time that a client waits for its syncs."""
 POLL_S: Final = 1.0
-"""How often the database is asked whether it has ended."""
+"""Interval at which the database is read for their end."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """A sync of a character, or of a corporation."""
+    """The state of the sync of a character or of a corporation."""
 
     row: Any
     state: str
     reason: str | None
     corporation_id: int | None = None
     others_synced_at: datetime | None = None
-    """When the corporation was synchronized last with another director's token."""
+    """When the corporation was last synchronized with another director's token."""
 
 
 @USER_QUERY.field("syncStatus")
@@ -53,24 +53,28 @@ async def resolve_sync(
     info: Info,
     input: dict[str, Any] | None = None,  # noqa: A002 # GraphQL's name
 ) -> dict[str, Any]:
-    """Have the syncs run now, and wait for them."""
+    """Start the syncs now, and wait for their end."""
     wanted = input or {}
     of = wanted.get("character_id")
     characters = await own_characters(info) if of is None else [await own_character(info, of)]
     if not characters:
-        raise ClientError("NOT_FOUND", "you have no character here: log in with one")
+        raise ClientError("NOT_FOUND", "your account has no character: log in with one")
     with _one_at_a_time(info):
         return await _sync(info, characters, is_full=bool(wanted.get("full")))
 
 
 @contextmanager
 def _one_at_a_time(info: Info) -> Iterator[None]:
-    """Refuse a second sync of the account while one is waited for."""
+    """Refuse a call while the account waits for another one.
+
+    Raises:
+        ClientError: RATE_LIMITED.
+    """
     account_id, syncing = info.context.viewer.account_id, info.context.state.users.syncing
     if account_id in syncing:
         raise ClientError(
             "RATE_LIMITED",
-            "a sync of your account is waited for already: ask for syncStatus",
+            "your account is already waiting for a sync: read syncStatus",
             retryAfterSeconds=ceil(WAIT_S),
         )
     syncing.add(account_id)
@@ -81,7 +85,7 @@ def _one_at_a_time(info: Info) -> Iterator[None]:
 
 
 async def _sync(info: Info, characters: Sequence[Any], *, is_full: bool) -> dict[str, Any]:
-    """Have syncs run now, and wait for them up to `WAIT_S`."""
+    """Start the syncs of characters, and wait for their end, up to `WAIT_S`."""
     asked_at = datetime.now(UTC)
     await _make_due(info, [one["character_id"] for one in characters], asked_at, is_full)
     deadline_s = asyncio.get_running_loop().time() + WAIT_S
@@ -96,7 +100,7 @@ async def _sync(info: Info, characters: Sequence[Any], *, is_full: bool) -> dict
 async def _make_due(
     info: Info, character_ids: Sequence[int], now: datetime, full: bool | None
 ) -> None:
-    """Have the syncs start now, but none that ESI refused, or that waits after an error."""
+    """Schedule the syncs for now, except those that ESI refused or that wait after an error."""
     values: dict[str, Any] = {"next_sync_at": now, "last_sync_error": None}
     if full:
         values["next_full_sync_at"] = now
@@ -115,7 +119,7 @@ async def _make_due(
 
 
 async def _statuses(info: Info, characters: Sequence[Any]) -> list[Status]:
-    """Read the present state of the characters' syncs, and of their corporations'."""
+    """Read the state of the syncs of characters and of their corporations."""
     database = info.context.state.database
     ids = [one["character_id"] for one in characters]
     users = await database.fetch_all(
@@ -133,7 +137,7 @@ async def _statuses(info: Info, characters: Sequence[Any]) -> list[Status]:
 
 
 def _corporation_status(row: Any, user: Any) -> Status:
-    """Make the status of a corporation's sync, which needs the character's token and consent."""
+    """Return the status of a corporation's sync, which needs the character's token and consent."""
     state, reason = row["state"], row["state_reason"]
     if not user["sync_corporation"]:
         state = "off"
@@ -160,7 +164,7 @@ def _corporations(character_ids: Sequence[int]) -> Select[Any]:
 
 
 def _is_pending(status: Status, asked_at: datetime) -> bool:
-    """Tell whether a sync is still to end; one that became due has no last error."""
+    """Return whether a sync hasn't ended yet; one that became due has no last error."""
     row = status.row
     ended = _succeeded(status, asked_at) or (
         row["last_sync_error"] is not None and row["sync_started_at"] is None
@@ -170,7 +174,7 @@ def _is_pending(status: Status, asked_at: datetime) -> bool:
 
 def _succeeded(status: Status, asked_at: datetime) -> bool:
     others = status.others_synced_at
-    # Another director's sync brings the same, so this one isn't started.
+    # Another director's sync reads the same list, so this one isn't started.
     return _ran(status, asked_at) or (others is not None and others > asked_at - EVERY)
 
 
@@ -193,7 +197,7 @@ def _result(
 
 
 def _is_wanted(status: Status) -> bool:
-    """Leave out what isn't scheduled: nobody wants it, or the corporation refuses the character."""
+    """Return whether a sync should run: the user wants it, and the character has the right."""
     if status.corporation_id is not None:
         return status.state == "active"
     never_scheduled = status.row["next_sync_at"] is None and status.row["last_sync_error"] is None
@@ -204,7 +208,7 @@ def _message(failed: Sequence[Status], pending: Sequence[Status], count: int) ->
     if failed:
         return f"failed: {_failure(failed[0])}"
     if pending:
-        return "the sync goes on: ask for syncStatus"
+        return "the sync goes on: read syncStatus"
     return f"synchronized: {count} new"
 
 
