@@ -22,6 +22,9 @@ READ_S: Final = 5.0
 """Time limit of one read, including the wait for a connection."""
 CLOSE_S: Final = 2.0
 """Time limit for closing the connections."""
+RESERVED: Final = 2
+"""Connections of the setting that aren't for reading: one for health, one for writing."""
+MIN_POOL_SIZE: Final = RESERVED + 1
 IDLE_S: Final = 20.0
 """Idle time after which a connection is closed, so that no read gets one that went silent."""
 
@@ -60,6 +63,19 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, _POSTGRESQL_UNAVAILABLE) and not isinstance(error, ValueError)
 
 
+def check_pool_size(settings: Settings) -> None:
+    """Check that the gateway has enough connections to PostgreSQL.
+
+    Raises:
+        Misconfigured: the setting is below `MIN_POOL_SIZE`.
+    """
+    if settings.database_url and settings.database_pool_size < MIN_POOL_SIZE:
+        raise Misconfigured(
+            f"KILLSTREAM_DATABASE_POOL_SIZE must be {MIN_POOL_SIZE} at least for the gateway: it"
+            " reads, writes and checks its health at once"
+        )
+
+
 @asynccontextmanager
 async def open_read_database(
     settings: Settings, *, read_s: float = READ_S
@@ -72,8 +88,9 @@ async def open_read_database(
 
     Raises:
         ServerUnavailable: the database doesn't answer.
-        Misconfigured: it refuses the connection; the message has its reason.
+        Misconfigured: it refuses the connection, or the pool is too small; the message says why.
     """
+    check_pool_size(settings)
     connector = _connector(settings, read_s)
     database = Database(settings.database_dsn, **_options(settings, read_s, connector))
     try:
@@ -104,7 +121,7 @@ def _options(settings: Settings, read_s: float, connector: Connector | None) -> 
     return {
         "connect": connector.connect,
         "min_size": 1,
-        "max_size": max(1, settings.database_pool_size - 3),  # health, queues and writing
+        "max_size": settings.database_pool_size - RESERVED,
         "max_inactive_connection_lifetime": IDLE_S,
     }
 

@@ -14,6 +14,7 @@ from actors.shared.errors import Misconfigured
 from actors.shared.settings import PREFIX, Settings, settings
 from actors.shared.startup import ends_before
 from actors.shared.topics import create_topics
+from api.database import MIN_POOL_SIZE as OF_GATEWAY
 from deploy.contact import check_contact
 from deploy.datadir import lock_data_dir
 from deploy.eventlog import EventLog, maintain, open_event_log
@@ -29,8 +30,8 @@ WORKER_STOP_MS: Final = 1_500
 """How long running actors may take at shutdown; the ledger recalls the killmails of the others."""
 
 
-MIN_POOL_SIZE: Final = 6
-"""Connections to PostgreSQL that the parts require: the gateway four, the others one each."""
+MIN_POOL_SIZE: Final = OF_GATEWAY + 2
+"""Connections to PostgreSQL that the parts require: streams and actors one each."""
 
 
 async def run_embedded(configured: Settings, stop: asyncio.Event) -> None:
@@ -104,7 +105,7 @@ def share_connections(configured: Settings) -> tuple[Settings, Settings]:
         this function sets the remaining number.
     """
     size = configured.database_pool_size
-    streams, gateway = max(1, size // 4), max(4, size // 4)
+    streams, gateway = max(1, size // 4), max(OF_GATEWAY, size // 4)
     os.environ[PREFIX + "DATABASE_POOL_SIZE"] = str(max(1, size - streams - gateway))
     settings.cache_clear()
     return (

@@ -17,6 +17,7 @@ from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
 from actors.shared.supervisor import READY, notify
 from api.app import create_app
+from api.database import check_pool_size
 from deploy.ports import listen
 
 log: Final = structlog.get_logger()
@@ -60,10 +61,12 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set; then wait up to `CONNECTIONS_CLOSE_S` for open connections.
 
     Raises:
-        Misconfigured: the address is in use, or a server refuses the connection.
+        Misconfigured: the address is in use, a server refuses the connection, or there are too few
+            connections to PostgreSQL.
         SchemaMismatch: the tables are missing, older or newer.
         ServerUnavailable: a server wasn't available in time.
     """
+    check_pool_size(settings)
     listen(settings).close()  # reports a wrong address before it waits for servers
     if not await ends_before(stop, _check_servers(settings)):
         return

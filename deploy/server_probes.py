@@ -17,7 +17,7 @@ from actors.shared.health.facts import (
     Unreachable,
 )
 from actors.shared.health.kafka import probe_kafka
-from actors.shared.health.queues import QueueReport, inspect_queues
+from actors.shared.health.queues import QueueReport, inspect_queues, nothing_paused
 from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.health.redis import probe_redis
 from actors.shared.settings import PREFIX, Settings, settings
@@ -82,7 +82,7 @@ async def probe_servers(
 async def _queues(configured: Settings) -> QueueReport | Unreachable | Embedded:
     if not configured.rabbitmq_url:
         return Embedded()
-    report = await inspect_queues(configured, limit_s=PROBE_S, pauses=False)
+    report = await inspect_queues(configured, limit_s=PROBE_S, read_pauses=nothing_paused)
     reason = report.unknown.get("rabbitmq")
     return report if reason is None else Unreachable(reason)
 

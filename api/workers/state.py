@@ -12,7 +12,7 @@ from actors.shared.health.facts import Unreachable
 from actors.shared.health.queues import QueueReport, QueueState, inspect_queues
 from actors.shared.queues import Queue
 from actors.shared.settings import Settings
-from actors.shared.tables import USERS
+from actors.shared.tables import PAUSES, USERS
 from api.database import DatabaseUnavailable, ReadDatabase
 from api.health import Prober
 
@@ -68,9 +68,14 @@ class Workers:
 
     async def _read(self) -> WorkersView:
         report, whole = await asyncio.gather(
-            inspect_queues(self._settings, limit_s=PROBE_S), self._whole()
+            inspect_queues(self._settings, limit_s=PROBE_S, read_pauses=self._pauses),
+            self._whole(),
         )
         return WorkersView([entry | whole for entry in entries(self._settings, report)])
+
+    async def _pauses(self) -> dict[str, datetime]:
+        rows = await self._database.fetch_all(select(PAUSES))
+        return {row["name"]: row["paused_at"] for row in rows}
 
     async def _whole(self) -> Entry:
         """Read the facts that are the same in each entry; None while the database is away."""

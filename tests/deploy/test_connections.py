@@ -2,16 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
-from actors.shared.database import open_database, reading
 from actors.shared.health.facts import Unreachable
 from actors.shared.settings import Settings, settings
+from api.database import MIN_POOL_SIZE as OF_GATEWAY
 from deploy.embedded import MIN_POOL_SIZE, share_connections
 from deploy.ports import free_port
 from deploy.server_probes import ServerProbes, beside_probes, leave_to_probes, probe_backlogs
@@ -20,34 +17,10 @@ from tests.support.pipeline import pipeline
 from tests.support.processes import killstream
 from tests.support.proxy import open_proxy
 from tests.support.servers import empty_servers, fresh_database
+from tests.support.sessions import most_sessions
 
 pytestmark = pytest.mark.service
 KILLMAILS = 150
-SESSIONS = text(
-    "SELECT application_name FROM pg_stat_activity WHERE datname = current_database()"
-    " AND application_name IN ('killstream/actors', 'killstream/api', 'killstream/health',"
-    " 'killstream/migrate', 'killstream/streams')"
-)
-
-
-@asynccontextmanager
-async def most_sessions(settings: Settings) -> AsyncIterator[list[list[str]]]:
-    """Give, at its end, the names of the most sessions that were open at once."""
-    most: list[list[str]] = [[]]
-
-    async def watch() -> None:
-        async with open_database(settings, "test") as database, reading(database) as connection:
-            while True:
-                names = sorted((await connection.scalars(SESSIONS)).all())
-                most[0] = max(most[0], names, key=len)
-                await asyncio.sleep(0.02)
-
-    watching = asyncio.create_task(watch())
-    try:
-        yield most
-    finally:
-        watching.cancel()
-        await asyncio.wait([watching])
 
 
 async def test_all_parts_stay_within_the_setting(tmp_path: Path) -> None:
@@ -106,16 +79,18 @@ async def test_the_metrics_of_a_streams_process_take_one_connection_to_each_serv
         assert (database.accepted, rabbitmq.accepted) == (1, 1)
 
 
-async def test_too_few_connections_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("part", "least"), [("up", MIN_POOL_SIZE), ("api", OF_GATEWAY)])
+async def test_too_few_connections_are_refused(tmp_path: Path, part: str, least: int) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     settings = Settings(
         data_dir=tmp_path / "data",
         database_url="postgresql://u:p@127.0.0.1/d",
-        database_pool_size=MIN_POOL_SIZE - 1,
+        database_pool_size=least - 1,
+        redis_url="redis://127.0.0.1:1/0",
         r2z2_url=nobody,
         esi_url=nobody,
     )
-    log = tmp_path / "up.log"
-    async with killstream("up", settings=settings, log=log) as refused:
+    log = tmp_path / "part.log"
+    async with killstream(part, settings=settings, log=log) as refused:
         assert await refused.ended() == 2
-    assert f"KILLSTREAM_DATABASE_POOL_SIZE must be {MIN_POOL_SIZE} at least" in log.read_text()
+    assert f"KILLSTREAM_DATABASE_POOL_SIZE must be {least} at least" in log.read_text()

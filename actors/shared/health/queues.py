@@ -1,10 +1,10 @@
 """The state of our queues, put together from RabbitMQ, the processes and the database."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from pika.adapters.blocking_connection import BlockingConnection
@@ -16,7 +16,8 @@ from actors.shared.health.management import ManagedQueue, read_management
 from actors.shared.health.probe import within
 from actors.shared.health.rabbitmq import count, probe_parameters
 from actors.shared.heartbeat import Heartbeat, read_heartbeats
-from actors.shared.pauses import INTAKE, read_pauses
+from actors.shared.pauses import INTAKE
+from actors.shared.pauses import read_pauses as read_pauses_of
 from actors.shared.postgres import Limits
 from actors.shared.queues import Queue
 from actors.shared.settings import Settings
@@ -28,6 +29,7 @@ MANAGEMENT: Final = "management API"
 """RabbitMQ's, which is optional: without it less is known."""
 
 T = TypeVar("T")
+ReadPauses = Callable[[], Coroutine[Any, Any, dict[str, datetime]]]
 
 
 class QueueState(msgspec.Struct, frozen=True):
@@ -72,16 +74,22 @@ class QueueReport(msgspec.Struct, frozen=True):
         return next(queue for queue in self.queues if queue.name == name)
 
 
-async def inspect_queues(settings: Settings, *, limit_s: float, pauses: bool = True) -> QueueReport:
+async def inspect_queues(
+    settings: Settings, *, limit_s: float, read_pauses: ReadPauses | None = None
+) -> QueueReport:
     """Read the state of all queues within the limit. Changes and raises nothing.
 
-    Without `pauses` it doesn't connect to the database, and nothing counts as paused.
+    Args:
+        settings: the servers.
+        limit_s: time limit.
+        read_pauses: reads what is paused; by default on a connection of its own.
     """
+    pauses = _read_pauses(settings, limit_s) if read_pauses is None else read_pauses()
     counted, managed, processes, paused = await asyncio.gather(
         within(limit_s, in_daemon(partial(_count, settings, limit_s), "rabbitmq probe")),
         read_management(settings, limit_s=limit_s),
         within(limit_s, read_heartbeats(settings)),
-        within(limit_s, _paused(settings, limit_s) if pauses else _nothing_paused()),
+        within(limit_s, pauses),
     )
     unknown = {
         server: part.reason
@@ -177,13 +185,14 @@ def _count(settings: Settings, limit_s: float) -> dict[str, tuple[int, int]]:
     return {name: counted for name, counted in found.items() if counted is not None}
 
 
-async def _nothing_paused() -> dict[str, datetime]:
+async def nothing_paused() -> dict[str, datetime]:
+    """For those who don't ask what is paused."""
     return {}
 
 
-async def _paused(settings: Settings, limit_s: float) -> dict[str, datetime]:
+async def _read_pauses(settings: Settings, limit_s: float) -> dict[str, datetime]:
     limits = Limits(connect_s=limit_s, command_s=limit_s)
     if not settings.database_url and not (settings.data_dir / "killstream.db").exists():
         return {}
     async with open_database(settings, "health", limits=limits) as database:
-        return await read_pauses(database)
+        return await read_pauses_of(database)
