@@ -62,6 +62,7 @@ for _name, _column in {
     "authReason": "state_reason",
     "publicationDelayHours": "publication_delay_h",
     "syncCorporation": "sync_corporation",
+    "isPremium": "is_premium",
 }.items():
     CHARACTER.set_field(_name, lambda user, _info, column=_column: user[column])
 CHARACTER.set_field("sync", lambda user, _info: user)
