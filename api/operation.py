@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import msgspec
 from graphql import (
@@ -20,9 +20,6 @@ from graphql.execution import create_source_event_stream
 from api.errors import format_error
 from api.limits import OperationLimits
 from api.view import View
-
-MAX_SHARED: Final = 16
-"""Cached results per event; further operations are executed once per client."""
 
 
 async def subscribe(
@@ -55,8 +52,7 @@ async def _results(
             payload = view.payloads.get(key)
             if payload is None:
                 payload = await _execute(executor.build_per_event_executor(view))
-                if len(view.payloads) < MAX_SHARED:
-                    view.payloads[key] = payload
+                view.payloads.add(key, payload)
             yield payload
 
 

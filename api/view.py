@@ -9,6 +9,7 @@ import msgspec
 
 from actors.shared.feed import Entry
 from actors.shared.killmail import Killmail, parse_killmail
+from api.payloads import Payloads
 
 
 class View:
@@ -18,8 +19,8 @@ class View:
         self.entry = entry
         self.names: Mapping[int, str] = entry.names
         """Names by id; may have ids of other killmails, too."""
-        self.payloads: dict[tuple[object, ...], bytes] = {}
-        """Encoded results of subscriptions by document, operation and variables."""
+        self.payloads = Payloads(self.size)
+        """Encoded results of subscriptions."""
 
     @property
     def sequence(self) -> int | None:

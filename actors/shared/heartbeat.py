@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 from uuid import uuid4
 
 import msgspec
@@ -21,6 +21,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from actors.shared.background import in_background
+from actors.shared.errors import DECODE_ERRORS
 from actors.shared.settings import Settings
 
 EVERY_S: Final = 4.0
@@ -29,6 +30,12 @@ TIMEOUT_S: Final = 2.0
 """Time limit of one Redis command."""
 RATE_BEATS: Final = 4
 """Heartbeats over which a rate is measured."""
+
+
+MAX_PROCESSES: Final = 1_000
+"""Processes that are read at once."""
+MANY: Final = msgspec.Meta(max_length=100)
+"""Bound of what one process reports."""
 
 
 class QueueBeat(msgspec.Struct, frozen=True):
@@ -54,14 +61,14 @@ class Heartbeat(msgspec.Struct, frozen=True):
     part: Literal["actors", "streams"]
     host: str
     started_at: datetime
-    queues: dict[str, QueueBeat] = {}
+    queues: Annotated[dict[str, QueueBeat], MANY] = {}
     """By full name: with the namespace, delays with `.DQ`."""
     is_polling: bool = False
     killmails: int = 0
     """References sent by the poller."""
-    runs: dict[str, datetime | None] = {}
+    runs: Annotated[dict[str, datetime | None], MANY] = {}
     """The scheduled work of this process, with its last run."""
-    resting: list[str] = []
+    resting: Annotated[list[str], MANY] = []
     """The scheduled work that an operator has paused."""
     age_s: float = 0.0
     """Set by the reader."""
@@ -98,6 +105,8 @@ async def beating(
 async def read_heartbeats(settings: Settings) -> list[Heartbeat]:
     """Return the processes that run: without Redis the parts of this process.
 
+    Those that vanished are forgotten, and what another version reports in another form is left out.
+
     Raises:
         RedisError, OSError: Redis is unavailable.
     """
@@ -105,7 +114,7 @@ async def read_heartbeats(settings: Settings) -> list[Heartbeat]:
         return [describe() for describe in list(_here.values())]
     async with _redis(settings) as redis:
         members: set[bytes] = await cast(Any, redis.smembers(_ids(settings)))
-        ids = sorted(one.decode() for one in members)
+        ids = sorted(one.decode() for one in members)[:MAX_PROCESSES]
         if not ids:
             return []
         keys = [_key(settings, one) for one in ids]
@@ -117,10 +126,17 @@ async def read_heartbeats(settings: Settings) -> list[Heartbeat]:
         if gone := [one for one, value in zip(ids, values, strict=True) if value is None]:
             await cast(Any, redis.srem(_ids(settings), *gone))
         return [
-            msgspec.structs.replace(_decode(value), age_s=max(0.0, EXPIRES_S - left / 1000))
+            msgspec.structs.replace(beat, age_s=max(0.0, EXPIRES_S - left / 1000))
             for value, left in zip(values, left_ms, strict=True)
-            if value is not None
+            if value is not None and (beat := _decoded(value)) is not None
         ]
+
+
+def _decoded(value: bytes) -> Heartbeat | None:
+    try:
+        return _decode(value)
+    except DECODE_ERRORS:
+        return None
 
 
 async def _beat(settings: Settings, process_id: str, describe: Describe, every_s: float) -> None:
@@ -128,6 +144,8 @@ async def _beat(settings: Settings, process_id: str, describe: Describe, every_s
         while True:  # for the rates
             describe()
             await asyncio.sleep(every_s)
+    with suppress(RedisError, OSError):
+        await read_heartbeats(settings)  # forgets those that crashed, though nobody may read
     async with _redis(settings) as redis:
         while True:
             with suppress(RedisError, OSError):  # its other users log the outage

@@ -15,6 +15,7 @@ from actors.shared.settings import Settings
 from actors.shared.tables import PAUSES, USERS
 from api.database import DatabaseUnavailable, ReadDatabase
 from api.health import Prober
+from api.payloads import Payloads
 
 PROBE_S: Final = 4.0
 """Time limit of reading the servers; what isn't known by then is null."""
@@ -32,8 +33,8 @@ class WorkersView:
 
     def __init__(self, entries: list[Entry]) -> None:
         self.entries = entries
-        self.payloads: dict[tuple[object, ...], bytes] = {}
-        """Encoded results of subscriptions by document, operation and variables."""
+        self.payloads = Payloads()
+        """Encoded results of subscriptions."""
 
     def differs(self, other: "WorkersView | None") -> bool:
         """Return whether anything but the passing time changed."""
