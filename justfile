@@ -93,6 +93,10 @@ bench name *args: setup test-servers
 board: setup
     @python -m deploy.grafana.board
 
+# Generate the AsyncAPI document of the topics, streams/asyncapi.yaml.
+asyncapi: setup
+    @python -m streams.asyncapi
+
 [private]
 test-servers: setup
     @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m deploy.local up --own --offset 10000

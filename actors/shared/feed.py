@@ -11,39 +11,53 @@ Topic and channel deliver entries at least once and not always in order: fold by
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final, get_args
 
 import msgspec
 from sqlalchemy import Select, select
 
 from actors.shared.body import unpack
-from actors.shared.reference import NO_JSON
+from actors.shared.killmail import Id, Killmail
+from actors.shared.reference import NO_JSON, Origin, RawZkb, Version
 from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"
 """The Redis channel of entries, one JSON object per line."""
+
+_KIND: Final = msgspec.Meta(extra_json_schema={"enum": ["added", "updated"]})
+_ORIGIN: Final = msgspec.Meta(extra_json_schema={"enum": list(get_args(Origin))})
+_HASH: Final = msgspec.Meta(extra_json_schema={"pattern": "^[0-9a-f]{40}$"})
+_NAMES: Final = msgspec.Meta(extra_json_schema={"propertyNames": {"pattern": "^[0-9]+$"}})
+"""What our own entries are like, which decoding doesn't check."""
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """One entry of the feed with its killmail."""
 
     sequence: int
-    kind: str
-    killmail_id: int
-    hash: str
+    """Number in the feed, from 1, without gaps, in the order of commits."""
+    kind: Annotated[str, _KIND]
+    """`added` for a new killmail, `updated` when an upstream changed its body or zkb block."""
+    killmail_id: Id
+    """The killmail's id."""
+    hash: Annotated[str, _HASH]
+    """The killmail's hash, computed from its body."""
     stored_at: float
     """Unix seconds of the commit."""
-    killmail: msgspec.Raw = NO_JSON
-    """ESI's body; empty when `truncated`."""
-    names: dict[int, str] = {}
-    zkb: msgspec.Raw = NO_JSON
+    killmail: Annotated[msgspec.Raw, msgspec.Meta(extra={"holds": Killmail})] = NO_JSON
+    """ESI's body, byte for byte; absent when `truncated`."""
+    names: Annotated[dict[int, str], _NAMES] = {}
+    """Names of the ids in the body that were known at publishing; absent when none was."""
+    zkb: RawZkb = NO_JSON
+    """zKillboard's block, unchanged; absent when no source gave one."""
     truncated: bool = False
-    """The entry was too large for its topic; the tables have all of it."""
-    origin: str = "live"
-    """What brought the killmail: `live`, `sync` or `import`."""
+    """True when the entry was too large for its topic; the tables have all of it."""
+    origin: Annotated[str, _ORIGIN] = "live"
+    """What brought the killmail: the live feed, a user's sync, or an import of history."""
     feed_id: str = ""
-    """Distinguishes this feed from others on the same servers."""
-    v: int = 1
+    """Distinguishes this feed from others: created with the database."""
+    v: Version = 1
+    """Version of this shape."""
 
 
 _decoder: Final = msgspec.json.Decoder(Entry)

@@ -19,6 +19,7 @@ MAX_BODY_BYTES: Final = 8 * 1024 * 1024
 """Largest body accepted. The largest known one has 668 kB (3,753 attackers)."""
 
 Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""An id of ESI's."""
 Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 KillmailHash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{40}\Z")]
 
@@ -28,61 +29,94 @@ class _Esi(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Position(_Esi, frozen=True):
-    """Metres from the sun of the solar system."""
+    """Where the victim was, in metres from the sun of the solar system."""
 
     x: float
+    """Metres."""
     y: float
+    """Metres."""
     z: float
+    """Metres."""
 
 
 class Item(_Esi, frozen=True):
     """An item in the ship; a container has items of its own, one level deep."""
 
     item_type_id: Id
+    """Type of the item."""
     flag: Int64
+    """Where in the ship it was: a slot or a bay."""
     singleton: Int64
+    """0 for a stack; 1 for an assembled item, 2 for a copy of a blueprint."""
     quantity_destroyed: Int64 | None = None
+    """How many were destroyed."""
     quantity_dropped: Int64 | None = None
+    """How many dropped."""
     items: tuple["Item", ...] | None = None
+    """What a container holds."""
 
 
 class Victim(_Esi, frozen=True):
     """The victim and its ship. A structure has no character."""
 
     damage_taken: Int64
+    """All damage; negative in some old killmails."""
     ship_type_id: Id
+    """Type of the destroyed ship or structure."""
     character_id: Id | None = None
+    """Absent for structures."""
     corporation_id: Id | None = None
+    """The victim's corporation."""
     alliance_id: Id | None = None
+    """Absent without an alliance."""
     faction_id: Id | None = None
+    """The faction of factional warfare, or the NPCs'."""
     position: Position | None = None
+    """Absent in old killmails."""
     items: tuple[Item, ...] | None = None
+    """What was in the ship, without the ship itself."""
 
 
 class Attacker(_Esi, frozen=True):
     """An attacker. An NPC usually has no character."""
 
     damage_done: Int64
+    """Damage of this attacker; negative in some old killmails."""
     final_blow: bool
+    """Whether it destroyed the victim; true for one attacker."""
     security_status: float
+    """The character's security status, -10 to 10."""
     character_id: Id | None = None
+    """Absent for most NPCs."""
     corporation_id: Id | None = None
+    """The attacker's corporation."""
     alliance_id: Id | None = None
+    """Absent without an alliance."""
     faction_id: Id | None = None
+    """The faction of factional warfare, or the NPC's."""
     ship_type_id: Id | None = None
+    """Type of the attacker's ship."""
     weapon_type_id: Id | None = None
+    """Type of the weapon, or of the ship."""
 
 
 class Killmail(_Esi, frozen=True):
-    """One killmail, complete."""
+    """One killmail as ESI gives it. What ESI leaves out is absent; it may add fields."""
 
     killmail_id: Id
-    killmail_time: datetime
+    """The killmail's id, which is its key."""
+    killmail_time: Annotated[datetime, msgspec.Meta(tz=True)]
+    """When the victim was destroyed, in UTC."""
     solar_system_id: Id
+    """Where it was destroyed."""
     victim: Victim
+    """Who was destroyed."""
     attackers: tuple[Attacker, ...]
+    """Who attacked, in ESI's order."""
     moon_id: Id | None = None
+    """The moon, if it was at one."""
     war_id: Id | None = None
+    """The war, if it belongs to one."""
 
 
 _decoder: Final = msgspec.json.Decoder(Killmail)
@@ -103,8 +137,6 @@ def parse_killmail(body: bytes | msgspec.Raw) -> Killmail:
         killmail = _decoder.decode(body)
     except DECODE_ERRORS as error:
         raise Invalid(f"not a killmail: {error}") from None
-    if killmail.killmail_time.tzinfo is None:
-        raise Invalid("not a killmail: killmail_time has no time zone")
     try:
         killmail.killmail_time.astimezone(UTC)
     except OverflowError:

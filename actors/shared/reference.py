@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import msgspec
 
 from actors.shared.errors import DECODE_ERRORS, Invalid
-from actors.shared.killmail import Id, Int64
+from actors.shared.killmail import Id, Int64, Killmail
+from actors.shared.zkb import Zkb
 
 NO_JSON: Final = msgspec.Raw()
 """The value of absent fields."""
@@ -27,25 +28,33 @@ _ORIGINS: Final[dict[str, Origin]] = {"esi": "sync", "zkillboard": "import"}
 Source = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*\Z")]
 UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]
 """Bounded to years that both databases can store."""
+Version = Annotated[int, msgspec.Meta(extra_json_schema={"const": 1})]
+"""The version of a message's shape."""
+RawZkb = Annotated[msgspec.Raw, msgspec.Meta(extra={"expected": Zkb})]
+"""An object that isn't checked further."""
+RawBody = Annotated[msgspec.Raw, msgspec.Meta(extra={"expected": Killmail})]
+"""An object that isn't checked yet."""
 
 
 class Reference(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A killmail's source and position, its id and hash, and its body if known."""
+    """A killmail as a source gave it: position, id and hash, and its body if known."""
 
     source: Source
     """Kind and host of the source: the key of its cursor and ledger entries."""
     position: Int64
     """Position in the source; the key by which the ledger entry is acked."""
     as_of: UnixSeconds
-    """Unix seconds of this version; a later version replaces it."""
+    """Unix seconds of this version by the upstream's clock; 0 where it doesn't say."""
     killmail_id: Id
+    """The killmail's id."""
     hash: Annotated[str, msgspec.Meta(max_length=MAX_HASH_CHARS)] = ""
     """As the source gave it, trimmed and in lower case: 40 hex digits unless there is a body."""
-    zkb: msgspec.Raw = NO_JSON
-    """zKillboard's block, unchanged; empty when absent."""
-    body: msgspec.Raw = NO_JSON
-    """ESI's body, unchanged; empty when it must be fetched."""
-    v: int = 1
+    zkb: RawZkb = NO_JSON
+    """zKillboard's block, unchanged; absent when the source has none."""
+    body: RawBody = NO_JSON
+    """ESI's body, unchanged and not checked yet; absent when it must be fetched from ESI."""
+    v: Version = 1
+    """Version of this shape."""
 
 
 class Location(NamedTuple):

@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from actors.shared.clean import clean_text
-from actors.shared.reference import Reference, locate
+from actors.shared.killmail import Id, Int64
+from actors.shared.reference import Reference, Version, locate
 
 MAX_REASON_CHARS: Final = 1000
 
@@ -21,13 +22,19 @@ class Rejection(msgspec.Struct, frozen=True):
     """A refused value and the reason; source and position identify its ledger entry."""
 
     reason: str
+    """Why the value was refused."""
     value: str
+    """The refused value as text; bytes that aren't UTF-8 are escaped."""
     source: str | None = None
-    position: int | None = None
-    killmail_id: int | None = None
+    """Kind and host of the source; null when unknown."""
+    position: Int64 | None = None
+    """Position in the source; null when unknown."""
+    killmail_id: Id | None = None
+    """The killmail's id; null when it couldn't be read."""
     truncated: bool = False
-    """The rejection was too large for its topic; the table has its value."""
-    v: int = 1
+    """True when the rejection was too large for its topic; the table has its value."""
+    v: Version = 1
+    """Version of this shape."""
 
 
 _decoder: Final = msgspec.json.Decoder(Rejection)
