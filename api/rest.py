@@ -1,10 +1,12 @@
-"""The REST endpoints: ESI's body, health, metrics."""
+"""The REST endpoints: ESI's body, the AsyncAPI document, health, metrics."""
 
 from datetime import UTC, datetime
 from hashlib import blake2b
+from pathlib import Path
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Request, Response
+from fastapi import Path as InPath
 from fastapi.responses import JSONResponse, RedirectResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -14,6 +16,11 @@ from api import reads
 from api.state import state_of
 
 ROUTER: Final = APIRouter()
+
+ASYNCAPI: Final = (Path(__file__).parents[1] / "streams" / "asyncapi.yaml").read_bytes()
+ASYNCAPI_TYPE: Final = "application/vnd.aai.asyncapi+yaml;version=3.0.0"
+"""Source: IANA's registry of media types (read 2026-11-26)."""
+IfNoneMatch = Annotated[str | None, Header()]
 
 
 @ROUTER.get("/", include_in_schema=False)
@@ -25,18 +32,20 @@ async def root() -> RedirectResponse:
 @ROUTER.get("/killmails/{killmail_id}", response_class=Response)
 async def killmail_body(
     request: Request,
-    killmail_id: Annotated[int, Path(ge=0, le=2**63 - 1)],
-    if_none_match: Annotated[str | None, Header()] = None,
+    killmail_id: Annotated[int, InPath(ge=0, le=2**63 - 1)],
+    if_none_match: IfNoneMatch = None,
 ) -> Response:
     """Return ESI's body of a killmail, byte for byte as received."""
     body = await reads.body(state_of(request).database, killmail_id)
     if body is None:
         raise NotFound(f"killmail {killmail_id} isn't stored here")
-    etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
-    headers = {"ETag": etag, "Cache-Control": "public, max-age=3600"}
-    if if_none_match and etag in if_none_match:
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    return _unless_known(body, "application/json", if_none_match)
+
+
+@ROUTER.get("/asyncapi.yaml", response_class=Response)
+async def asyncapi(if_none_match: IfNoneMatch = None) -> Response:
+    """Return the AsyncAPI document of the Kafka topics and the Redis channel."""
+    return _unless_known(ASYNCAPI, ASYNCAPI_TYPE, if_none_match)
 
 
 @ROUTER.get("/health/live")
@@ -79,3 +88,12 @@ async def health_redis(request: Request) -> dict[str, Any]:
 async def metrics() -> Response:
     """Return this process's metrics for Prometheus."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _unless_known(content: bytes, media_type: str, if_none_match: str | None) -> Response:
+    """Answer with content, or with 304 when the client has it."""
+    etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "public, max-age=3600"}
+    if if_none_match and etag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)

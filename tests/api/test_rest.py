@@ -1,15 +1,22 @@
 """The plain HTTP doors."""
 
+import asyncio
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
+import yaml
+from jsonschema import ValidationError
 
 from actors.shared.errors import ServerUnavailable
+from actors.shared.feed import encode_entry
 from actors.shared.settings import Settings
 from api.app import create_app
+from streams.asyncapi.__main__ import FILE
 from tests.api.gateway import Writer, a_killmail, serve
+from tests.test_docs import ENGINEERS, blocks
 
 
 async def test_body_is_esis_byte_for_byte(client: aiohttp.ClientSession, writer: Writer) -> None:
@@ -21,6 +28,34 @@ async def test_body_is_esis_byte_for_byte(client: aiohttp.ClientSession, writer:
         etag = answer.headers["ETag"]
     async with client.get("/killmails/7", headers={"If-None-Match": etag}) as answer:
         assert (answer.status, await answer.read()) == (304, b"")
+
+
+async def test_the_asyncapi_document_is_served(client: aiohttp.ClientSession) -> None:
+    async with client.get("/asyncapi.yaml") as answer:
+        assert (answer.status, await answer.read()) == (200, FILE.read_bytes())
+        version = yaml.safe_load(FILE.read_bytes())["asyncapi"]
+        said = answer.headers["Content-Type"]
+        assert said == f"application/vnd.aai.asyncapi+yaml;version={version}"
+        etag = answer.headers["ETag"]
+    async with client.get("/asyncapi.yaml", headers={"If-None-Match": etag}) as answer:
+        assert (answer.status, await answer.read()) == (304, b"")
+    async with client.get("/asyncapi.yaml", headers={"If-None-Match": '"other"'}) as answer:
+        assert answer.status == 200
+
+
+async def test_the_example_checks_entries_by_the_served_document(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    (example,) = (one for one in blocks(ENGINEERS, "python") if "jsonschema" in one)
+    (entry,) = await writer.store(a_killmail(7))
+    given = encode_entry(entry)
+    program: dict[str, Any] = {}
+    async with client.get("/asyncapi.yaml") as answer:
+        ours = example.replace("http://127.0.0.1:4000/asyncapi.yaml", str(answer.url))
+    await asyncio.to_thread(exec, ours, program)
+    assert program["read"](given)["killmail_id"] == 7
+    with pytest.raises(ValidationError, match="'sequence' is a required property"):
+        program["read"](given.replace(b'"sequence"', b'"other"'))
 
 
 @pytest.mark.parametrize(
