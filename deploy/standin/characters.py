@@ -1,5 +1,6 @@
 """The characters of the stand-in: those who occur in the killmails that it plays."""
 
+import asyncio
 from base64 import b64encode
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -38,12 +39,20 @@ class Character(msgspec.Struct, frozen=True):
 class Characters:
     """Who can log in. The same dataset has the same characters.
 
-    The killmails are read when a character is asked for first, not before.
+    The killmails are read when a character is requested first, not before: await `load` in a
+    handler, so that this doesn't hold up other requests.
     """
 
     def __init__(self, killmails: Killmails, names: Names) -> None:
         self._killmails = killmails
         self._names = names
+        self._loading = asyncio.Lock()
+
+    async def load(self) -> None:
+        """Read the killmails in a thread, if they weren't read before."""
+        async with self._loading:
+            if "_by_corporation" not in self.__dict__:
+                await asyncio.to_thread(getattr, self, "_by_corporation")
 
     def get(self, character_id: int) -> Character | None:
         """Return a character; None when it doesn't occur."""

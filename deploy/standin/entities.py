@@ -85,6 +85,7 @@ class Entities:
 
     async def _answer(self, request: web.Request, route: Route, handle: Handler) -> web.Response:
         await self._participants.catch_up(self._playback.now_s())
+        await self._playback.characters.load()
         return await self._gateway.answer(request, route, handle)
 
     def _character(self, request: web.Request) -> web.Response:

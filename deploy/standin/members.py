@@ -38,12 +38,11 @@ class _RecentList(NamedTuple):
 
 
 class Members:
-    """Serves `/characters/ID/killmails/recent`, its corporations' like, and `/characters/ID/roles`.
+    """Serves recent killmails of characters and corporations, and roles of characters.
 
-    A recent list has the killmails that are out, newest first, of the last `recent_days`. They
-    count from now; when all killmails that are out are older than now, they count from the newest
-    of those, so that an old dataset has recent killmails too. The list stands for
-    `recent_cache_s`, all of its pages together, and is made anew when it is asked for after that.
+    A recent list has the released killmails of the last `recent_days`, newest first: days before
+    now, or before the newest released killmail when that is older, so that an old dataset has
+    recent killmails too. All pages of a list are cached together for `recent_cache_s`.
     """
 
     def __init__(
@@ -81,13 +80,14 @@ class Members:
         return await self._answer(request, self._corporation, self._find_of_corporation)
 
     async def roles(self, request: web.Request) -> web.Response:
-        """Answer which roles a character has in its corporation."""
+        """Answer a character's roles in its corporation."""
         return await self._answer(request, self._roles, self._find_roles)
 
     async def _answer(
         self, request: web.Request, route: Route, handle: BearerHandler
     ) -> web.Response:
         await self._participants.catch_up(self._playback.now_s())
+        await self._playback.characters.load()
         return await self._gateway.answer_bearer(request, route, handle)
 
     def _find_of_character(self, request: web.Request, bearer: Bearer) -> web.Response:

@@ -1,4 +1,4 @@
-"""`/v2/oauth/authorize`: checks what an application asks, and leads back to it."""
+"""`/v2/oauth/authorize`: checks an authorization request, and redirects to the application."""
 
 import re
 from collections.abc import Mapping
@@ -14,8 +14,8 @@ _CHALLENGE: Final = re.compile(r"[\w-]{43}\Z", re.ASCII)
 """A SHA-256 in base64url without padding."""
 
 
-class Asked(NamedTuple):
-    """A login that an application asks for, checked."""
+class AuthorizationRequest(NamedTuple):
+    """A valid authorization request. Source: RFC 6749, section 4.1.1, and RFC 7636."""
 
     application: Application
     redirect_uri: str
@@ -24,60 +24,64 @@ class Asked(NamedTuple):
     challenge: str
 
 
-class Unanswerable(Exception):
-    """Nobody to lead back to: the player sees the reason."""
+class InvalidRedirect(Exception):
+    """A request without a valid callback: the player sees the error instead of a redirect."""
 
     def answer(self) -> web.Response:
         """Make the page."""
         return web.Response(status=400, text=error_page(str(self)), content_type="text/html")
 
 
-class Returned(Exception):
-    """An error that goes back to the application with the redirect."""
+class AuthorizationError(Exception):
+    """An error that the application gets with the redirect. Source: RFC 6749, section 4.1.2.1."""
 
-    def __init__(self, asked_by: Mapping[str, str], error: str, description: str) -> None:
+    def __init__(self, query: Mapping[str, str], error: str, description: str) -> None:
         super().__init__(description)
-        self._to = asked_by["redirect_uri"]
+        self._to = query["redirect_uri"]
         self._query = {"error": error, "error_description": description}
-        if "state" in asked_by:
-            self._query["state"] = asked_by["state"]
+        if "state" in query:
+            self._query["state"] = query["state"]
 
     def answer(self) -> web.Response:
         """Make the redirect."""
         return redirect(self._to, self._query)
 
 
-def check(query: Mapping[str, str], applications: Mapping[str, Application]) -> Asked:
-    """Check the query of a login.
+def check(
+    query: Mapping[str, str], applications: Mapping[str, Application]
+) -> AuthorizationRequest:
+    """Check the query of an authorization request.
 
     `state` and PKCE are required; the real SSO only recommends PKCE to applications with a secret.
 
     Raises:
-        Unanswerable: the application or its callback isn't registered, or `state` is missing.
-        Returned: anything else is wrong.
+        InvalidRedirect: the application or its callback isn't registered, or `state` is missing.
+        AuthorizationError: anything else is invalid.
     """
     application = applications.get(query.get("client_id", ""))
     if application is None:
-        raise Unanswerable("client_id is of no registered application")
+        raise InvalidRedirect("client_id isn't that of a registered application")
     if query.get("redirect_uri") not in application.callbacks:
-        raise Unanswerable("redirect_uri isn't registered for this application")
+        raise InvalidRedirect("redirect_uri isn't registered for this application")
     if not query.get("state"):
-        raise Unanswerable("state is missing")
+        raise InvalidRedirect("state is missing")
     if query.get("response_type") != "code":
-        raise Returned(query, "unsupported_response_type", "response_type must be code")
+        raise AuthorizationError(query, "unsupported_response_type", "response_type must be code")
     if query.get("code_challenge_method") != "S256":
-        raise Returned(query, "invalid_request", "code_challenge_method must be S256")
+        raise AuthorizationError(query, "invalid_request", "code_challenge_method must be S256")
     if not _CHALLENGE.match(query.get("code_challenge", "")):
-        raise Returned(query, "invalid_request", "code_challenge isn't a SHA-256 in base64url")
+        raise AuthorizationError(
+            query, "invalid_request", "code_challenge isn't a SHA-256 in base64url"
+        )
     scopes = tuple(dict.fromkeys(query.get("scope", "").split()))
     foreign = [scope for scope in scopes if scope not in application.scopes]
     if foreign:
-        raise Returned(query, "invalid_scope", f"not registered: {' '.join(foreign)}")
-    return Asked(
+        raise AuthorizationError(query, "invalid_scope", f"not registered: {' '.join(foreign)}")
+    return AuthorizationRequest(
         application, query["redirect_uri"], query["state"], scopes, query["code_challenge"]
     )
 
 
 def redirect(to: str, query: Mapping[str, str]) -> web.Response:
-    """Lead back to an application; what its callback's own query says stays."""
+    """Redirect to an application's callback, whose own query is kept."""
     return web.Response(status=302, headers={"Location": str(URL(to).extend_query(query))})

@@ -1,4 +1,4 @@
-"""The stand-in's own doors to the SSO: who can log in, what is granted, taking it back."""
+"""The stand-in's own routes about the SSO: who can log in, what is granted; revokes grants."""
 
 from aiohttp import web
 
@@ -25,6 +25,7 @@ class Inspection:
         limit = request.query.get("limit", "100")
         if not (limit.isascii() and limit.isdigit()):
             return json_response({"error": f"limit is a number, not {limit}"}, status=400)
+        await self._playback.characters.load()
         return json_response(self._playback.characters.all(int(limit)))
 
     async def grants(self, _: web.Request) -> web.Response:
@@ -35,6 +36,6 @@ class Inspection:
         return json_response(self._playback.grants.counted(self._playback.now_s()))
 
     async def withdraw(self, request: web.Request) -> web.Response:
-        """Take back what a character granted, as its player can on EVE's own page."""
+        """Revoke what a character granted, as its player can on EVE's own page."""
         character_id = int(request.match_info["character_id"])
         return json_response({"withdrawn": self._playback.grants.withdraw(character_id)})

@@ -1,4 +1,4 @@
-"""Serves the SSO: each endpoint that its metadata names, but for `userinfo`."""
+"""Serves the SSO: the endpoints of its metadata, without `userinfo`."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,7 +8,13 @@ from aiohttp import web
 
 from deploy.standin.playback import Playback
 from deploy.standin.sso.access_tokens import make_access_token
-from deploy.standin.sso.authorize import Asked, Returned, Unanswerable, check, redirect
+from deploy.standin.sso.authorize import (
+    AuthorizationError,
+    AuthorizationRequest,
+    InvalidRedirect,
+    check,
+    redirect,
+)
 from deploy.standin.sso.consent import consent_page
 from deploy.standin.sso.grants import Bearer
 from deploy.standin.sso.keys import jwks
@@ -29,7 +35,7 @@ class Sso:
         self._applications = {one.client_id: one for one in playback.options.applications}
 
     def routes(self) -> list[web.RouteDef]:
-        """List what is served."""
+        """List the routes."""
         return [
             web.get(
                 "/.well-known/oauth-authorization-server", self._served("metadata", self.metadata)
@@ -42,7 +48,7 @@ class Sso:
         ]
 
     async def metadata(self, request: web.Request) -> web.Response:
-        """Answer where everything is."""
+        """Answer the metadata."""
         url = self._url(request)
         return json_response(
             {
@@ -71,24 +77,29 @@ class Sso:
 
         A program adds `&character_id=ID` to log in with that character at once, or `&deny=1`.
         """
-        asked = check(request.query, self._applications)
-        characters = await asyncio.to_thread(self._playback.characters.all, LISTED)
+        authorization = check(request.query, self._applications)
+        await self._playback.characters.load()
         if "deny" in request.query:
-            return self._decide(asked, "deny", "")
+            return self._decide(authorization, "deny", "")
         if "character_id" in request.query:
-            return self._decide(asked, "allow", request.query["character_id"])
-        page = consent_page(asked.application.client_id, asked.scopes, characters, request.path_qs)
+            return self._decide(authorization, "allow", request.query["character_id"])
+        characters = self._playback.characters.all(LISTED)
+        page = consent_page(
+            authorization.application.client_id, authorization.scopes, characters, request.path_qs
+        )
         return web.Response(text=page, content_type="text/html")
 
     async def consent(self, request: web.Request) -> web.Response:
-        """Take the decision of the page's form."""
-        asked = check(request.query, self._applications)
+        """Handle the form of the consent page."""
+        authorization = check(request.query, self._applications)
         form = await read_form(request)
-        return self._decide(asked, form.get("decision", ""), form.get("character_id", ""))
+        await self._playback.characters.load()
+        return self._decide(authorization, form.get("decision", ""), form.get("character_id", ""))
 
     async def token(self, request: web.Request) -> web.Response:
         """Exchange a code or a refresh token."""
         form = await read_form(request)
+        await self._playback.characters.load()
         application = authenticate(request, form, self._applications)
         try:
             granted = grant(form, application, self._playback)
@@ -103,27 +114,33 @@ class Sso:
         return answer
 
     async def revoke(self, request: web.Request) -> web.Response:
-        """End a token; an unknown one is answered the same."""
+        """Revoke a token; the answer to an unknown one is the same."""
         form = await read_form(request)
         self._playback.grants.revoke(form.get("token", ""))
         return web.Response()
 
-    def _decide(self, asked: Asked, decision: str, character_id: str) -> web.Response:
+    def _decide(
+        self, authorization: AuthorizationRequest, decision: str, character_id: str
+    ) -> web.Response:
         if decision != "allow":
-            raise Returned(
-                {"redirect_uri": asked.redirect_uri, "state": asked.state},
+            raise AuthorizationError(
+                {"redirect_uri": authorization.redirect_uri, "state": authorization.state},
                 "access_denied",
                 "The player denied it.",
             )
         digits = character_id.isascii() and character_id.isdigit()
         character = self._playback.characters.get(int(character_id)) if digits else None
         if character is None:
-            raise Unanswerable("no such character in this dataset")
+            raise InvalidRedirect("no such character in this dataset")
         bearer = Bearer(
-            character.character_id, frozenset(asked.scopes), asked.application.client_id
+            character.character_id,
+            frozenset(authorization.scopes),
+            authorization.application.client_id,
         )
-        code = self._playback.grants.give_code(bearer, asked.challenge, self._playback.now_s())
-        return redirect(asked.redirect_uri, {"code": code, "state": asked.state})
+        code = self._playback.grants.give_code(
+            bearer, authorization.challenge, self._playback.now_s()
+        )
+        return redirect(authorization.redirect_uri, {"code": code, "state": authorization.state})
 
     def _access_token_answer(self, granted: Granted, url: str) -> web.Response:
         playback, bearer = self._playback, granted.bearer
@@ -156,7 +173,7 @@ class Sso:
                 else:
                     self._playback.stats.faults["sso_status"] += 1
                     answer = web.Response(status=faults.sso_status, text="Service unavailable")
-            except (Refused, Returned, Unanswerable) as refused:
+            except (Refused, AuthorizationError, InvalidRedirect) as refused:
                 answer = refused.answer()
             self._playback.stats.requests["sso", endpoint, answer.status] += 1
             if faults.sso_latency_ms:

@@ -1,4 +1,7 @@
+import asyncio
+import threading
 from itertools import islice
+from typing import Any
 
 import msgspec
 import pytest
@@ -7,10 +10,35 @@ from deploy.standin.characters import READ_OF_LONGER, Character, Characters
 from deploy.standin.names import Names
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
 from tests.deploy.standin.conftest import Start
+from tests.deploy.standin.sso.client import query
 
 
 def characters(count: int = 300) -> Characters:
     return Characters(SyntheticKillmails(count, 1, None, None), Names({}))
+
+
+@pytest.mark.parametrize(
+    "path", ["/v2/oauth/authorize", "/characters/1", "/corporations/1", "/standin/characters"]
+)
+async def test_other_requests_are_answered_while_killmails_are_read_for_them(
+    start: Start, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    reading, may_end = threading.Event(), threading.Event()
+    read = Characters._oldest_first
+
+    def slowly(cast: Characters) -> Any:
+        reading.set()
+        may_end.wait(10)
+        return read(cast)
+
+    monkeypatch.setattr(Characters, "_oldest_first", slowly)
+    client = await start()
+    asked = asyncio.create_task(client.get(path, params=query() if "authorize" in path else {}))
+    assert await asyncio.to_thread(reading.wait, 10)
+    assert (await client.get("/ephemeral/sequence.json")).status == 200
+    assert not asked.done()
+    may_end.set()
+    assert (await asked).status < 500
 
 
 def test_same_dataset_has_the_same_characters() -> None:
