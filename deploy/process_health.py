@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from dramatiq.asyncio import get_event_loop_thread
-
 from actors.shared.health.facts import Unreachable
 from actors.shared.supervisor import is_ready
+from deploy.event_loops import actors_loop
 from deploy.server_probes import ServerProbes
 
 LIVE: Final = "/health/live"
@@ -33,8 +32,8 @@ class ProcessHealth:
     def hanging(self) -> list[str]:
         """Name the event loops that don't answer: the main one, and the actors' where it is."""
         loops = {"main": self._loop}
-        if thread := get_event_loop_thread():
-            loops["actors"] = thread.loop
+        if actors := actors_loop():
+            loops["actors"] = actors
         answers = {name: _ask(loop) for name, loop in loops.items()}
         return [
             f"the {name} event loop doesn't answer"

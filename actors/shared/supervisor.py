@@ -8,6 +8,7 @@ import asyncio
 import os
 import socket
 import threading
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Final
 
@@ -42,8 +43,11 @@ def notify(state: str) -> None:
         sending.sendto(state.encode(), address)
 
 
-async def report_alive() -> None:
-    """Report twice within the watchdog's time that this event loop works; ends without one."""
+async def report_alive(until_alive: Callable[[], Awaitable[None]]) -> None:
+    """Report twice within the watchdog's time that this event loop works; ends without one.
+
+    A report waits for `until_alive`: for what has to work besides.
+    """
     try:
         limit_s = int(os.environ.get("WATCHDOG_USEC", "")) / 1e6
     except ValueError:
@@ -51,5 +55,6 @@ async def report_alive() -> None:
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return
     while True:
+        await until_alive()
         notify(ALIVE)
         await asyncio.sleep(limit_s / 2)

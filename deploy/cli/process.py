@@ -13,6 +13,7 @@ from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
 from actors.shared.supervisor import report_alive
 from deploy.cli.shutdown import LIMIT_S, Shutdown, hold_signals
+from deploy.event_loops import until_actors_answer
 from deploy.log import set_up_logs
 from streams.cancellation import cancel_and_wait
 
@@ -43,7 +44,7 @@ def run(
         stop = asyncio.Event()
         shutdown = Shutdown(what, stop, limit_s)
         shutdown.watch()
-        alive = asyncio.create_task(report_alive())
+        alive = asyncio.create_task(report_alive(until_actors_answer))
         try:
             await main(configured, stop)
         finally:

@@ -11,8 +11,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
-from dramatiq.asyncio import EventLoopThread, get_event_loop_thread, set_event_loop_thread
-from dramatiq.logging import get_logger
+from dramatiq.asyncio import EventLoopThread
 
 from actors.shared.health.facts import Embedded
 from actors.shared.settings import Settings
@@ -131,20 +130,6 @@ async def test_metrics_are_served_beside(embedded: Settings) -> None:
 
     with serving_metrics(embedded, hasty_health(embedded)):
         assert "killstream_errors_total" in await asyncio.to_thread(metrics)
-
-
-@pytest.fixture
-def actors_loop() -> Iterator[EventLoopThread]:
-    """The loop that an actors process has."""
-    before, thread = get_event_loop_thread(), EventLoopThread(get_logger("test"))
-    thread.start(timeout=TIMEOUT_S)
-    set_event_loop_thread(thread)
-    try:
-        yield thread
-    finally:
-        set_event_loop_thread(before)
-        thread.stop()
-        thread.join()
 
 
 def hasty_health(settings: Settings) -> ProcessHealth:

@@ -3,12 +3,15 @@
 import asyncio
 import os
 import socket
+import threading
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from dramatiq.asyncio import EventLoopThread
 
-from actors.shared.supervisor import ALIVE, READY, STOPPING, notify
+from actors.shared.supervisor import ALIVE, READY, STOPPING, notify, report_alive
+from deploy.event_loops import until_actors_answer
 from deploy.ports import free_port
 from tests.support.processes import killstream
 from tests.support.servers import empty_servers
@@ -41,6 +44,16 @@ class Supervisor:
                 self.heard.append((await loop.sock_recv(self._socket, 100)).decode())
                 times -= self.heard[-1] == state
 
+    async def silent_for(self, silent_s: float) -> bool:
+        """Tell whether nothing is sent for so long, from now on."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(silent_s):
+                await loop.sock_recv(self._socket, 100)
+        except TimeoutError:
+            return True
+        return False
+
     def close(self) -> None:
         self._socket.close()
 
@@ -66,6 +79,33 @@ async def test_each_part_reports_its_state(tmp_path: Path, monkeypatch: pytest.M
         heard = [asyncio.create_task(one.hear(STOPPING)) for one in supervisors.values()]
         await stack.aclose()
         await asyncio.gather(*heard)
+
+
+async def test_actors_whose_event_loop_hangs_are_not_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, actors_loop: EventLoopThread
+) -> None:
+    supervisor = Supervisor(tmp_path / "socket")
+    monkeypatch.setenv("NOTIFY_SOCKET", supervisor.address)
+    monkeypatch.setenv("WATCHDOG_USEC", "100000")
+    reporting = asyncio.create_task(report_alive(until_actors_answer))
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        goes_on.wait(TIMEOUT_S)
+
+    try:
+        await supervisor.hear(ALIVE, times=2)
+        actors_loop.loop.call_soon_threadsafe(hang)
+        assert await asyncio.to_thread(hangs.wait, TIMEOUT_S)
+        await supervisor.silent_for(0.2)  # a report that had begun
+        assert await supervisor.silent_for(0.5)
+        goes_on.set()
+        await supervisor.hear(ALIVE, times=2)
+    finally:
+        goes_on.set()
+        reporting.cancel()
+        supervisor.close()
 
 
 async def test_a_socket_in_the_abstract_namespace_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
