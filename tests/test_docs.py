@@ -22,6 +22,7 @@ from actors.shared.topics import DAY_MS, TOPICS
 from deploy.backlog_metrics import BacklogCollector
 from deploy.cli import app
 from deploy.server_probes import ServerProbes, probe_backlogs
+from streams.asyncapi.__main__ import FILE, text
 
 PROJECT = Path(__file__).resolve().parents[1]
 README = PROJECT / "README.md"
@@ -120,6 +121,10 @@ def test_shapes_are_those_of_the_messages() -> None:
         set(struct.__struct_fields__) for struct in (Entry, Reference, Rejection)
     ]
     assert {shape["v"] for shape in shapes} == {1}
+
+
+def test_the_asyncapi_document_is_the_generated_one() -> None:
+    assert FILE.read_text() == text(), "run `just asyncapi`"
 
 
 def test_example_reads_a_topic_of_ours_in_a_group_of_its_own() -> None:
