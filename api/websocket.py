@@ -4,9 +4,9 @@ Source: graphql-ws' PROTOCOL.md (subprotocol `graphql-transport-ws`).
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Coroutine
 from contextlib import aclosing, suppress
-from typing import Any, Final, NotRequired, TypedDict, cast
+from typing import Any, Final, NotRequired, TypedDict, TypeVar, cast
 
 import msgspec
 import structlog
@@ -57,6 +57,8 @@ TRY_AGAIN_LATER: Final = 1013
 _DISCONNECTED: Final = (WebSocketDisconnect, WebSocketDisconnected)
 log: Final = structlog.get_logger()
 
+T = TypeVar("T")
+
 
 class SendTimeout(Exception):
     """A message couldn't be sent within `SEND_S`, as the client doesn't read."""
@@ -82,6 +84,11 @@ class Client(ClientContext):
 
 class WebsocketHandler(GraphQLTransportWSHandler):
     """Receives a client's messages and sends the results of its operations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._mutations: set[asyncio.Task[Any]] = set()
+        """Those that are running, so that they aren't garbage-collected."""
 
     async def handle_websocket(self, websocket: WebSocket) -> None:
         """Serve a client until one side closes the connection."""
@@ -167,6 +174,13 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         if task is not None:
             task.cancel()
 
+    async def _to_its_end(self, mutation: Coroutine[Any, Any, T]) -> T:
+        """Run a mutation to its end, as by POST, even if the operation is cancelled."""
+        running = asyncio.create_task(mutation)
+        self._mutations.add(running)
+        running.add_done_callback(self._mutations.discard)
+        return await asyncio.shield(running)
+
     async def _run(
         self, websocket: WebSocket, data: dict[str, Any], operation_id: str, client: Client
     ) -> None:
@@ -216,9 +230,11 @@ class WebsocketHandler(GraphQLTransportWSHandler):
         if kind == OperationType.SUBSCRIPTION:
             results = await subscribe(self.schema, document, data, context)
             return [format_error(e) for e in results] if isinstance(results, list) else results
-        _success, result = await self.http_handler.execute_graphql_query(
+        executing = self.http_handler.execute_graphql_query(
             websocket, data, context_value=context, query_document=document
         )
+        is_mutation = kind == OperationType.MUTATION
+        _success, result = await (self._to_its_end(executing) if is_mutation else executing)
         return _single_result(result) if "data" in result else result["errors"]
 
 

@@ -1,12 +1,13 @@
 """Logging in with a program, and what its session may do."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import select, update
 
-from actors.shared.tables import LOGIN_STATES, SESSIONS
+from actors.shared.tables import LOGIN_STATES, SESSIONS, USERS
 from tests.api.login.browser import AUTHENTICATE, ME, Browser, Gateway, code_of, failures, program
 
 
@@ -142,6 +143,30 @@ async def test_browser_that_comes_back_from_a_programs_login_is_told_what_to_do(
         assert (page.status, "give it the address of this page" in page.text) == (400, True)
         answer = await asked.query(AUTHENTICATE, **given)
         assert answer["data"]["authenticateWithCode"]["token"]
+
+
+async def test_login_by_websocket_is_completed_though_the_client_has_gone(
+    gateway: Gateway,
+) -> None:
+    async with program(gateway) as asked:
+        given = await asked.consent(await asked.begin())
+        await gateway.switch(sso_latency_ms=500)
+        payload = {"query": AUTHENTICATE, "variables": given}
+        address = f"{gateway.address}/graphql"
+        async with asked.http.ws_connect(address, protocols=["graphql-transport-ws"]) as opened:
+            await opened.send_json({"type": "connection_init"})
+            await opened.send_json({"type": "subscribe", "id": "1", "payload": payload})
+            await opened.send_json({"type": "ping"})
+            assert [(await opened.receive_json(timeout=5))["type"] for _ in range(2)] == [
+                "connection_ack",
+                "pong",
+            ]
+        assert await gateway.rows(select(USERS)) == []
+        deadline_s = asyncio.get_running_loop().time() + 5
+        while not (users := await gateway.rows(select(USERS))):
+            assert asyncio.get_running_loop().time() < deadline_s, "the login was cancelled"
+            await asyncio.sleep(0.05)
+        assert [user.state for user in users] == ["active"]
 
 
 async def test_browsers_session_is_not_handed_to_its_scripts(browser: Browser) -> None:
