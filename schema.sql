@@ -405,6 +405,83 @@ CREATE TABLE corporation_snapshots (
 );
 CREATE INDEX corporation_snapshots_of_day ON corporation_snapshots (day, alliance_id);
 
+-- The static universe, from CCP's archive of static data: this one row says which archive was loaded.
+CREATE TABLE universe (
+    "only"         BIGINT PRIMARY KEY,
+    build_number   BIGINT,                     -- of the archive
+    digest         TEXT,                       -- its SHA-256
+    source         TEXT,                       -- the URL or file that it came from
+    etag           TEXT,                       -- of the URL
+    loaded_at      TIMESTAMPTZ,                -- when rows were replaced last; null: not loaded yet
+    checked_at     TIMESTAMPTZ,                -- when the URL answered last
+    next_check_at  TIMESTAMPTZ NOT NULL,
+    tries          BIGINT NOT NULL DEFAULT 0,  -- that failed since it was checked
+    last_error     TEXT                        -- of the last check; null when it succeeded
+);
+
+-- Names are the English ones. Ids that other rows name may be absent here: the archive has such.
+CREATE TABLE universe_categories (
+    category_id  BIGINT PRIMARY KEY,           -- 6: ships
+    name         TEXT,
+    published    BOOLEAN
+);
+
+CREATE TABLE universe_groups (
+    group_id     BIGINT PRIMARY KEY,
+    category_id  BIGINT NOT NULL,
+    name         TEXT,
+    published    BOOLEAN
+);
+
+CREATE TABLE universe_types (
+    type_id    BIGINT PRIMARY KEY,
+    group_id   BIGINT NOT NULL,
+    name       TEXT,
+    published  BOOLEAN
+);
+
+CREATE TABLE regions (
+    region_id  BIGINT PRIMARY KEY,
+    name       TEXT
+);
+
+CREATE TABLE constellations (
+    constellation_id  BIGINT PRIMARY KEY,
+    region_id         BIGINT NOT NULL,
+    name              TEXT
+);
+
+CREATE TABLE solar_systems (
+    solar_system_id   BIGINT PRIMARY KEY,
+    constellation_id  BIGINT NOT NULL,
+    region_id         BIGINT NOT NULL,
+    name              TEXT,
+    security_status   DOUBLE PRECISION NOT NULL DEFAULT 0, -- the true one, not rounded
+    band              TEXT NOT NULL,           -- high | low | null | wormhole | abyssal | pochven
+    x                 DOUBLE PRECISION,        -- metres
+    y                 DOUBLE PRECISION,
+    z                 DOUBLE PRECISION
+);
+
+CREATE TABLE stargates (
+    stargate_id                  BIGINT PRIMARY KEY,
+    solar_system_id              BIGINT NOT NULL,
+    destination_stargate_id      BIGINT NOT NULL,
+    destination_solar_system_id  BIGINT NOT NULL
+);
+
+CREATE TABLE factions (
+    faction_id  BIGINT PRIMARY KEY,
+    name        TEXT
+);
+
+CREATE TABLE npc_corporations (
+    corporation_id  BIGINT PRIMARY KEY,
+    faction_id      BIGINT,
+    name            TEXT,
+    ticker          TEXT
+);
+
 -- Each day from the first snapshot to today, with periods of 1, 7 and 30 days that end on it: a period
 -- begins after `former_day`, and the one before it after `former_start`.
 CREATE VIEW growth_periods AS

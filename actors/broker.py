@@ -61,6 +61,8 @@ CORPORATIONS_QUEUE: Final = settings().named(Queue.CORPORATIONS)
 ALLIANCES_QUEUE: Final = settings().named(Queue.ALLIANCES)
 TYPES_QUEUE: Final = settings().named(Queue.TYPES)
 """The queues of actors that refresh entities."""
+UNIVERSE_QUEUE: Final = settings().named(Queue.UNIVERSE)
+"""The queue of the actor that loads the static universe."""
 
 MAX_PRIORITY: Final = 9
 """Highest priority of a message; live killmails have it, and the first sync of a user.

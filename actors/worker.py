@@ -21,6 +21,7 @@ from actors.sync.character import sync_character
 from actors.sync.corporation import enroll_corporation, sync_corporation
 from actors.sync.delayed import publish_delayed
 from actors.sync.schedule import schedule_syncs
+from actors.universe.refresh import load_universe
 
 keep: Final = actor(actor_name="keep", queue_name=DATABASE_QUEUE)(persist.fn)
 """The name of `persist` until version 0.1; the queues may still hold messages under it."""
@@ -30,6 +31,7 @@ __all__ = [
     "enroll_corporation",
     "fetch",
     "follow_feed",
+    "load_universe",
     "persist",
     "publish_delayed",
     "recall",

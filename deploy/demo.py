@@ -28,6 +28,7 @@ from deploy.cli.tail import Tail
 from deploy.embedded import run_embedded
 from deploy.ports import free_port, gateway_url, wait_until_listening
 from deploy.standin.server import Standin, StandinOptions, start_standin
+from deploy.standin.static_data import LATEST
 
 DUE_S: Final = 16.0
 """Time after its release within which a killmail must be delivered; later it counts as lost.
@@ -79,6 +80,7 @@ def run_demo(for_s: float | None, rate_per_s: float, port: int) -> int:
             "LOG_LEVEL": "warning",
             "R2Z2_URL": upstream,
             "ESI_URL": upstream,
+            "SDE_URL": upstream + LATEST,
             "R2Z2_REQUESTS_PER_S": str(requests_per_s),
         }
         os.environ |= {PREFIX + name: value for name, value in values.items()}

@@ -29,6 +29,7 @@ CONCURRENCY: Final[Mapping[Queue, int]] = {
     Queue.CORPORATIONS: 5,
     Queue.ALLIANCES: 3,
     Queue.TYPES: 10,
+    Queue.UNIVERSE: 1,
 }
 """The queues with threads of their own."""
 

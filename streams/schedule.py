@@ -15,6 +15,7 @@ from actors.shared.settings import settings
 from actors.snapshots.take import take_snapshots
 from actors.sync.delayed import publish_delayed
 from actors.sync.schedule import schedule_syncs
+from actors.universe.refresh import load_universe
 from streams.app import app
 from streams.intake import INTAKE
 
@@ -91,3 +92,9 @@ async def refresh_entities() -> None:
 async def snapshot_days() -> None:
     """Have the snapshots computed of the days that changed."""
     await enqueue(take_snapshots)
+
+
+@every(15.0, is_intake=True)
+async def check_universe() -> None:
+    """Have the static universe loaded at the first start, and checked once a day."""
+    await enqueue(load_universe)

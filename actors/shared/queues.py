@@ -20,3 +20,5 @@ class Queue(StrEnum):
     """ESI's error limit: alliances with their corporations."""
     TYPES = "types"
     """ESI's error limit: types of items."""
+    UNIVERSE = "universe"
+    """CCP's archive of static data, once a day: nothing else waits for it."""

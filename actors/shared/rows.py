@@ -54,7 +54,8 @@ def _unnest(table: Table, names: tuple[str, ...]) -> str:
     arrays = ", ".join(
         f"${i}::{table.c[name].type.compile(dialect)}[]" for i, name in enumerate(names, 1)
     )
+    quoted = dialect.identifier_preparer.quote
     return (
-        f"INSERT INTO {table.name} ({', '.join(names)}) SELECT * FROM unnest({arrays})"
-        f" ON CONFLICT DO NOTHING RETURNING {_key(table).name}"
+        f"INSERT INTO {table.name} ({', '.join(map(quoted, names))}) SELECT * FROM unnest({arrays})"
+        f" ON CONFLICT DO NOTHING RETURNING {quoted(_key(table).name)}"
     )

@@ -158,6 +158,10 @@ class Settings(BaseSettings):
     """Characters, corporations, alliances and types refreshed from ESI in an hour, of each."""
     zkillboard_url: HttpUrl = "https://zkillboard.com"
     """Base of zKillboard's API, for imports of history; `/api/…` is appended."""
+    sde_url: HttpUrl = (
+        "https://developers.eveonline.com/static-data/eve-online-static-data-latest-jsonl.zip"
+    )
+    """CCP's archive of static data as JSON Lines, for the static universe."""
     sso_url: HttpUrl = "https://login.eveonline.com"
     """Base of EVE's single sign-on."""
     eve_client_id: str = ""

@@ -20,6 +20,7 @@ from deploy.cli import (
     snapshot,
     status,
     tail,
+    universe,
     users,
 )
 from deploy.cli.rejected import rejected
@@ -49,6 +50,7 @@ app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(settings.settings)
 app.add_typer(users.app, name="users", rich_help_panel=INSPECT)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
+app.add_typer(universe.app, name="universe", rich_help_panel=RUN)
 app.command(rich_help_panel=OPERATE)(queues.queues)
 app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
 app.add_typer(snapshot.app, name="snapshot", rich_help_panel=OPERATE)

@@ -1,6 +1,6 @@
 """The stand-in: the upstreams on one port, for development and tests.
 
-They are R2Z2, RedisQ, ESI, EVE's SSO and zKillboard's API.
+They are R2Z2, RedisQ, ESI, EVE's SSO, zKillboard's API and CCP's static data.
 
 It serves killmails (from a file, or made up) by the rules of the real services, and simulates their
 known faults. One killmail passes these files:
@@ -16,6 +16,7 @@ The other files:
   `entities.py`, `universe.py`: its other public routes
 - `participants.py`: the killmails of each character, corporation and alliance; `census.py`: their
   affiliations; `characters.py`: the characters that can log in at `sso/`
+- `static_data.py`: the archive of static data, of `static_data_files.py`
 
 The packages actors, streams and api don't import it: they use it over HTTP only.
 """

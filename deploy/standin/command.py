@@ -166,11 +166,15 @@ def standin(
     ] = None,
     **faults: Any,
 ) -> None:
-    """Serve R2Z2, RedisQ, ESI, EVE's SSO and zKillboard's API on one port, from a file or made up.
+    """Serve R2Z2, RedisQ, ESI, EVE's SSO, zKillboard's API and CCP's static data on one port.
+
+    The killmails are from a file, or made up.
 
     Point KILLSTREAM_R2Z2_URL, KILLSTREAM_REDISQ_URL, KILLSTREAM_ESI_URL, KILLSTREAM_SSO_URL and
-    KILLSTREAM_ZKILLBOARD_URL at its address. While it runs, GET /standin/stats counts what was
-    asked of it, and PUT /standin/faults changes the faults, with ?for_s=120 for a while:
+    KILLSTREAM_ZKILLBOARD_URL at its address, and KILLSTREAM_SDE_URL at
+    /static-data/eve-online-static-data-latest-jsonl.zip there. While it runs, GET /standin/stats
+    counts what was asked of it, and PUT /standin/faults changes the faults, with ?for_s=120 for a
+    while:
     curl -X PUT -d '{"hole_rate": 0.05}' http://127.0.0.1:4400/standin/faults
 
     GET /standin/characters lists who can log in; a program that adds &character_id=ID (or &deny=1)

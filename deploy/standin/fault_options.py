@@ -20,6 +20,7 @@ _PANELS: Final = {
     "unknown": "ESI's faults",
     "zkillboard": "zKillboard's faults",
     "sso": "The SSO's faults",
+    "sde": "The static data's faults",
 }
 
 

@@ -25,6 +25,9 @@ Deleted = Literal["doomheim", "404"]
 WrongObject = Literal["429", "503", "cut", "utf8"]
 """A refusal; 200 with half of the JSON, or with invalid UTF-8."""
 
+WrongArchive = Literal["html", "cut", "rows", "twice", "file"]
+"""200 with a page; half of the archive; half of the types; a type twice; a file is missing."""
+
 SsoError = Literal["token", "grant", "migrate", "expired", "client", "credentials", "unavailable"]
 """Refusals of a refresh: the first five are for ever, the last passes."""
 SsoAlgorithm = Literal["RS256", "ES256"]
@@ -297,6 +300,18 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         bool,
         Meta(description="Refuse more than one request per second with 429; else they count only."),
     ] = False
+
+    sde_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
+    sde_status: Annotated[
+        ErrorStatus | None, Meta(description="Answer everything with this status: 503.")
+    ] = None
+    sde_build: Annotated[
+        Count, Meta(description="The build number of the archive; another is another archive.")
+    ] = 3_000_000
+    sde_wrong: Annotated[
+        tuple[WrongArchive, ...],
+        Meta(description="What is wrong with the archive: any of html, cut, rows, twice, file."),
+    ] = ()
 
 
 LAYOUT_FAULTS = (

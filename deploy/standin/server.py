@@ -23,6 +23,7 @@ from deploy.standin.r2z2 import R2z2
 from deploy.standin.redisq import Redisq
 from deploy.standin.sso.inspection import Inspection
 from deploy.standin.sso.routes import Sso
+from deploy.standin.static_data import StaticData
 from deploy.standin.synthetic import ENDLESS, SyntheticKillmails
 from deploy.standin.universe import Universe
 from deploy.standin.zkillboard import Zkillboard
@@ -93,6 +94,7 @@ async def start_standin(options: StandinOptions) -> Standin:
         Members(playback, gateway, participants, census),
         Entities(playback, gateway, participants, census),
         Universe(playback, gateway),
+        StaticData(playback),
         Sso(playback),
         zkillboard,
         control,

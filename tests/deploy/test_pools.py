@@ -83,6 +83,7 @@ def test_options_change_concurrency_and_prefetch_of_one_queue() -> None:
         Queue.CORPORATIONS: Pool(5, 10),
         Queue.ALLIANCES: Pool(3, 3),
         Queue.TYPES: Pool(4, 4),
+        Queue.UNIVERSE: Pool(1, 2),
     }
 
 

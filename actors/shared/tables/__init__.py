@@ -7,12 +7,21 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from actors.shared.tables import entities, killmails, operations, users
+from actors.shared.tables import entities, killmails, operations, universe, users
 from actors.shared.tables.columns import Utc
 
-__all__ = ["METADATA", "REVISION", "Utc", "entities", "killmails", "operations", "users"]
+__all__ = [
+    "METADATA",
+    "REVISION",
+    "Utc",
+    "entities",
+    "killmails",
+    "operations",
+    "universe",
+    "users",
+]
 
-REVISION: Final = "0008"
+REVISION: Final = "0009"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata
@@ -47,3 +56,13 @@ FEED_READERS = METADATA.tables["feed_readers"]
 SNAPSHOT_DAYS = METADATA.tables["snapshot_days"]
 ALLIANCE_SNAPSHOTS = METADATA.tables["alliance_snapshots"]
 CORPORATION_SNAPSHOTS = METADATA.tables["corporation_snapshots"]
+UNIVERSE = METADATA.tables["universe"]
+UNIVERSE_CATEGORIES = METADATA.tables["universe_categories"]
+UNIVERSE_GROUPS = METADATA.tables["universe_groups"]
+UNIVERSE_TYPES = METADATA.tables["universe_types"]
+REGIONS = METADATA.tables["regions"]
+CONSTELLATIONS = METADATA.tables["constellations"]
+SOLAR_SYSTEMS = METADATA.tables["solar_systems"]
+STARGATES = METADATA.tables["stargates"]
+FACTIONS = METADATA.tables["factions"]
+NPC_CORPORATIONS = METADATA.tables["npc_corporations"]
