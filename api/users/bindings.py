@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from ariadne import MutationType, ObjectType, QueryType
 
+from actors.users.tokens import ACTIVE
 from api.context import Info
 from api.errors import ClientError
 from api.login.viewer import characters_of
@@ -39,6 +40,11 @@ async def own_character(info: Info, character_id: int) -> Any:
 
 
 def is_operator(info: Info, characters: list[Any]) -> bool:
-    """Tell whether one of an account's characters is an operator."""
+    """Tell whether one of an account's characters is an operator.
+
+    A character whose tokens EVE no longer accepts isn't: it may have been sold.
+    """
     operators = {id_.strip() for id_ in info.context.state.settings.operators.split(",")}
-    return any(str(one["character_id"]) in operators for one in characters)
+    return any(
+        str(one["character_id"]) in operators and one["state"] == ACTIVE for one in characters
+    )

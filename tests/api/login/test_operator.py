@@ -3,7 +3,8 @@
 from sqlalchemy import select, update
 
 from actors.shared.tables import USERS
-from tests.api.login.browser import ON_BOTH, Gateway, code_of, program
+from actors.users.tokens import SOLD
+from tests.api.login.browser import ME, ON_BOTH, Gateway, code_of, program
 
 LIST = "{ users { characterId } }"
 PREMIUM = """
@@ -32,6 +33,20 @@ async def test_others_are_refused(gateway: Gateway) -> None:
                 assert code_of(await asked.query(PREMIUM, id=id_, on=True)) == code
     (row,) = await gateway.rows(select(USERS).where(USERS.c.character_id == id_))
     assert not row.is_premium
+
+
+async def test_character_that_was_sold_leaves_no_operator_behind(gateway: Gateway) -> None:
+    async with program(gateway) as former:
+        await former.log_in(3)
+        assert (await former.query(ME))["data"]["me"]["roles"] == ["user", "operator"]
+        # As the next refresh of its tokens records it.
+        async with gateway.database.begin() as connection:
+            sold = {"state": "login_required", "state_reason": SOLD}
+            await connection.execute(update(USERS).values(sold))
+        assert (await former.query(ME))["data"]["me"]["roles"] == ["user"]
+        assert code_of(await former.query(LIST)) == "FORBIDDEN"
+        id_ = gateway.character(3).character_id
+        assert code_of(await former.query(PREMIUM, id=id_, on=True)) == "FORBIDDEN"
 
 
 @ON_BOTH
