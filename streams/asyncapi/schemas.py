@@ -64,6 +64,8 @@ def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
         if field.required or not omits_defaults or field.name in ALWAYS_WRITTEN
     ]
     said = dict(_field_docstrings(struct))
+    if silent := [field.name for field in fields if field.name not in said]:
+        raise LookupError(f"{struct.__name__} has fields without a docstring: {silent}")
     schema = {
         "title": struct.__name__,
         "description": inspect.cleandoc(struct.__doc__ or ""),

@@ -28,8 +28,10 @@ INT64 = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 HASHES = st.text("0123456789abcdef", min_size=40, max_size=40)
+FRACTIONS = st.floats(-1e6, 1e6).filter(lambda number: not number.is_integer())
+"""Not 1.0, which is an integer for JSON Schema and none for the parser."""
 JSON = st.recursive(
-    st.none() | st.booleans() | INT64 | NUMBERS | TEXT,
+    st.none() | st.booleans() | INT64 | FRACTIONS | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=5,
 )
