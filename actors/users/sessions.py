@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import Select, delete, insert, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.tables import SESSIONS
 from actors.users.secrets import hash_of, new_secret
@@ -93,12 +93,11 @@ async def touch_session(connection: AsyncConnection, session: Session) -> None:
     )
 
 
-async def renew_session(database: AsyncEngine, session: Session) -> Opened | None:
-    """Replace a session's token; None when it was closed or renewed meanwhile."""
-    async with database.begin() as connection:
-        if not await close_session(connection, session.token_hash):
-            return None
-        return await open_session(connection, session.account_id, session.kind)
+async def renew_session(connection: AsyncConnection, session: Session) -> Opened | None:
+    """Replace a session's token; None if it was closed or renewed meanwhile."""
+    if not await close_session(connection, session.token_hash):
+        return None
+    return await open_session(connection, session.account_id, session.kind)
 
 
 async def close_session(connection: AsyncConnection, token_hash: str) -> bool:

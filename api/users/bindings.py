@@ -40,7 +40,7 @@ async def own_character(info: Info, character_id: int) -> Any:
 
 
 def is_operator(info: Info, characters: list[Any]) -> bool:
-    """Tell whether one of an account's characters is an operator.
+    """Return whether one of an account's characters is an operator.
 
     A character whose tokens EVE no longer accepts isn't: it may have been sold.
     """

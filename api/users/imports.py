@@ -15,7 +15,7 @@ from api.state import writing
 from api.users.bindings import IMPORT, MUTATION, USER_QUERY, own_character, own_characters
 
 AGAIN_AFTER: Final = timedelta(days=1)
-"""zKillboard's pages are the same for all, and asking for them costs it work."""
+"""Shortest time between two imports of a character, to spare zKillboard the work."""
 
 IMPORT.set_field("characterId", lambda row, _: row["entity_id"])
 IMPORT.set_field("state", lambda row, _: row["state"])

@@ -1,4 +1,4 @@
-"""Logging in and out by GraphQL, for programs."""
+"""Login and logout by GraphQL, for programs."""
 
 from typing import Any
 
@@ -12,7 +12,6 @@ from api.login.flow import LoginFailed
 from api.login.viewer import characters_of
 from api.state import writing
 from api.users.bindings import MUTATION
-from api.users.state import translated_errors
 
 
 @MUTATION.field("login")
@@ -52,9 +51,11 @@ async def resolve_refresh(_: None, info: Info) -> dict[str, Any]:
     """Renew the session of a program."""
     session = info.context.viewer.require_login()
     if session.kind != "bearer":
-        raise ClientError("FORBIDDEN", "a browser's session has no token to renew: log in again")
-    with translated_errors():
-        opened = await renew_session(info.context.state.users.database, session)
+        raise ClientError(
+            "FORBIDDEN", "the session of a browser has no token to renew: log in again"
+        )
+    async with writing(info.context.state) as connection:
+        opened = await renew_session(connection, session)
     if opened is None:
         raise ClientError("UNAUTHENTICATED", "this session has ended: log in again")
     return _session(opened)

@@ -1,4 +1,4 @@
-"""Who asks, and whether the characters have to log in again."""
+"""The viewer's account, and whether its characters must log in again."""
 
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,7 @@ async def resolve_me(_: None, info: Info) -> dict[str, Any]:
 
 @USER_QUERY.field("authStatus")
 async def resolve_auth_status(_: None, info: Info) -> dict[str, Any]:
-    """Say what has to be done, if anything."""
+    """Return whether a login is needed, and why."""
     session = info.context.viewer.session
     if session is None:
         return _auth_status("you aren't logged in: log in at /auth/login")
@@ -45,13 +45,13 @@ def _auth_status(
 
 @CHARACTER.field("authStatus")
 def resolve_character_auth_status(user: Any, _info: Info) -> str:
-    """Say whether EVE still takes the character's token."""
+    """Return whether EVE still accepts the character's tokens."""
     return "ok" if user["state"] == "active" else "login_required"
 
 
 @CHARACTER.field("scopes")
 def resolve_scopes(user: Any, _info: Info) -> list[str]:
-    """List what EVE granted."""
+    """List the scopes that EVE granted."""
     return str(user["scopes"]).split()
 
 

@@ -1,4 +1,4 @@
-"""What operators see of all users, and decide about them."""
+"""The list of all users, and their premium state, for operators."""
 
 import re
 from typing import Any, Final
@@ -47,7 +47,7 @@ async def resolve_users(
 
 @MUTATION.field("setPremium")
 async def resolve_premium(_: None, info: Info, character_id: int, enabled: bool) -> Any:
-    """Have a character synchronized more often, or as all others."""
+    """Set whether a character is synchronized more often than others."""
     await _require_operator(info)
     of_character = USERS.c.character_id == character_id
     async with writing(info.context.state) as connection:

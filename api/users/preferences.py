@@ -1,4 +1,4 @@
-"""What users decide about their characters and their account."""
+"""Settings of a user's characters, and the end of the account."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from api.users.state import translated_errors
 
 @MUTATION.field("setPublicationDelay")
 async def resolve_delay(_: None, info: Info, character_id: int, hours: int) -> Any:
-    """Set when a character's killmails become public."""
+    """Set the publication delay of a character's killmails."""
     info.context.viewer.require_login()
     await own_character(info, character_id)
     try:
@@ -33,7 +33,7 @@ async def resolve_delay(_: None, info: Info, character_id: int, hours: int) -> A
 
 @MUTATION.field("setCorporationSync")
 async def resolve_corporation_sync(_: None, info: Info, character_id: int, enabled: bool) -> Any:
-    """Have a character's corporation synchronized, or no more."""
+    """Enable or disable the sync of a character's corporation."""
     info.context.viewer.require_login()
     character = await own_character(info, character_id)
     if enabled and READ_CORPORATION_KILLMAILS not in character["scopes"].split():

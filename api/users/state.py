@@ -1,4 +1,4 @@
-"""What the gateway holds open for users: the database for writing, and the client of EVE's SSO."""
+"""The gateway's resources for users: the database for writing, and the client of EVE's SSO."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,16 +21,16 @@ from api.login.limit import LoginLimit
 
 WRITE_LIMITS: Final = Limits(connect_s=5.0, command_s=5.0)
 WRITE_CONNECTIONS: Final = 1
-"""Writing is rare and short."""
+"""One is enough, as writes are rare and short."""
 
 
 @dataclass(frozen=True)
 class Users:
-    """Opened once a process."""
+    """Resources for users, opened once per process."""
 
     database: AsyncEngine
     keeper: Keeper | None
-    """None while nobody can log in, since the application's id isn't set."""
+    """None if logins are disabled, as the application's id isn't set."""
     limit: LoginLimit
     background: BackgroundWrites
     syncing: set[str] = field(default_factory=set)
@@ -39,7 +39,7 @@ class Users:
 
 @asynccontextmanager
 async def open_users(settings: Settings) -> AsyncIterator[Users]:
-    """Open what users need; connects at first use.
+    """Open the resources for users; they connect at first use.
 
     Raises:
         Misconfigured: the keys of the vault are missing or invalid.
@@ -51,15 +51,12 @@ async def open_users(settings: Settings) -> AsyncIterator[Users]:
         LoginLimit(settings) as limit,
         open_background_writes(database) as background,
     ):
-        keeper = None
-        if settings.eve_client_id:
-            keeper = open_keeper(settings, database, http)
-        yield Users(database, keeper, limit, background)
+        yield Users(database, open_keeper(settings, database, http), limit, background)
 
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Raise `DatabaseUnavailable` in place of the engine's errors that say so."""
+    """Raise `DatabaseUnavailable` instead of the engine's errors with that meaning."""
     try:
         yield
     except (SQLAlchemyError, OSError, TimeoutError) as error:
