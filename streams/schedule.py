@@ -94,7 +94,7 @@ async def snapshot_days() -> None:
     await enqueue(take_snapshots)
 
 
-@every(15.0, is_intake=True)
+@every(10.0, is_intake=True)
 async def check_universe() -> None:
     """Have the static universe loaded at the first start, and checked once a day."""
     await enqueue(load_universe)

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, delete, insert, select, update
+from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -22,8 +22,8 @@ from actors.shared.tables import METADATA, UNIVERSE
 from actors.universe.archive import Tables
 from actors.universe.records import FILES, Row
 
-BATCH: Final = 10_000
-"""Rows of one statement."""
+BATCH: Final = 5_000
+"""Rows of one statement, so that none holds the event loop up for long."""
 MIN_SHARE: Final = 0.9
 """Fewer rows of a table than this share of what is stored: something is missing in the archive."""
 _SQLITE: Final = sqlite.dialect(paramstyle="qmark")
@@ -97,8 +97,8 @@ async def count_rows(database: AsyncEngine) -> dict[str, int]:
     counts = {}
     async with reading(database) as connection:
         for file in FILES:
-            keys = await connection.execute(select(*file.table.primary_key))
-            counts[file.table.name] = len(keys.all())
+            counted = await connection.scalar(select(func.count()).select_from(file.table))
+            counts[file.table.name] = counted or 0
     return counts
 
 
@@ -115,13 +115,16 @@ async def _check_shares(database: AsyncEngine, tables: Tables) -> None:
 
 
 async def _difference(database: AsyncEngine, table: Table, rows: dict[int, Row]) -> Difference:
+    (key,) = table.primary_key
+    stored: dict[int, Row] = {}
+    page = select(table).where(key > bindparam("after")).order_by(key).limit(BATCH)
     async with reading(database) as connection:
-        found = (await connection.execute(select(table))).all()
-    return await in_daemon(partial(_compare, table, found, rows), "universe compare")
+        while found := (await connection.execute(page, {"after": max(stored, default=-1)})).all():
+            stored |= {row[0]: tuple(row) for row in found}
+    return await in_daemon(partial(_compare, table, stored, rows), "universe compare")
 
 
-def _compare(table: Table, found: Sequence[Any], rows: dict[int, Row]) -> Difference:
-    stored: dict[int, Row] = {row[0]: tuple(row) for row in found}
+def _compare(table: Table, stored: dict[int, Row], rows: dict[int, Row]) -> Difference:
     gone = [key for key, row in stored.items() if rows.get(key) != row]
     new = [row for key, row in rows.items() if stored.get(key) != row]
     return Difference(table, sorted(gone), sorted(new))

@@ -21,6 +21,7 @@ from actors.shared.health.facts import (
     RedisFacts,
     Source,
     TopicFacts,
+    UniverseFacts,
     Unreachable,
 )
 from actors.shared.health.rule import problems_of, status_of
@@ -139,6 +140,17 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
         positions = f"{gap.first_position} to {gap.last_position}"
         yield "", f"{ago(gap.age_s)}: {gap.source} {positions}, {gap.reason}"
     yield "names", _number(facts.names)
+    yield "universe", _universe(facts.universe)
+
+
+def _universe(facts: UniverseFacts | None) -> str:
+    if facts is None or facts.loaded_age_s is None:
+        loaded = "not loaded yet"
+    else:
+        build = "" if facts.build_number is None else f"build {facts.build_number}, "
+        loaded = f"{build}loaded {ago(facts.loaded_age_s)}, checked {ago(facts.checked_age_s)}"
+    failed = f"; the last check failed: {facts.last_error}" if facts and facts.last_error else ""
+    return loaded + failed
 
 
 def _source(source: Source) -> str:

@@ -15,6 +15,7 @@ from actors.shared.health.facts import (
     GapFacts,
     Refusal,
     Source,
+    UniverseFacts,
     Unreachable,
     UserFacts,
 )
@@ -32,6 +33,7 @@ from actors.shared.tables import (
     NAMES,
     PAUSES,
     REJECTED,
+    UNIVERSE,
     UNPUBLISHED,
     USERS,
 )
@@ -122,6 +124,16 @@ async def _facts(connection: AsyncConnection) -> DatabaseFacts:
             row.name: _age_s(row.paused_at) or 0.0
             for row in await connection.execute(PAUSES.select())
         },
+        universe=await _universe(connection),
+    )
+
+
+async def _universe(connection: AsyncConnection) -> UniverseFacts | None:
+    row = (await connection.execute(UNIVERSE.select())).one_or_none()
+    if row is None:
+        return None
+    return UniverseFacts(
+        row.build_number, _age_s(row.loaded_at), _age_s(row.checked_at), row.last_error
     )
 
 

@@ -54,6 +54,18 @@ class UserFacts(msgspec.Struct, frozen=True):
     """Active ones whose next sync should have begun long ago."""
 
 
+class UniverseFacts(msgspec.Struct, frozen=True):
+    """The static universe that is loaded."""
+
+    build_number: int | None
+    loaded_age_s: float | None
+    """None: it isn't loaded yet."""
+    checked_age_s: float | None
+    """Since the upstream answered."""
+    last_error: str | None
+    """Of the last check."""
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
     """The contents of the database. Ages are None where there is no entry."""
 
@@ -72,6 +84,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     """Positions whose file was absent and is requested again."""
     pauses: dict[str, float] = {}
     """What operators have paused, with the seconds since then."""
+    universe: UniverseFacts | None = None
+    """None before the first check."""
     users: UserFacts | None = None
     """None unless requested."""
     killmails: int | None = None

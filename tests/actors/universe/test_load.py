@@ -1,18 +1,25 @@
 """The universe is loaded whole or not at all, on both databases."""
 
 import asyncio
+import os
+import signal
+import sys
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.database import open_database
 from actors.shared.errors import Invalid, Misconfigured, ServerUnavailable
-from actors.shared.settings import Settings
+from actors.shared.settings import PREFIX, Settings
 from actors.shared.tables import (
+    PAUSES,
     SOLAR_SYSTEMS,
     STARGATES,
     UNIVERSE,
@@ -28,6 +35,7 @@ from deploy.standin.server import Standin
 from deploy.standin.static_data import LATEST
 from tests.support.archive import archive_of, named, small_files
 from tests.support.esi import set_faults, standin
+from tests.support.processes import ROOT
 from tests.support.tables import rows, statements
 
 CAPSULE = 670
@@ -242,6 +250,67 @@ async def test_a_load_that_is_interrupted_leaves_what_was_there(
     with pytest.raises(OSError, match="lost"):
         await replace_universe(database, tables)
     assert (await everything(database), tuple(await state(database))) == before
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from actors.shared.database import open_database
+from actors.shared.settings import settings
+from actors.universe import store
+from actors.universe.load import load_from_file
+
+async def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+async def main():
+    async with open_database(settings()) as database:
+        await load_from_file(database, Path(sys.argv[1]))
+
+store.write_universe = die  # the last statement before the commit
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_load_leaves_what_was_there_and_the_next_one_loads(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    await load_from_file(database, await a_file(tmp_path, archive_of()))
+    before = await everything(database), tuple(await state(database))
+    path = await a_file(tmp_path, archive_of(small_files(types=3_000), build=8))
+    url = database.url.render_as_string(hide_password=False)
+    where = {"DATABASE_URL": url} if "postgresql" in url else {"DATA_DIR": str(tmp_path)}
+    killed = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-c", KILLED, str(path)),
+        cwd=ROOT,
+        env=os.environ | {PREFIX + name: value for name, value in where.items()},
+    )
+    assert await killed.wait() == -signal.SIGKILL
+    assert (await everything(database), tuple(await state(database))) == before
+    assert (await load_from_file(database, path)).changed == 2_980
+
+
+async def test_a_killmail_never_waits_a_second_for_a_whole_universe(
+    sqlite: AsyncEngine, tmp_path: Path
+) -> None:
+    files = small_files(types=51_000)
+    files["mapSolarSystems"] = [
+        files["mapSolarSystems"][0] | {"_key": 30_000_000 + n} for n in range(8_500)
+    ]
+    path = await a_file(tmp_path, archive_of(files))
+    async with open_database(Settings(data_dir=tmp_path)) as own:
+        longest_s = [0.0]
+        loading = asyncio.create_task(load_from_file(own, path))
+        while not loading.done():
+            began_s = time.monotonic()
+            async with sqlite.begin() as connection:
+                now = datetime.now(UTC)
+                await connection.execute(insert(PAUSES).values(name=str(now), paused_at=now))
+            longest_s.append(time.monotonic() - began_s)
+    assert (await loading).changed > 59_500
+    assert len(longest_s) > 10
+    assert max(longest_s) < 1.0
 
 
 async def test_too_large_a_download_is_refused(

@@ -33,6 +33,8 @@ from actors.shared.rejection import encode_rejection
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.tables import LEDGER
 from actors.shared.topics import RECEIVED, STORED, create_topics
+from actors.universe.load import load_from_file
+from actors.universe.schedule import postpone_check
 from deploy.cli.inspect import inspect
 from deploy.cli.status import ago, table
 from deploy.ports import free_port
@@ -40,6 +42,7 @@ from streams.app import make_app
 from streams.gaps import record_gaps
 from streams.sources.step import Gap
 from tests.deploy.cli.conftest import Store
+from tests.support.archive import archive_of
 from tests.support.ledger import record_positions
 from tests.support.servers import empty_servers
 
@@ -81,9 +84,26 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     console = Console(record=True, width=100)
     console.print(table(facts, [], embedded))
     shown = console.export_text()
+    assert "not loaded yet" in shown
     assert "r2z2:test at 96000007" in shown
     assert "[not] a killmail" in shown
     assert "r2z2:test 95000001 to 95000009, expired" in shown
+
+
+async def test_the_universe_is_shown_with_its_build_and_the_last_error(
+    embedded: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "archive.zip"
+    path.write_bytes(archive_of(build=7))
+    async with open_database(embedded) as database:
+        await load_from_file(database, path)
+        await postpone_check(database, "CCP answers 503")
+    facts = await inspect(embedded)
+    console = Console(record=True, width=150)
+    console.print(table(facts, [], embedded))
+    shown = console.export_text()
+    assert "build 7, loaded 0 s ago, checked never" in shown
+    assert "the last check failed: CCP answers 503" in shown
 
 
 async def test_status_creates_no_database(tmp_path: Path) -> None:
