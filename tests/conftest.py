@@ -13,11 +13,18 @@ import actors.worker  # noqa: F401  # declares all actors, before a test replace
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from deploy.migrate import migrate
+from tests.support import servers
 from tests.support.killmails import describe
 from tests.support.servers import fresh_database
 
 # A command that a test runs in this process has an output of its own, without this process's log.
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Allow the servers to tests that are marked."""
+    servers.allowed = item.get_closest_marker("service") is not None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

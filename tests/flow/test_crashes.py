@@ -1,8 +1,8 @@
 """Whatever is killed or restarted on the way: after recovery all is there, once."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from tests.support.killmails import standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
 
-KILLMAILS = 1_200
+KILLMAILS = 3_000
 RATE_PER_S = 100.0
+RESTARTS_RATE_PER_S = 75.0
 
 pytestmark = pytest.mark.crash
 
@@ -32,8 +33,9 @@ class Run:
     played: dict[int, bytes]
 
     async def passes(self, share: float) -> None:
-        """Wait until this share of all killmails is published."""
+        """Wait until this share of all killmails is published; more are to come."""
         await self.pipe.until(lambda published: published >= share * len(self.played))
+        assert await self.pipe.published() < len(self.played)
 
     async def recovers(self) -> None:
         """Everything played is stored, in a feed without gaps, and came to the client once."""
@@ -75,9 +77,9 @@ async def test_killed_processes_lose_nothing(servers: Settings, tmp_path: Path) 
 
 
 async def test_restarted_servers_lose_nothing(servers: Settings, tmp_path: Path) -> None:
-    """One after the other, each while killmails come."""
+    """Each of them, one after the other, while killmails come."""
     parts = ("api", "actors", "streams")
-    async with run(servers, tmp_path, *parts, rate_per_s=RATE_PER_S / 2) as running:
+    async with run(servers, tmp_path, *parts, rate_per_s=RESTARTS_RATE_PER_S) as running:
         for share, server in (
             (0.05, "postgres"),
             (0.3, "redis"),
@@ -85,8 +87,20 @@ async def test_restarted_servers_lose_nothing(servers: Settings, tmp_path: Path)
             (0.8, "kafka"),
         ):
             await running.passes(share)
-            await asyncio.to_thread(control.restart, server)
+            with noted(f"{server} was restarted last"):
+                await asyncio.to_thread(control.restart, server)
+                await running.passes(share + 0.15)
         await running.recovers()
+
+
+@contextmanager
+def noted(note: str) -> Iterator[None]:
+    """Add a note to what the block raises."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(note)
+        raise
 
 
 async def test_a_killed_embedded_process_loses_nothing(tmp_path: Path) -> None:

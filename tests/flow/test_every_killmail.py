@@ -16,9 +16,10 @@ from tests.support.killmails import bodies, standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
 
-SUBSCRIBERS = 3
-THROUGH_ESI = 500
-BODIES_SERVED = 200
+SUBSCRIBERS = 10
+THROUGH_ESI = 2_000
+WITH_FAULTS = 1_500
+BODIES_SERVED = 500
 
 
 async def test_all_killmails_arrive_everywhere_through_r2z2(
@@ -93,7 +94,7 @@ async def test_nothing_is_lost_or_doubled_whatever_the_upstreams_do(
         shuffle=50,
         esi_error_rate=0.05,
     )
-    options = standin_options(600, seed=7, limits=False, faults=faults)
+    options = standin_options(WITH_FAULTS, seed=7, limits=False, faults=faults)
     played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)
     try:

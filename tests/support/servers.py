@@ -19,9 +19,13 @@ from deploy.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
 
+allowed = True
+"""Whether the test that runs is marked with `service`."""
+
 
 def server_urls() -> dict[str, str]:
     """Read the URLs of the servers that belong to the tests, as settings by name."""
+    assert allowed, "mark the test with `service`: it uses the servers"
     folder = os.environ.get("KILLSTREAM_SERVICES_DIR", str(ROOT / ".killstream/test-servers"))
     lines = (Path(folder) / "services.env").read_text().splitlines()
     return {

@@ -216,6 +216,7 @@ async def test_the_sweep_leaves_alone_what_is_being_published(
     assert len(await unpublished(opened)) == 50
 
 
+@pytest.mark.service
 @pytest.mark.usefixtures("_sweeps_at_once")
 async def test_one_sweep_at_a_time(opened: Resources, upstream: Standin) -> None:
     await store(opened.database, *read(played(upstream)))

@@ -38,7 +38,9 @@ def test_a_changed_value_is_refused() -> None:
         vault(OLD).decrypt(bytes(encrypted))
 
 
-@pytest.mark.parametrize("keys", ["", " , ", "short", f"{OLD},short"])
+@pytest.mark.parametrize(
+    "keys", ["", " , ", "short", f"{OLD},short"], ids=["none", "empty", "short", "one short"]
+)
 def test_missing_and_invalid_keys_are_refused_without_naming_them(keys: str) -> None:
     with pytest.raises(Misconfigured, match="KILLSTREAM_TOKEN_KEYS") as refused:
         open_vault(Settings(token_keys=SecretStr(keys)))
