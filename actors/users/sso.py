@@ -17,7 +17,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from actors.esi.answer import Answer, read_answer
-from actors.shared.errors import Invalid, Misconfigured, RetryLater
+from actors.shared.errors import DECODE_ERRORS, Invalid, Misconfigured, RetryLater
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
 from actors.users.claims import Claims, InvalidToken, UnknownKey, verify
@@ -156,7 +156,7 @@ class Sso:
             raise refusal_of(answer, form.get("code") or form.get("refresh_token") or "")
         try:
             given = msgspec.json.decode(answer.body, type=_TokenAnswer)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except DECODE_ERRORS:
             raise SsoUnavailable("EVE's SSO answers with something that isn't a token") from None
         try:
             claims = await self._verify(given.access_token)
@@ -184,7 +184,7 @@ class Sso:
                 answer = await self._get(f"{base}/.well-known/oauth-authorization-server")
                 try:
                     self._metadata = msgspec.json.decode(answer, type=_Metadata)
-                except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                except DECODE_ERRORS as error:
                     raise SsoUnavailable(f"EVE's SSO has invalid metadata: {error}") from None
                 self._read_at_s = time.monotonic()
                 self._keys = None
@@ -197,7 +197,7 @@ class Sso:
                 answer = await self._get(metadata.jwks_uri)
                 try:
                     self._keys = KeySet.import_key_set(msgspec.json.decode(answer))
-                except (msgspec.DecodeError, JoseError, ValueError, TypeError, KeyError) as error:
+                except (*DECODE_ERRORS, JoseError, ValueError, TypeError, KeyError) as error:
                     raise SsoUnavailable(f"EVE's SSO has invalid keys: {error!r}") from None
             return self._keys
 
@@ -246,7 +246,7 @@ def refusal_of(answer: Answer, secret: str) -> Exception:
     """Return what a refusal of tokens means; the secret is masked, as EVE may repeat it."""
     try:
         error = msgspec.json.decode(answer.body, type=_TokenError)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except DECODE_ERRORS:
         error = _TokenError(f"{len(answer.body)} bytes without an error text")
     code, description = (
         _line(text.replace(secret, "***") if secret else text)

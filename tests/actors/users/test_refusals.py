@@ -29,3 +29,8 @@ def test_each_refusal_has_its_meaning_and_repeats_no_secret(
     refused = refusal_of(answer, SECRET)
     assert type(refused) is kind
     assert SECRET not in str(refused)
+
+
+def test_an_answer_that_nests_too_deeply_is_a_failure_of_the_sso() -> None:
+    deep = b'{"error": ' + b"[" * 100_000
+    assert isinstance(refusal_of(Answer(400, {}, deep), "secret"), SsoUnavailable)
