@@ -166,11 +166,11 @@ async def test_a_backlog_comes_in_order_in_batches_up_to_the_bound(rig: Rig) -> 
 
 @pytest.mark.service
 async def test_large_references_come_in_smaller_batches(rig: Rig) -> None:
-    values = [reference_of(i, padding=1024 * 1024) for i in range(12)]
-    values.append(reference_of(12, padding=MAX_BODY_BYTES - 1_000))
+    values = [reference_of(i, padding=200 * 1024) for i in range(60)]  # Kafka gives 5 at once
+    values.append(reference_of(60, padding=MAX_BODY_BYTES - 1_000))
     await rig.produce(values)
     await rig.pipe.start("streams")
-    batches = [message.args[0] for message in await rig.take(13)]
+    batches = [message.args[0] for message in await rig.take(61)]
     assert [value for batch in batches for value in batch] == values
     for batch in batches:
         assert sum(map(len, batch[:-1])) < BATCH_BYTES
