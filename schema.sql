@@ -188,9 +188,7 @@ CREATE TABLE login_states (
     state_hash   TEXT PRIMARY KEY,           -- SHA-256
     client_hash  TEXT NOT NULL,              -- of what binds the state to who began the login
     verifier     BYTEA NOT NULL,             -- PKCE's, encrypted
-    scopes       TEXT NOT NULL,
     account_id   TEXT,                       -- the account that the character is added to
-    created_at   TIMESTAMPTZ NOT NULL,
     expires_at   TIMESTAMPTZ NOT NULL
 );
 CREATE INDEX login_states_expired ON login_states (expires_at);

@@ -95,9 +95,7 @@ async def begin_login(
                 state_hash=hash_of(state),
                 client_hash=hash_of(client_secret),
                 verifier=keeper.vault.encrypt(verifier),
-                scopes=" ".join(scopes),
                 account_id=account_id,
-                created_at=now,
                 expires_at=now + STATE_LIFETIME,
             )
         )

@@ -97,9 +97,7 @@ class LoginStateRow(SQLModel, table=True):
     state_hash: str = Field(primary_key=True, sa_type=Text)
     client_hash: str = Field(sa_type=Text)
     verifier: bytes = Field(sa_type=LargeBinary)
-    scopes: str = Field(sa_type=Text)
     account_id: str | None = Field(default=None, sa_type=Text)
-    created_at: datetime = Field(sa_type=Utc)
     expires_at: datetime = Field(sa_type=Utc)
 
 
