@@ -35,6 +35,8 @@ async def load_universe() -> None:
         async with opened.database.begin() as connection:
             await write_universe(connection, **checked())
     except (Invalid, Misconfigured, ServerUnavailable) as error:
+        if opened.http.closed:  # this process ends; another one goes on when the lease is over
+            return
         _outage.failed(error)
         await postpone_check(opened.database, one_line(error))
         return

@@ -145,6 +145,20 @@ async def test_another_process_loads_soon_after_one_died(
     assert archives(upstream) == 1
 
 
+async def test_the_end_of_a_process_is_no_failure(opened: Resources, upstream: Standin) -> None:
+    set_faults(upstream, sde_latency_ms=60_000)
+    loading = asyncio.create_task(run(load_universe))
+    async with asyncio.timeout(10):
+        while not await rows(opened.database, UNIVERSE):
+            await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)  # the request is on its way
+    with capture_logs() as logs:
+        await opened.http.close()
+        await asyncio.wait_for(loading, 5)
+    assert logs == []
+    assert (await state(opened)).tries == 0
+
+
 @pytest.fixture(autouse=True)
 def _available(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refresh, "_outage", Outage("the archive of static data"))
