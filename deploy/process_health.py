@@ -5,14 +5,13 @@ The answers come from a thread of their own, so that a hanging event loop is rep
 
 import asyncio
 import json
-import threading
 from collections.abc import Callable, Iterable
 from typing import Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from actors.shared.health.facts import Unreachable
 from actors.shared.supervisor import is_ready
-from deploy.event_loops import actors_loop
+from deploy.event_loops import hanging
 from deploy.server_probes import ServerProbes
 
 LIVE: Final = "/health/live"
@@ -30,16 +29,8 @@ class ProcessHealth:
         self._answer_s = answer_s
 
     def hanging(self) -> list[str]:
-        """Name the event loops that don't answer: the main one, and the actors' where it is."""
-        loops = {"main": self._loop}
-        if actors := actors_loop():
-            loops["actors"] = actors
-        answers = {name: _ask(loop) for name, loop in loops.items()}
-        return [
-            f"the {name} event loop doesn't answer"
-            for name, answered in answers.items()
-            if not answered.wait(self._answer_s)
-        ]
+        """Say which event loops don't answer: the main one, and the actors' where it is."""
+        return hanging(self._loop, self._answer_s)
 
     def unready(self) -> list[str]:
         """Say why the process isn't ready: it starts or ends, or servers don't answer it."""
@@ -50,15 +41,6 @@ class ProcessHealth:
             for server, part in self._servers.read().items()
             if isinstance(part, Unreachable)
         ]
-
-
-def _ask(loop: asyncio.AbstractEventLoop) -> threading.Event:
-    answered = threading.Event()
-    try:
-        loop.call_soon_threadsafe(answered.set)
-    except RuntimeError:  # it is closed, so the process is ending
-        answered.set()
-    return answered
 
 
 def with_health(health: ProcessHealth, otherwise: WSGIApplication) -> WSGIApplication:

@@ -91,6 +91,7 @@ def actors(
     Example: killstream actors --queues database --processes 2
     """
     from deploy.children import run_children, stop_when_orphaned
+    from deploy.event_loops import end_when_hanging
     from deploy.metrics import serving_group_metrics, serving_metrics
     from deploy.pools import read_pools
     from deploy.process_health import ProcessHealth
@@ -105,7 +106,9 @@ def actors(
     async def work(settings: Settings, stop: asyncio.Event) -> None:
         check_contact(settings, source=False)
         names = [settings.named(queue) for queue in queues or ()]
-        if not parent:
+        if parent:
+            end_when_hanging()
+        else:
             leave_to_probes(settings)
         health = ProcessHealth(ServerProbes(settings, probe_servers))
         with nullcontext() if parent else serving_metrics(settings, health):
