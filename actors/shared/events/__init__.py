@@ -13,13 +13,13 @@ Both backends guarantee, and one test suite asserts:
 A reader that needs every message must number them and read missing ones from a table.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from broadcaster import Broadcast
 from broadcaster._base import Subscriber
 
+from actors.shared.background import cancel_until_ended
 from actors.shared.events.bounded_queue import BoundedQueue
 from actors.shared.events.connectivity import Connectivity
 from actors.shared.events.memory import MemoryBackend
@@ -87,8 +87,7 @@ class Events(Broadcast):
 
     async def disconnect(self) -> None:
         """Close; ends the iteration of all subscribers."""
-        self._listener_task.cancel()
-        await asyncio.wait([self._listener_task])
+        await cancel_until_ended(self._listener_task)
         await self._backend.disconnect()
         for readers in self._subscribers.values():
             for queue in readers:

@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from actors.shared.background import cancel_until_ended
 from actors.shared.errors import KillstreamError
 from actors.shared.events.bounded_queue import BoundedQueue
 from actors.shared.events.connectivity import Connectivity
@@ -52,8 +53,7 @@ class RedisBackend(BroadcastBackend):
 
     async def disconnect(self) -> None:
         """Stop reading and close every connection."""
-        self._reader.cancel()
-        await asyncio.wait([self._reader])
+        await cancel_until_ended(self._reader)
         await self._publisher.aclose()
         await self._pool.aclose()
 

@@ -1,9 +1,12 @@
 """What runs in the background ends with its block, and doesn't fail unseen."""
 
 import asyncio
+from contextlib import suppress
 
+import pytest
 import structlog
 
+from actors.shared import background
 from actors.shared.background import in_background
 
 
@@ -35,3 +38,40 @@ async def test_an_error_is_logged_at_once_and_the_block_goes_on() -> None:
     assert (line["event"], line["task"]) == ("background.failed", "work")
     assert "broken" in line["reason"]
     assert "\n" not in line["reason"]
+
+
+async def test_work_whose_library_swallows_a_cancellation_ends_with_the_block() -> None:
+    swallowed = asyncio.Event()
+    waiting = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            waiting.set()
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            swallowed.set()
+        await asyncio.Event().wait()
+
+    async with asyncio.timeout(10), in_background(work(), "work"):
+        await waiting.wait()
+    assert swallowed.is_set()
+    assert "work" not in {task.get_name() for task in asyncio.all_tasks()}
+
+
+async def test_work_that_never_ends_is_abandoned_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "RETRY_S", 0.01)
+    goes_on = True
+
+    async def work() -> None:
+        while goes_on:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+
+    with structlog.testing.capture_logs() as logged:
+        async with asyncio.timeout(10), in_background(work(), "work"):
+            await asyncio.sleep(0)
+    assert logged == [{"event": "background.abandoned", "task": "work", "log_level": "error"}]
+    goes_on = False
+    (left,) = [task for task in asyncio.all_tasks() if task.get_name() == "work"]
+    left.cancel()
+    await left
