@@ -160,6 +160,14 @@ def test_a_bomb_is_refused_by_what_its_header_says_and_by_what_it_gives(
     assert "more than 4000000 bytes" in reason(bomb)
 
 
+def test_more_rows_than_memory_is_meant_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive, "MAX_ROWS", 100)
+    files = small_files(types=60)
+    read(archive_of(files))
+    files["groups"] += [files["groups"][0] | {"_key": n} for n in range(100, 150)]
+    assert reason(archive_of(files)) == "the archive has more than 100 rows"
+
+
 def test_a_size_that_lies_is_noticed() -> None:
     content = bytearray(with_lines("types.jsonl", *[b'{"_key":%d,"groupID":1}' % 7] * 1))
     directory = content.rindex(b"PK\x01\x02", 0, content.rindex(b"types.jsonl"))
