@@ -1,5 +1,7 @@
 """What all tests share: both databases, and a closing line that says what was played."""
 
+import asyncio
+import shutil
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from actors.shared.settings import Settings
 from deploy.migrate import migrate
 from tests.support import servers
 from tests.support.killmails import describe
-from tests.support.servers import fresh_database
+from tests.support.servers import fresh_database, migrated_database
 
 # A command that a test runs in this process has an output of its own, without this process's log.
 structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
@@ -27,16 +29,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     servers.allowed = item.get_closest_marker("service") is not None
 
 
+def pytest_sessionfinish() -> None:
+    """Drop the databases that tests had copies of."""
+    servers.allowed = True
+    asyncio.run(servers.drop_templates())
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which killmails were played."""
     terminalreporter.write_line(describe())
 
 
 @pytest.fixture
-async def sqlite(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
-    """An empty SQLite file."""
+async def sqlite(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[AsyncEngine]:
+    """An empty SQLite file: a copy of one that was migrated once."""
+    template = tmp_path_factory.getbasetemp() / "template"
+    if not template.exists():
+        await migrate(Settings(data_dir=template))
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     settings = Settings(data_dir=tmp_path)
-    await migrate(settings)
     async with open_database(settings) as engine:
         yield engine
 
@@ -44,9 +57,8 @@ async def sqlite(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 async def postgresql() -> AsyncIterator[AsyncEngine]:
     """An empty database on the tests' PostgreSQL."""
-    async with fresh_database() as url:
+    async with migrated_database() as url:
         settings = Settings(database_url=url, database_pool_size=10)
-        await migrate(settings)
         async with open_database(settings) as engine:
             yield engine
 

@@ -18,6 +18,7 @@ from actors.shared.settings import PREFIX, Settings
 from deploy.migrate import migrate
 
 ROOT = Path(__file__).parents[2]
+_templates: list[str] = []
 
 allowed = True
 """Whether the test that runs is marked with `service`."""
@@ -44,19 +45,40 @@ async def empty_servers() -> AsyncIterator[Settings]:
     await asyncio.to_thread(_empty_rabbitmq, urls["rabbitmq_url"])
     await _empty_redis(urls["redis_url"])
     await _empty_kafka(urls["kafka_url"])
-    async with fresh_database(urls["database_url"]) as database_url:
-        settings = Settings(**{**urls, "database_url": database_url})  # type: ignore[arg-type]
-        await migrate(settings)
-        yield settings
+    async with migrated_database() as database_url:
+        yield Settings(**{**urls, "database_url": database_url})  # type: ignore[arg-type]
 
 
 @asynccontextmanager
-async def fresh_database(url: str | None = None) -> AsyncIterator[str]:
-    """Create a database on the tests' PostgreSQL; drop it at the end."""
-    parts = urlsplit(url or server_urls()["database_url"])
+async def migrated_database() -> AsyncIterator[str]:
+    """Create a database with our tables on the tests' PostgreSQL; drop it at the end.
+
+    It is a copy of one that was migrated once, which takes a third of the time of a migration.
+    """
+    template = f"killstream_template_{os.getpid()}"
+    if template not in _templates:
+        parts = urlsplit(server_urls()["database_url"])
+        await _execute(parts._replace(scheme="postgresql").geturl(), f"CREATE DATABASE {template}")
+        await migrate(Settings(database_url=parts._replace(path=f"/{template}").geturl()))
+        _templates.append(template)
+    async with fresh_database(template=template) as url:
+        yield url
+
+
+async def drop_templates() -> None:
+    """Drop what `migrated_database` copies from."""
+    while _templates:
+        admin = urlsplit(server_urls()["database_url"])._replace(scheme="postgresql").geturl()
+        await _drop(admin, _templates.pop())
+
+
+@asynccontextmanager
+async def fresh_database(*, template: str = "template1") -> AsyncIterator[str]:
+    """Create a database on the tests' PostgreSQL, empty by default; drop it at the end."""
+    parts = urlsplit(server_urls()["database_url"])
     admin = parts._replace(scheme="postgresql").geturl()
     name = f"killstream_test_{uuid.uuid4().hex[:12]}"
-    await _execute(admin, f"CREATE DATABASE {name}")
+    await _execute(admin, f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield parts._replace(path=f"/{name}").geturl()
     finally:
