@@ -59,11 +59,17 @@ async def finish(act: Awaitable[T], grace_s: float) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
+        # Also when a second cancellation ends this wait, and the task fails later.
+        task.add_done_callback(_retrieve)
         await asyncio.wait({task}, timeout=grace_s)
         await cancel_and_wait(task)
-        if not task.cancelled():
-            task.exception()  # retrieved, so that asyncio doesn't log it
         raise
+
+
+def _retrieve(task: asyncio.Future[T]) -> None:
+    """Retrieve the exception, so that asyncio doesn't log it."""
+    if not task.cancelled():
+        task.exception()
 
 
 def reason_of(error: BaseException, try_s: float | None = None) -> str:
