@@ -5,10 +5,12 @@ signals the whole group, and wait for a frozen server without a limit.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from threading import Thread
 from typing import Final
 
 import structlog
@@ -27,6 +29,8 @@ STOP_MS: Final = 5_000
 """How long running actors may take at shutdown; RabbitMQ redelivers the other messages."""
 WAKE_MS: Final = 500
 """Interval at which idle threads check whether they must stop."""
+LAST_S: Final = 0.5
+"""How long threads that were left behind may take to log why, before the process ends."""
 CANCEL_S: Final = 4.0
 """How long a cancelled start may take to close what it has opened."""
 
@@ -95,6 +99,14 @@ async def running_actors(
         if starting.done() and not starting.exception():
             await in_daemon(partial(worker.stop, stop_ms), "actors stop")
             await in_daemon(broker.close, "rabbitmq close")
+            await in_daemon(partial(join_threads, worker.workers, LAST_S), "actors end")
+
+
+def join_threads(threads: Iterable[Thread], within_s: float) -> None:
+    """Wait until threads have ended, or the time is over."""
+    end_s = time.monotonic() + within_s
+    for thread in threads:
+        thread.join(max(0.0, end_s - time.monotonic()))
 
 
 def _describe(queues: Collection[str]) -> Heartbeat:
