@@ -18,6 +18,7 @@ from actors.shared.tables import LEDGER
 from deploy import draining
 from deploy.cli import app
 from deploy.purge import purge
+from deploy.queue_report import read_queues
 from deploy.standin.server import StandinOptions, start_standin
 from streams.ledger import next_due_at
 from tests.support.dead import a_message, declare, held, put
@@ -82,8 +83,13 @@ async def defer(database: AsyncEngine) -> None:
 
 
 async def _until_queued(settings: Settings) -> None:
-    async with asyncio.timeout(30), open_database(settings) as database:
-        while (await draining.read_left(settings, database)).messages["database"] < 5:
+    """Wait until messages are in the queue that nobody consumes any more."""
+    async with asyncio.timeout(30):
+        while True:
+            report = await read_queues(settings, limit_s=10)
+            (queue,) = [one for one in report.queues if one.name == "database"]
+            if (queue.ready or 0) >= 5 and queue.consumers == 0:
+                return
             await asyncio.sleep(0.1)
 
 
