@@ -30,7 +30,7 @@ _NOT_AN_ARCHIVE: Final = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile's, for a newer version of the format
     UnicodeDecodeError,
     ValueError,
     OSError,
