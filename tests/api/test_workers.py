@@ -18,6 +18,7 @@ from tests.api.gateway import Writer, connect, query, serve
 from tests.support.dead import a_message, declare, put
 from tests.support.processes import killstream
 from tests.support.servers import empty_servers
+from tests.support.users import a_user
 
 QUERIES = (
     "query { workerStatus { queueName messageCount consumerCount } }",
@@ -31,19 +32,6 @@ ALL = """
 """
 NAMES = [queue.value for queue in Queue]
 SYNCED_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-def a_user(character_id: int, **changes: Any) -> dict[str, Any]:
-    return {
-        "character_id": character_id,
-        "account_id": "a",
-        "character_name": "Ann",
-        "owner_hash": "h",
-        "scopes": "",
-        "state": "active",
-        "created_at": SYNCED_AT,
-        "logged_in_at": SYNCED_AT,
-    } | changes
 
 
 async def status(client: aiohttp.ClientSession, fields: str = ALL) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from tests.support.esi import standin
 from tests.support.processes import killstream
 from tests.support.proxy import open_proxy
 from tests.support.servers import empty_servers
+from tests.support.users import a_user
 from tests.support.waiting import within
 
 pytestmark = pytest.mark.service
@@ -157,7 +158,7 @@ async def test_lag_and_users_are_those_of_the_database(settings: Settings) -> No
         for character_id, state, due_in in ((1, "active", 5), (2, "active", -20), (3, LOST, -20)):
             due_at = now + timedelta(minutes=due_in)
             await connection.execute(
-                insert(USERS).values(**user(character_id, state), next_sync_at=due_at)
+                insert(USERS).values(a_user(character_id, state=state, next_sync_at=due_at))
             )
     with serving_backlogs(settings):
         found = await samples(settings)
@@ -166,12 +167,6 @@ async def test_lag_and_users_are_those_of_the_database(settings: Settings) -> No
     assert found['killstream_users{state="active"}'] == 2
     assert found['killstream_users{state="login_required"}'] == 1
     assert found["killstream_syncs_overdue"] == 1
-
-
-def user(character_id: int, state: str) -> dict[str, object]:
-    texts = dict.fromkeys(("account_id", "character_name", "owner_hash", "scopes"), "x")
-    times = dict.fromkeys(("created_at", "logged_in_at"), datetime.now(UTC))
-    return {"character_id": character_id, "state": state, **texts, **times}
 
 
 @pytest.mark.parametrize("command", [("streams",), ("actors",), ("actors", "--processes=2")])

@@ -3,7 +3,6 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import insert, text, update
@@ -13,6 +12,7 @@ from actors.killmails.persist import read, store
 from actors.shared.reference import encode_reference
 from actors.shared.tables import KILLMAILS, USERS
 from tests.support.made import a_body, a_reference, many_attackers
+from tests.support.users import a_user
 
 pytestmark = pytest.mark.service
 GUIDE = Path(__file__).resolve().parents[2] / "deploy" / "README.md"
@@ -26,37 +26,25 @@ def questions() -> list[str]:
     return [one.strip() for one in block[1].split(";") if one.strip()]
 
 
-def a_user(character_id: int, synced_ago: timedelta, token_lasts: timedelta) -> dict[str, Any]:
-    now = datetime.now(UTC)
-    return {
-        "character_id": character_id,
-        "account_id": "account",
-        "character_name": "A Pilot",
-        "owner_hash": "o",
-        "scopes": "",
-        "state": "active",
-        "created_at": now,
-        "logged_in_at": now,
-        "last_killmail_sync_at": now - synced_ago,
-        "expires_at": now + token_lasts,
-    }
-
-
 async def test_questions_are_answered(postgresql: AsyncEngine) -> None:
     hour, minute = timedelta(hours=1), timedelta(minutes=1)
+    now = datetime.now(UTC)
+    users = [
+        a_user(id_, last_killmail_sync_at=now - synced_ago, expires_at=now + token_lasts)
+        for id_, synced_ago, token_lasts in (
+            (1, minute, minute),
+            (2, 2 * minute, -minute),
+            (3, 2 * hour, -hour),
+        )
+    ]
     async with postgresql.begin() as connection:
-        users = [
-            a_user(1, minute, minute),
-            a_user(2, 2 * minute, -minute),
-            a_user(3, 2 * hour, -hour),
-        ]
         await connection.execute(insert(USERS), users)
     bodies = [a_body(i, attackers=many_attackers(i)) for i in (1, 2, 3)]
     references = [encode_reference(a_reference(body, i)) for i, body in enumerate(bodies)]
     for reference in references:
         await store(postgresql, *read([reference]))
     async with postgresql.begin() as connection:
-        earlier = {"created_at": datetime.now(UTC) - 2 * hour}
+        earlier = {"created_at": now - 2 * hour}
         await connection.execute(
             update(KILLMAILS).where(KILLMAILS.c.killmail_id == 1).values(earlier)
         )

@@ -1,10 +1,9 @@
 """What must be equal everywhere after a run."""
 
-import asyncio
 from collections import Counter
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -12,7 +11,8 @@ from actors.shared.body import unpack
 from actors.shared.feed import Entry, decode_entry
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED, KILLMAILS, LEDGER
-from actors.shared.topics import MAX_MESSAGE_BYTES, STORED
+from actors.shared.topics import STORED
+from tests.support.topics import read_to_end
 
 
 async def assert_stored(database: AsyncEngine, bodies: dict[int, bytes]) -> None:
@@ -33,24 +33,8 @@ async def assert_stored(database: AsyncEngine, bodies: dict[int, bytes]) -> None
 
 async def read_topic(settings: Settings) -> list[Entry]:
     """Read all of `killmails.stored`."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
-    try:
-        partitions = [TopicPartition(STORED.name, p) for p in range(STORED.partitions)]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        entries: list[Entry] = []
-        async with asyncio.timeout(120):
-            while len(entries) < sum(ends.values()):
-                for records in (await consumer.getmany(timeout_ms=1000)).values():
-                    entries += [decode_entry(record.value) for record in records]
-        return entries
-    finally:
-        await consumer.stop()
+    partitions = [TopicPartition(STORED.name, p) for p in range(STORED.partitions)]
+    return [decode_entry(record.value) for record in await read_to_end(settings, partitions)]
 
 
 def assert_published(entries: list[Entry], bodies: dict[int, bytes], last_sequence: int) -> None:

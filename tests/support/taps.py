@@ -8,14 +8,14 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pika
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.settings import Settings
 from actors.shared.tables import METADATA
-from actors.shared.topics import MAX_MESSAGE_BYTES
+from tests.support.topics import read_to_end
 
 TRACE: Final = "amq.rabbitmq.trace"
 """The exchange that gets a copy of each message. Source: RabbitMQ's manual, Firehose Tracer."""
@@ -77,25 +77,11 @@ async def recorded_commands(settings: Settings) -> AsyncIterator[list[bytes]]:
 
 async def read_topics(settings: Settings) -> dict[str, list[bytes]]:
     """Read all records of all topics but Kafka's own, by topic."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap,
-        max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
-    try:
-        partitions = await _partitions(settings)
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        found: dict[str, list[bytes]] = {one.topic: [] for one in partitions}
-        async with asyncio.timeout(60):
-            while any([await consumer.position(p) < ends[p] for p in partitions]):
-                for records in (await consumer.getmany(timeout_ms=200)).values():
-                    for record in records:
-                        found[record.topic].append(_joined([record.key, record.value]))
-        return found
-    finally:
-        await consumer.stop()
+    partitions = await _partitions(settings)
+    found: dict[str, list[bytes]] = {one.topic: [] for one in partitions}
+    for record in await read_to_end(settings, partitions):
+        found[record.topic].append(_joined([record.key, record.value]))
+    return found
 
 
 async def _partitions(settings: Settings) -> list[TopicPartition]:

@@ -21,7 +21,6 @@ from actors.entities.refresh import due
 from actors.entities.schedule import schedule_refreshes
 from actors.entities.types import refresh_type
 from actors.entities.want import want
-from actors.esi import client as esi_module
 from actors.killmails.persist import read, store
 from actors.resources import Resources
 from actors.shared.queues import Queue
@@ -44,11 +43,6 @@ from tests.support.made import a_reference
 from tests.support.tables import rows, statements
 
 QUEUES = (Queue.ALLIANCES, Queue.CORPORATIONS, Queue.CHARACTERS, Queue.TYPES)
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
 
 
 @pytest.fixture(autouse=True)

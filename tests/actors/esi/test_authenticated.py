@@ -10,7 +10,6 @@ import structlog
 from aiohttp import web
 from prometheus_client import REGISTRY, generate_latest
 
-from actors.esi import client as esi_module
 from actors.esi.authenticated import Kind, recent_killmails, roles
 from actors.esi.budget import CHAR_KILLMAIL, Paused
 from actors.esi.client import Esi
@@ -30,11 +29,6 @@ ME, OTHER, CORPORATION = 2_112_000_001, 2_112_000_002, 98_000_001
 TOKEN = "eyJhbGciOiJSUzI1NiJ9." + "s3cret" * 60
 HASH = "0f" * 20
 PAGE = [{"killmail_id": 7, "killmail_hash": HASH, "new_field": None}]
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
 
 
 def says(status: int, body: Any, **headers: str) -> Say:

@@ -27,11 +27,6 @@ from tests.support.esi import esi_client, esi_that_says, set_faults, standin
 from tests.support.servers import server_urls
 
 
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
-
-
 def requests(upstream: Standin, endpoint: str) -> int:
     """Count what the stand-in was asked at one endpoint."""
     counted = upstream.playback.stats.requests.items()

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from actors.esi import client as esi_module
 from actors.esi.affiliations import MAX_IDS, affiliations, affiliations_in_halves
 from actors.esi.answer import Answer
 from actors.esi.client import Esi
@@ -82,11 +81,6 @@ all_routes = pytest.mark.parametrize(
     ("fetch", "path", "body", "ttl_s"), CACHED.values(), ids=CACHED.keys()
 )
 a_minute = timedelta(minutes=1)
-
-
-@pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
 
 
 @all_routes

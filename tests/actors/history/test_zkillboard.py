@@ -5,7 +5,6 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,11 +19,10 @@ from actors.history.zkillboard import ESI_KEYS, cut, list_page
 from actors.resources import Resources
 from actors.shared.body import unpack
 from actors.shared.errors import Invalid
-from actors.shared.settings import Settings
 from actors.shared.tables import FEED, IMPORTS, KILLMAILS, REJECTED, USER_KILLMAILS
 from deploy.standin.server import Standin
-from tests.support.esi import opened_resources, run, sent, set_faults, standin
-from tests.support.login import characters, log_in, with_logins
+from tests.support.esi import run, sent, set_faults, standin
+from tests.support.login import characters, log_in
 from tests.support.tables import rows
 
 ESI = '{"killmail_id":7,"killmail_time":"2026-01-07T13:37:34Z","victim":{"zkb":{"a":[1]}}}'
@@ -85,15 +83,6 @@ def _hasty(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 async def upstream() -> AsyncIterator[Standin]:
     async with standin(300, zkillboard_page_size=2) as started:
         yield started
-
-
-@pytest.fixture
-async def opened(
-    upstream: Standin, database_settings: dict[str, Any], tmp_path: Path
-) -> AsyncIterator[Resources]:
-    settings = with_logins(Settings(data_dir=tmp_path, **database_settings), upstream)
-    async with opened_resources(settings) as resources:
-        yield resources
 
 
 async def request(opened: Resources, character_id: int) -> None:

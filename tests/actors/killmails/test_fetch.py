@@ -27,7 +27,6 @@ from tests.support.tables import receive, rows
 
 @pytest.fixture(autouse=True)
 def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
     monkeypatch.setattr(esi_module, "FAILURE_PAUSE_MS", (50, 100))
 
 

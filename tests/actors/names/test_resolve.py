@@ -31,11 +31,6 @@ CHARACTERS = range(95_000_000, 95_000_300)
 
 
 @pytest.fixture(autouse=True)
-def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(esi_module, "BACKOFF_S", (0.01, 0.02, 0.04))
-
-
-@pytest.fixture(autouse=True)
 def _empty_queue() -> Iterator[None]:
     yield
     sent("esi")

@@ -1,7 +1,6 @@
 """What syncs list, and what they send."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from actors.killmails.fetch import fetch
@@ -66,18 +65,3 @@ async def a_director(opened: Resources, upstream: Standin, *, is_director: bool)
     await log_in(opened.keeper, member.character_id, ("character", "corporation"))
     await run(enroll_corporation, member.character_id)
     return member.character_id, (await user(opened))["corporation_id"]
-
-
-def a_user(character_id: int, **changes: Any) -> dict[str, Any]:
-    """Make the row of a user."""
-    now = datetime.now(UTC)
-    return {
-        "character_id": character_id,
-        "account_id": f"account of {character_id}",
-        "character_name": "A Pilot",
-        "owner_hash": "o",
-        "scopes": "",
-        "state": "active",
-        "created_at": now,
-        "logged_in_at": now,
-    } | changes

@@ -12,9 +12,9 @@ from actors.shared.reference import encode_reference
 from actors.shared.tables import DELAYED, FEED, KILLMAILS, LEDGER, USER_KILLMAILS, USERS
 from actors.users.delay import set_publication_delay
 from actors.users.forget import forget_character
-from tests.actors.sync.rig import a_user
 from tests.support.made import a_body, a_reference
 from tests.support.tables import receive, rows
+from tests.support.users import a_user
 
 PILOT, OTHER = 90_000_001, 90_000_002
 SOURCE = f"esi:character/{PILOT}"

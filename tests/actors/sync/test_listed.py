@@ -11,9 +11,9 @@ from actors.shared.reference import decode_reference, encode_reference
 from actors.shared.tables import DELAYED, KILLMAILS, LEDGER, USER_KILLMAILS, USERS
 from actors.sync.listed import record_listed, record_sent
 from actors.users.forget import forget_character
-from tests.actors.sync.rig import a_user
 from tests.support.made import a_body, a_reference
 from tests.support.tables import rows
+from tests.support.users import a_user
 
 PILOT, OTHER = 90_000_001, 90_000_002
 LISTED = [(1, "a" * 40), (2, "b" * 40)]

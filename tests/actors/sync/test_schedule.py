@@ -9,9 +9,10 @@ from actors.shared.tables import CORPORATION_SYNCS, USERS
 from actors.sync.character import sync_character
 from actors.sync.schedule import schedule_syncs
 from deploy.standin.server import Standin
-from tests.actors.sync.rig import a_user, references
+from tests.actors.sync.rig import references
 from tests.support.esi import run, sent
 from tests.support.login import characters, log_in
+from tests.support.users import a_user
 
 
 async def test_the_schedule_starts_what_is_due_once(

@@ -28,6 +28,7 @@ from actors.snapshots.days import mark_changed
 from deploy.cli import app
 from tests.support.made import a_body, a_reference, an_attacker
 from tests.support.tables import rows
+from tests.support.users import a_user
 
 DAY = date(2024, 5, 1)
 
@@ -46,23 +47,21 @@ async def said(*arguments: str) -> str:
     return done.stdout
 
 
-def a_user(character_id: int, synced_ago: timedelta | None, **changes: Any) -> dict[str, Any]:
+def a_scheduled_user(
+    character_id: int, synced_ago: timedelta | None, **changes: Any
+) -> dict[str, Any]:
     """Make a user whose next sync is in ten minutes."""
-    return {
-        "character_id": character_id,
-        "account_id": "account",
-        "character_name": "Name",
-        "owner_hash": "hash",
-        "scopes": "",
-        "state": "active",
-        "created_at": now(),
-        "logged_in_at": now(),
-        "next_sync_at": now() + timedelta(minutes=10),
-        "next_full_sync_at": now() + timedelta(hours=10),
-        "last_killmail_sync_at": now() - synced_ago if synced_ago else None,
-        "sync_started_at": None,
-        "sync_corporation": False,
-    } | changes
+    return a_user(
+        character_id,
+        **{
+            "next_sync_at": now() + timedelta(minutes=10),
+            "next_full_sync_at": now() + timedelta(hours=10),
+            "last_killmail_sync_at": now() - synced_ago if synced_ago else None,
+            "sync_started_at": None,
+            "sync_corporation": False,
+        }
+        | changes,
+    )
 
 
 def a_corporation(corporation_id: int, character_id: int, **changes: Any) -> dict[str, Any]:
@@ -83,12 +82,12 @@ async def users(database: AsyncEngine) -> None:
         await connection.execute(
             insert(USERS),
             [
-                a_user(1, hour, sync_corporation=True),
-                a_user(2, minute),
-                a_user(3, None, state="login_required", sync_corporation=True),
-                a_user(4, hour, sync_started_at=now()),
-                a_user(5, None),
-                a_user(6, hour, next_sync_at=None),  # ESI refused it
+                a_scheduled_user(1, hour, sync_corporation=True),
+                a_scheduled_user(2, minute),
+                a_scheduled_user(3, None, state="login_required", sync_corporation=True),
+                a_scheduled_user(4, hour, sync_started_at=now()),
+                a_scheduled_user(5, None),
+                a_scheduled_user(6, hour, next_sync_at=None),  # ESI refused it
             ],
         )
         await connection.execute(

@@ -14,6 +14,7 @@ from actors.sync.run import EVERY, EVERY_PREMIUM, begin_run
 from actors.sync.subject import Subject
 from deploy.cli import app
 from tests.support.tables import rows
+from tests.support.users import a_user
 
 SECRET = "s3cret"
 ACTIVE, LOST, POSTPONED = 90_000_001, 90_000_002, 90_000_003
@@ -45,18 +46,11 @@ async def log_in(database: AsyncEngine) -> None:
             "last_sync_error": "ESI answers 502",
         },
     }
-    every: dict[str, Any] = {
-        "state": "active",
-        "account_id": "a",
-        "owner_hash": SECRET,
-        "scopes": scopes,
-        "created_at": now,
-        "logged_in_at": now,
-    }
+    every = {"owner_hash": SECRET, "scopes": scopes}
     async with database.begin() as connection:
         for user in users:
             values = every | user | changes.get(user["character_id"], {})
-            await connection.execute(insert(USERS).values(**values))
+            await connection.execute(insert(USERS).values(a_user(**values)))
         token = {"access_token": SECRET.encode(), "refresh_token": SECRET.encode()}
         await connection.execute(
             insert(TOKENS).values(character_id=ACTIVE, updated_at=now, **token)

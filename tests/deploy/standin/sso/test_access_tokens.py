@@ -7,10 +7,9 @@ import msgspec
 import pytest
 from joserfc.errors import JoseError
 
-from deploy.standin.sso.applications import SCOPES, Application
+from deploy.standin.sso.applications import SCOPES
 from tests.deploy.standin.conftest import NOON, Clock, Start
 from tests.deploy.standin.sso.client import (
-    CALLBACK,
     character_id,
     code,
     exchange,
@@ -18,8 +17,6 @@ from tests.deploy.standin.sso.client import (
     refresh,
     verified,
 )
-
-CHARACTER = Application(client_id="few", secret="x", callbacks=(CALLBACK,), scopes=SCOPES[:1])
 
 
 async def test_token_has_the_claims_of_eves(start: Start) -> None:
