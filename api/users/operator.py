@@ -1,18 +1,17 @@
 """The list of all users, and their premium state, for operators."""
 
-import re
 from typing import Any, Final
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import select, update
 
 from actors.shared.tables import USERS
+from actors.users.listing import select_users
 from api.context import Info
 from api.errors import BadInput, ClientError
 from api.state import writing
 from api.users.bindings import MUTATION, USER_QUERY, is_operator, own_characters
 
 MAX_USERS: Final = 200
-MAX_ID: Final = 2**63 - 1
 _STATES: Final = {"ok": "active", "login_required": "login_required"}
 
 
@@ -29,19 +28,7 @@ async def resolve_users(
     await _require_operator(info)
     if not 1 <= limit <= MAX_USERS:
         raise BadInput(f"limit: must be 1 to {MAX_USERS}, not {limit}")
-    wanted: list[Any] = []
-    if state is not None:
-        wanted.append(USERS.c.state == _STATES[state])
-    if premium is not None:
-        wanted.append(USERS.c.is_premium == premium)
-    if name:
-        # The pattern is a parameter: `databases` takes no % in the statement.
-        pattern = "%" + re.sub("([%_/])", r"/\1", name.lower()) + "%"
-        named = func.lower(USERS.c.character_name).like(pattern, escape="/")
-        has_id = name.isdecimal() and int(name) <= MAX_ID
-        wanted.append(or_(named, USERS.c.character_id == int(name)) if has_id else named)
-    by_name = USERS.c.character_name, USERS.c.character_id
-    query = select(USERS).where(*wanted).order_by(*by_name).limit(limit)
+    query = select_users(name, _STATES[state] if state else None, premium).limit(limit)
     return list(await info.context.state.database.fetch_all(query))
 
 

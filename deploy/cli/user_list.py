@@ -6,16 +6,15 @@ from typing import Any
 import msgspec
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import reading
 from actors.shared.errors import KillstreamError
 from actors.shared.tables import USERS
+from actors.users.listing import select_users
 from deploy.cli.queues import age
 from deploy.shorten import printable
-
-MAX_ID = 2**63
 
 
 class User(msgspec.Struct, frozen=True):
@@ -43,23 +42,12 @@ async def list_users(
     database: AsyncEngine, name: str, state: str | None, premium: bool, limit: int
 ) -> UserListing:
     """Read the selected characters, by name."""
-    wanted: list[Any] = [USERS.c.is_premium] if premium else []
-    if state:
-        wanted.append(USERS.c.state == state)
-    if name:
-        named = USERS.c.character_name.icontains(name, autoescape=True)
-        has_id = name.isdecimal() and int(name) < MAX_ID
-        wanted.append(or_(named, USERS.c.character_id == int(name)) if has_id else named)
-    counts = select(USERS.c.state, func.count()).where(*wanted).group_by(USERS.c.state)
-    query = (
-        select(USERS)
-        .where(*wanted)
-        .order_by(USERS.c.character_name, USERS.c.character_id)
-        .limit(limit)
-    )
+    query = select_users(name, state, premium or None)
+    found = query.order_by(None).subquery()
+    counts = select(found.c.state, func.count()).group_by(found.c.state)
     async with reading(database) as connection:
         states = {row[0]: row[1] for row in await connection.execute(counts)}
-        rows = (await connection.execute(query)).all()
+        rows = (await connection.execute(query.limit(limit))).all()
     return UserListing(dict(sorted(states.items())), [_user(row) for row in rows])
 
 
