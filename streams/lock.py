@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import LockError, RedisError
 
-from streams.cancellation import cancel_and_wait
+from actors.shared.cancellation import cancel_and_wait
 
 log: Final = structlog.get_logger()
 

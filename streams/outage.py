@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from streams.cancellation import cancel_and_wait
+from actors.shared.cancellation import cancel_and_wait
 
 MAX_DELAY_S: Final = 10.0
 OUTAGES: Final = (

@@ -19,7 +19,7 @@ from actors.shared.topics import MAX_MESSAGE_BYTES, STORED, create_topics
 from deploy import eventlog
 from deploy.eventlog import EventLog, EventLogFailed, RestartPolicy, maintain, open_event_log
 from deploy.ports import free_port
-from streams.cancellation import cancel_and_wait
+from actors.shared.cancellation import cancel_and_wait
 from tests.support.processes import alive
 from tests.support.topics import consumer_of, take
 

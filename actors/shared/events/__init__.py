@@ -19,7 +19,7 @@ from contextlib import asynccontextmanager
 from broadcaster import Broadcast
 from broadcaster._base import Subscriber
 
-from actors.shared.background import cancel_until_ended
+from actors.shared.cancellation import REDIS_RETRY_S, cancel_and_wait
 from actors.shared.events.bounded_queue import BoundedQueue
 from actors.shared.events.connectivity import Connectivity
 from actors.shared.events.memory import MemoryBackend
@@ -87,7 +87,7 @@ class Events(Broadcast):
 
     async def disconnect(self) -> None:
         """Close; ends the iteration of all subscribers."""
-        await cancel_until_ended(self._listener_task)
+        await cancel_and_wait(self._listener_task, retry_s=REDIS_RETRY_S)
         await self._backend.disconnect()
         for readers in self._subscribers.values():
             for queue in readers:

@@ -14,7 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from actors.shared.background import cancel_until_ended
+from actors.shared.cancellation import REDIS_RETRY_S, cancel_and_wait
 from actors.shared.errors import KillstreamError
 from actors.shared.events.bounded_queue import BoundedQueue
 from actors.shared.events.connectivity import Connectivity
@@ -53,7 +53,7 @@ class RedisBackend(BroadcastBackend):
 
     async def disconnect(self) -> None:
         """Stop reading and close every connection."""
-        await cancel_until_ended(self._reader)
+        await cancel_and_wait(self._reader, retry_s=REDIS_RETRY_S)
         await self._publisher.aclose()
         await self._pool.aclose()
 

@@ -1,12 +1,9 @@
 """What runs in the background ends with its block, and doesn't fail unseen."""
 
 import asyncio
-from contextlib import suppress
 
-import pytest
 import structlog
 
-from actors.shared import background
 from actors.shared.background import in_background
 
 
@@ -56,22 +53,3 @@ async def test_work_whose_library_swallows_a_cancellation_ends_with_the_block() 
         await waiting.wait()
     assert swallowed.is_set()
     assert "work" not in {task.get_name() for task in asyncio.all_tasks()}
-
-
-async def test_work_that_never_ends_is_abandoned_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(background, "RETRY_S", 0.01)
-    goes_on = True
-
-    async def work() -> None:
-        while goes_on:
-            with suppress(asyncio.CancelledError):
-                await asyncio.sleep(1)
-
-    with structlog.testing.capture_logs() as logged:
-        async with asyncio.timeout(10), in_background(work(), "work"):
-            await asyncio.sleep(0)
-    assert logged == [{"event": "background.abandoned", "task": "work", "log_level": "error"}]
-    goes_on = False
-    (left,) = [task for task in asyncio.all_tasks() if task.get_name() == "work"]
-    left.cancel()
-    await left

@@ -1,7 +1,11 @@
+"""A cancelled task ends, or is named."""
+
 import asyncio
 from contextlib import suppress
 
-from streams.cancellation import cancel_and_wait
+import structlog
+
+from actors.shared.cancellation import cancel_and_wait
 
 
 async def test_a_swallowed_cancellation_is_followed_by_another() -> None:
@@ -22,7 +26,7 @@ async def test_a_swallowed_cancellation_is_followed_by_another() -> None:
     assert swallowed == 3
 
 
-async def test_what_swallows_every_cancellation_is_left_behind() -> None:
+async def test_what_swallows_every_cancellation_is_abandoned_and_named() -> None:
     released = asyncio.Event()
 
     async def stubborn() -> None:
@@ -30,11 +34,13 @@ async def test_what_swallows_every_cancellation_is_left_behind() -> None:
             with suppress(asyncio.CancelledError):
                 await released.wait()
 
-    task = asyncio.create_task(stubborn())
+    task = asyncio.create_task(stubborn(), name="stubborn")
     await asyncio.sleep(0)
     async with asyncio.timeout(20):
-        await cancel_and_wait(task, retry_s=0.01)
+        with structlog.testing.capture_logs() as logged:
+            await cancel_and_wait(task, retry_s=0.01)
         assert not task.done()
+        assert logged == [{"event": "task.abandoned", "tasks": ["stubborn"], "log_level": "error"}]
         released.set()
         await task
 

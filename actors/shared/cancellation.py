@@ -7,6 +7,8 @@ import structlog
 
 RETRY_S: Final = 1.0
 """Interval of repeated cancellations: libraries may swallow one."""
+REDIS_RETRY_S: Final = 0.5
+"""The same for tasks that use redis-py, which swallows those that come while it connects."""
 TRIES: Final = 8
 """Cancellations after which a task is abandoned, so that the process ends in time."""
 
