@@ -15,10 +15,10 @@ from typing import Final, TypeVar
 import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.cancellation import cancel_and_wait
 from actors.shared.errors import Invalid
 from actors.shared.metrics import RECEIVED
 from actors.shared.reference import Reference, decode_reference
-from actors.shared.cancellation import cancel_and_wait
 from streams.intake import Intake
 from streams.ledger import (
     Cursor,

@@ -8,6 +8,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from actors.shared.cancellation import cancel_and_wait
 from actors.shared.counts import counts
 from actors.shared.errors import KillstreamError, Misconfigured
 from actors.shared.settings import Settings, masked, settings
@@ -15,7 +16,6 @@ from actors.shared.supervisor import report_alive
 from deploy.cli.shutdown import LIMIT_S, Shutdown, hold_signals
 from deploy.event_loops import until_actors_answer
 from deploy.log import set_up_logs
-from actors.shared.cancellation import cancel_and_wait
 
 CANCEL_S: Final = 0.2
 """Interval of repeated cancellations of the tasks that libraries leave at the end."""

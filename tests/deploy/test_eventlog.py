@@ -13,13 +13,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from actors.shared.cancellation import cancel_and_wait
 from actors.shared.errors import ServerUnavailable
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, STORED, create_topics
 from deploy import eventlog
 from deploy.eventlog import EventLog, EventLogFailed, RestartPolicy, maintain, open_event_log
 from deploy.ports import free_port
-from actors.shared.cancellation import cancel_and_wait
 from tests.support.processes import alive
 from tests.support.topics import consumer_of, take
 
