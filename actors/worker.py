@@ -16,6 +16,7 @@ from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.killmails.reject import reject
 from actors.names.resolve import resolve_names
+from actors.retention import remove_expired
 from actors.snapshots.take import take_snapshots
 from actors.sync.character import sync_character
 from actors.sync.corporation import enroll_corporation, sync_corporation
@@ -41,6 +42,7 @@ __all__ = [
     "refresh_corporation",
     "refresh_type",
     "reject",
+    "remove_expired",
     "resolve_names",
     "schedule_refreshes",
     "schedule_syncs",

@@ -11,6 +11,7 @@ from actors.entities.schedule import schedule_refreshes
 from actors.history.imports import sync_zkillboard
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
+from actors.retention import remove_expired
 from actors.shared.settings import settings
 from actors.snapshots.take import take_snapshots
 from actors.sync.delayed import publish_delayed
@@ -98,3 +99,9 @@ async def snapshot_days() -> None:
 async def check_universe() -> None:
     """Have the static universe loaded at the first start, and checked once a day."""
     await enqueue(load_universe)
+
+
+@every(3600.0, is_intake=True)
+async def remove_expired_records() -> None:
+    """Have the rejected records and gaps removed whose days are over."""
+    await enqueue(remove_expired)

@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     """`postgresql://…`; without it an SQLite file in the data directory."""
     database_pool_size: int = Field(default=8, ge=1)
     """Connections to the database at most, per process."""
+    rejected_days: int = Field(default=365, ge=0)
+    """After how many days a rejected record is removed; 0 is never."""
+    gaps_days: int = Field(default=400, ge=0)
+    """After how many days a gap that hasn't grown is removed; 0 is never."""
     rabbitmq_url: RabbitmqUrl = ""
     """`amqp://…`; without it actors run inside the process."""
     rabbitmq_management_url: HttpUrl = ""
