@@ -7,10 +7,12 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
 from actors.shared.health.facts import (
+    EXACT_ROWS,
     DatabaseFacts,
     Embedded,
     Facts,
@@ -19,7 +21,9 @@ from actors.shared.health.facts import (
     QueueFacts,
     RabbitmqFacts,
     RedisFacts,
+    Sizes,
     Source,
+    TableSize,
     TopicFacts,
     UniverseFacts,
     Unreachable,
@@ -49,8 +53,9 @@ def status(
     """Show stored killmails, queues, topics, and problems.
 
     Reads from the configured servers: the number of stored killmails, the age of the feed's last
-    entry, unpublished entries and rejected records, each source's position, the messages in queues
-    and topics. The status is up, degraded (a server doesn't answer, a topic is missing, work makes
+    entry, unpublished entries and rejected records, each source's position, the sizes of database
+    and tables, the messages in queues and topics. Counts of more than 100,000 rows are estimates.
+    The status is up, degraded (a server doesn't answer, a topic is missing, work makes
     no progress) or down (no database). The exit code is 0 only for up.
 
     Example: killstream status --json | jq .database.last_stored_age_s
@@ -123,10 +128,10 @@ def _rows(part: Part) -> Iterator[Row]:
 
 
 def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
-    yield "killmails", _number(facts.killmails)
+    yield "killmails", rows_text(facts.killmails)
     yield "feed", f"sequence {facts.last_sequence}, stored {ago(facts.last_stored_age_s)}"
     yield "unpublished", _number(facts.unpublished) + _oldest(facts.unpublished_oldest_age_s)
-    yield "rejected", _number(facts.rejected)
+    yield "rejected", rows_text(facts.rejected) + _oldest(facts.rejected_oldest_age_s)
     for rejected in facts.latest_rejected:
         yield "", f"{ago(rejected.age_s)}: {rejected.reason}"
     for name, age_s in facts.pauses.items():
@@ -135,12 +140,28 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
         yield "source", _source(source)
     yield "ledger", _number(facts.ledger) + _oldest(facts.ledger_oldest_age_s)
     yield "holes", _number(facts.holes)
-    yield "gaps", _number(facts.gaps)
+    yield "gaps", rows_text(facts.gaps)
     for gap in facts.latest_gaps:
         positions = f"{gap.first_position} to {gap.last_position}"
         yield "", f"{ago(gap.age_s)}: {gap.source} {positions}, {gap.reason}"
-    yield "names", _number(facts.names)
+    yield "names", rows_text(facts.names)
     yield "universe", _universe(facts.universe)
+    if facts.sizes is not None:
+        yield from _size_rows(facts.sizes)
+
+
+def _size_rows(sizes: Sizes) -> Iterator[Row]:
+    yield "size", decimal(sizes.database_bytes)
+    if sizes.bytes_per_killmail is not None:
+        attackers = _number(sizes.attackers_bytes_per_killmail)
+        yield "", f"{sizes.bytes_per_killmail:,} bytes a killmail, and {attackers} for attackers"
+    for name, size in sizes.tables.items():
+        yield "", f"{name}: {_table_size(size)}"
+
+
+def _table_size(size: TableSize) -> str:
+    indexes = decimal(size.index_bytes)
+    return f"{decimal(size.total_bytes)} with {indexes} of indexes, {rows_text(size.rows)} rows"
 
 
 def _universe(facts: UniverseFacts | None) -> str:
@@ -182,6 +203,13 @@ def _topic(topic: TopicFacts) -> str:
 
 def _number(count: int | None) -> str:
     return "-" if count is None else f"{count:,}"
+
+
+def rows_text(count: int | None) -> str:
+    """Format a count of rows; an estimate with three digits."""
+    if count is None or count <= EXACT_ROWS:
+        return _number(count)
+    return f"about {round(count, 3 - len(str(count))):,}"
 
 
 def ago(age_s: float | None) -> str:

@@ -20,6 +20,7 @@ from actors.shared.health.facts import (
     UserFacts,
 )
 from actors.shared.health.probe import within
+from actors.shared.health.sizes import count_rows, read_sizes
 from actors.shared.outage import one_line
 from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
@@ -58,7 +59,7 @@ async def probe_database(
     Args:
         settings: The database.
         limit_s: Time limit.
-        counts: Also count large tables (killmails, names, rejections) and list gaps.
+        counts: Also count large tables (killmails, names, rejections), list gaps, and read sizes.
         users: Also count users.
     """
     return await within(limit_s, _ask(settings, limit_s, counts, users))
@@ -144,9 +145,11 @@ async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> Dat
         .limit(LATEST)
     )
     gaps = await connection.execute(select(GAPS).order_by(GAPS.c.recorded_at.desc()).limit(LATEST))
+    oldest = await connection.scalar(select(func.min(REJECTED.c.rejected_at)))
+    killmails = await count_rows(connection, KILLMAILS)
     return msgspec.structs.replace(
         facts,
-        gaps=await _count(connection, GAPS),
+        gaps=await count_rows(connection, GAPS),
         latest_gaps=[
             GapFacts(
                 source=row.source,
@@ -157,10 +160,12 @@ async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> Dat
             )
             for row in gaps
         ],
-        killmails=await _count(connection, KILLMAILS),
-        rejected=await _count(connection, REJECTED),
+        killmails=killmails,
+        rejected=await count_rows(connection, REJECTED),
+        rejected_oldest_age_s=_age_s(oldest),
         latest_rejected=[Refusal(reason, _age_s(at) or 0.0) for reason, at in refusals],
-        names=await _count(connection, NAMES, NAMES.c.name.is_not(None)),
+        names=await count_rows(connection, NAMES, NAMES.c.name.is_not(None)),
+        sizes=await read_sizes(connection, killmails),
     )
 
 

@@ -1,9 +1,12 @@
 """The results of the probes, one struct per server."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
+
+EXACT_ROWS: Final = 100_000
+"""The largest count of rows that is exact; larger ones are estimates."""
 
 
 class Unreachable(msgspec.Struct, frozen=True, tag_field="state", tag="unreachable"):
@@ -66,6 +69,26 @@ class UniverseFacts(msgspec.Struct, frozen=True):
     """Of the last check."""
 
 
+class TableSize(msgspec.Struct, frozen=True):
+    """A table with its indexes, which are part of `total_bytes`."""
+
+    total_bytes: int
+    index_bytes: int
+    rows: int
+    """An estimate above `EXACT_ROWS`."""
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """The size of the database on disk; of a killmail, with indexes, where its table's is known."""
+
+    database_bytes: int
+    bytes_per_killmail: int | None
+    attackers_bytes_per_killmail: int | None
+    """Of the table of attackers, which isn't part of the former."""
+    tables: dict[str, TableSize]
+    """The largest ones, the largest first."""
+
+
 class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers"):
     """The contents of the database. Ages are None where there is no entry."""
 
@@ -89,12 +112,14 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     users: UserFacts | None = None
     """None unless requested."""
     killmails: int | None = None
-    """This and the following are slow on large tables: None unless requested."""
+    """This and the following take longer: None unless requested. Above `EXACT_ROWS` estimates."""
     rejected: int | None = None
+    rejected_oldest_age_s: float | None = None
     latest_rejected: list[Refusal] = []
     gaps: int | None = None
     latest_gaps: list[GapFacts] = []
     names: int | None = None
+    sizes: Sizes | None = None
 
 
 class QueueFacts(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ from actors.shared.topics import RECEIVED, STORED, create_topics
 from actors.universe.load import load_from_file
 from actors.universe.schedule import postpone_check
 from deploy.cli.inspect import inspect
-from deploy.cli.status import ago, table
+from deploy.cli.status import ago, rows_text, table
 from deploy.ports import free_port
 from streams.app import make_app
 from streams.gaps import record_gaps
@@ -76,6 +76,9 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
         for gap in database_facts.latest_gaps
     ] == [("r2z2:test", 95_000_001, 95_000_009, "expired")]
     assert database_facts.gaps == 1
+    assert database_facts.rejected_oldest_age_s is not None
+    assert database_facts.sizes is not None
+    assert database_facts.sizes.tables["killmails"].rows == 3
     assert database_facts.last_stored_age_s is not None
     assert timedelta(0) <= datetime.now(UTC) - facts.at < timedelta(minutes=1)
     assert (facts.rabbitmq, facts.kafka, facts.redis) == (Embedded(), Embedded(), Embedded())
@@ -88,6 +91,9 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     assert "r2z2:test at 96000007" in shown
     assert "[not] a killmail" in shown
     assert "r2z2:test 95000001 to 95000009, expired" in shown
+    assert "1, oldest 0 s ago" in shown
+    assert "bytes a killmail, and" in shown
+    assert "of indexes, 3 rows" in shown
 
 
 async def test_the_universe_is_shown_with_its_build_and_the_last_error(
@@ -228,6 +234,12 @@ async def fill_topics(settings: Settings) -> None:
 
 def test_group_is_the_streams_own() -> None:
     assert make_app(Settings(kafka_url="kafka://127.0.0.1:9092")).conf.id == GROUP
+
+
+def test_counts_that_are_estimates_are_shown_as_such() -> None:
+    assert rows_text(None) == "-"
+    assert rows_text(100_000) == "100,000"
+    assert rows_text(95_612_345) == "about 95,600,000"
 
 
 @pytest.mark.parametrize(
