@@ -21,6 +21,9 @@ CREATE TABLE killmails (
     body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
     zkb_as_of              TIMESTAMPTZ,      -- the same of zkb
     created_at             TIMESTAMPTZ NOT NULL -- when it was stored here
+) WITH (
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
@@ -39,6 +42,9 @@ CREATE TABLE attackers (
     final_blow       BOOLEAN NOT NULL,
     security_status  DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (killmail_id, ordinal)
+) WITH (
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
 
 -- One entry of the feed: gapless, in commit order, never changed; the cursor of every client.
@@ -48,11 +54,17 @@ CREATE TABLE feed (
     kind         TEXT NOT NULL,              -- added | updated
     stored_at    TIMESTAMPTZ NOT NULL,
     origin       TEXT NOT NULL DEFAULT 'live' -- live | sync | import: what brought it
+) WITH (
+    autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
 
 -- Entries of the feed that topic and channel may not have yet: publishing deletes the row.
 CREATE TABLE unpublished (
     sequence  BIGINT PRIMARY KEY
+) WITH (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000, vacuum_truncate = false
 );
 
 -- The one row that numbers the feed: lock and counter in one, updated last before a commit.
@@ -96,6 +108,9 @@ CREATE TABLE ledger (
     refusals       BIGINT NOT NULL DEFAULT 0, -- how often ESI refused the killmail
     refused_at     TIMESTAMPTZ,              -- when ESI refused it first
     PRIMARY KEY (source, position)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
+    autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 1000, vacuum_truncate = false
 );
 
 -- Positions that were passed over for good, for an import of history to fill.
@@ -115,6 +130,7 @@ CREATE TABLE rejected (
     rejection    BYTEA NOT NULL,
     rejected_at  TIMESTAMPTZ NOT NULL
 );
+CREATE INDEX rejected_oldest ON rejected (rejected_at);
 
 -- One person, with one or several characters.
 CREATE TABLE accounts (
@@ -258,6 +274,8 @@ CREATE TABLE characters (
     updated_at               TIMESTAMPTZ,      -- when ESI answered last
     expires_at               TIMESTAMPTZ,      -- when ESI may be asked again
     refused_at               TIMESTAMPTZ       -- when ESI refused it first, after its last answer
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 CREATE INDEX characters_due ON characters (next_refresh_at);
 CREATE INDEX characters_requested ON characters (requested_at);
@@ -385,6 +403,8 @@ CREATE TABLE alliance_snapshots (
     isk_destroyed    DOUBLE PRECISION NOT NULL DEFAULT 0,
     isk_lost         DOUBLE PRECISION NOT NULL DEFAULT 0,
     PRIMARY KEY (alliance_id, day)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 CREATE INDEX alliance_snapshots_of_day ON alliance_snapshots (day);
 
@@ -400,6 +420,8 @@ CREATE TABLE corporation_snapshots (
     isk_destroyed    DOUBLE PRECISION NOT NULL DEFAULT 0,
     isk_lost         DOUBLE PRECISION NOT NULL DEFAULT 0,
     PRIMARY KEY (corporation_id, day)
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 CREATE INDEX corporation_snapshots_of_day ON corporation_snapshots (day, alliance_id);
 

@@ -110,6 +110,7 @@ async def test_postgresql_is_the_same_from_schema_tables_and_migrations() -> Non
         await migrate(Settings(database_url=migrated))
         wanted = await _catalogue(schema)
         assert await _catalogue(migrated) == wanted
+        assert len(wanted["parameters"]) == 8
         assert len(wanted.pop("views")) == 3  # which no SQLModel class makes
         assert await _catalogue(tables) == wanted | {"views": []}
 
@@ -158,7 +159,7 @@ async def _load(url: str, statements: str) -> None:
 
 
 async def _catalogue(url: str) -> dict[str, list[str]]:
-    """What PostgreSQL itself says of its tables: columns in order, keys, indexes; and views."""
+    """What PostgreSQL itself says of its tables: columns in order, keys and so on; and views."""
     connection = await asyncpg.connect(_plain(url))
     columns = await connection.fetch(
         """
@@ -183,6 +184,12 @@ async def _catalogue(url: str) -> dict[str, list[str]]:
         WHERE schemaname = 'public' AND tablename <> 'alembic_version' ORDER BY 1
         """
     )
+    parameters = await connection.fetch(
+        """
+        SELECT format('%s %s', relname, array(SELECT unnest(reloptions) ORDER BY 1)) FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND reloptions IS NOT NULL ORDER BY 1
+        """
+    )
     views = await connection.fetch(
         """
         SELECT format('%s %s', viewname, definition) FROM pg_views
@@ -195,6 +202,7 @@ async def _catalogue(url: str) -> dict[str, list[str]]:
         "columns": [row[0] for row in columns],
         "keys": [row[0] for row in keys],
         "indexes": [row[0] for row in indexes],
+        "parameters": [row[0] for row in parameters],
     }
 
 

@@ -21,7 +21,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0010"
+REVISION: Final = "0012"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

@@ -1,7 +1,7 @@
 """Column types and defaults that several tables use."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import JSON, DateTime, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -32,3 +32,34 @@ Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresq
 DEFAULT_0: Final = {"server_default": text("0")}
 DEFAULT_1: Final = {"server_default": text("1")}
 DEFAULT_FALSE: Final = {"server_default": text("false")}
+
+INSERTED: Final[dict[str, Any]] = {
+    "postgresql_with": {
+        "autovacuum_vacuum_insert_scale_factor": 0,
+        "autovacuum_vacuum_insert_threshold": 100_000,
+        "autovacuum_vacuum_scale_factor": 0.02,
+        "autovacuum_analyze_scale_factor": 0.01,
+    }
+}
+"""Of large tables whose rows are inserted and seldom changed: vacuumed as they grow."""
+UPDATED: Final[dict[str, Any]] = {
+    "postgresql_with": {
+        "autovacuum_vacuum_scale_factor": 0.02,
+        "autovacuum_analyze_scale_factor": 0.02,
+    }
+}
+"""Of large tables of which a few rows are updated often."""
+QUEUED: Final[dict[str, Any]] = {
+    "postgresql_with": {
+        "autovacuum_vacuum_scale_factor": 0,
+        "autovacuum_vacuum_threshold": 1000,
+        "autovacuum_vacuum_cost_delay": 0,
+        "autovacuum_analyze_scale_factor": 0,
+        "autovacuum_analyze_threshold": 1000,
+        "vacuum_truncate": "false",
+    }
+}
+"""Of tables whose rows are deleted soon: vacuumed by dead rows alone, at full speed.
+
+`vacuum_truncate` would lock the table to give back space that is used again.
+"""

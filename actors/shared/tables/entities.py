@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import BigInteger, Date, Index, Text, text
 from sqlmodel import Field, SQLModel
 
-from actors.shared.tables.columns import DEFAULT_0, Utc
+from actors.shared.tables.columns import DEFAULT_0, UPDATED, Utc
 
 _UNKNOWN: Final = {"server_default": text("'unknown'")}
 
@@ -22,6 +22,7 @@ class CharacterRow(SQLModel, table=True):
     __table_args__ = (
         Index("characters_due", "next_refresh_at"),
         Index("characters_requested", "requested_at"),
+        UPDATED,
     )
 
     character_id: int = Field(primary_key=True, sa_type=BigInteger)
@@ -183,7 +184,7 @@ class AllianceSnapshotRow(SQLModel, table=True):
     """An alliance on one day."""
 
     __tablename__ = "alliance_snapshots"
-    __table_args__ = (Index("alliance_snapshots_of_day", "day"),)
+    __table_args__ = (Index("alliance_snapshots_of_day", "day"), UPDATED)
 
     alliance_id: int = Field(primary_key=True, sa_type=BigInteger)
     day: date = Field(primary_key=True, sa_type=Date)
@@ -201,7 +202,7 @@ class CorporationSnapshotRow(SQLModel, table=True):
     """A corporation on one day."""
 
     __tablename__ = "corporation_snapshots"
-    __table_args__ = (Index("corporation_snapshots_of_day", "day", "alliance_id"),)
+    __table_args__ = (Index("corporation_snapshots_of_day", "day", "alliance_id"), UPDATED)
 
     corporation_id: int = Field(primary_key=True, sa_type=BigInteger)
     day: date = Field(primary_key=True, sa_type=Date)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-from actors.shared.tables.columns import DEFAULT_0, Json, Utc
+from actors.shared.tables.columns import DEFAULT_0, INSERTED, QUEUED, Json, Utc
 
 _LIVE: Final = {"server_default": text("'live'")}
 
@@ -18,6 +18,7 @@ class KillmailRow(SQLModel, table=True):
     __table_args__ = (
         Index("killmails_newest", "killmail_time", "killmail_id"),
         Index("killmails_created", "created_at", postgresql_using="brin"),
+        INSERTED,
     )
 
     killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
@@ -44,6 +45,7 @@ class AttackerRow(SQLModel, table=True):
     """One attacker of one killmail, in ESI's order."""
 
     __tablename__ = "attackers"
+    __table_args__ = INSERTED
 
     killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
     ordinal: int = Field(primary_key=True, sa_type=BigInteger)
@@ -62,6 +64,7 @@ class FeedRow(SQLModel, table=True):
     """One entry of the feed; sequences have no gaps and follow the order of commits."""
 
     __tablename__ = "feed"
+    __table_args__ = INSERTED
 
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
     killmail_id: int = Field(sa_type=BigInteger)
@@ -74,6 +77,7 @@ class UnpublishedRow(SQLModel, table=True):
     """An entry of the feed that may not be on topic and channel yet."""
 
     __tablename__ = "unpublished"
+    __table_args__ = QUEUED
 
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
 
@@ -116,6 +120,7 @@ class LedgerRow(SQLModel, table=True):
     """A position of a source that was read or is absent, and isn't durable yet."""
 
     __tablename__ = "ledger"
+    __table_args__ = QUEUED
 
     source: str = Field(primary_key=True, sa_type=Text)
     position: int = Field(primary_key=True, sa_type=BigInteger)
@@ -147,6 +152,7 @@ class RejectedRow(SQLModel, table=True):
     """A rejection: the refused value with the reason."""
 
     __tablename__ = "rejected"
+    __table_args__ = (Index("rejected_oldest", "rejected_at"),)
 
     digest: str = Field(primary_key=True, sa_type=Text)
     reason: str = Field(sa_type=Text)
