@@ -79,6 +79,16 @@ async def reading(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
         yield await connection.execution_options(**options)
 
 
+@asynccontextmanager
+async def reading_one_state(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a read-only connection on which all statements see the same state of the database."""
+    options: dict[str, Any] = {_READS: True}
+    if database.dialect.name == "postgresql":
+        options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+    async with database.connect() as connection:
+        yield await connection.execution_options(**options)
+
+
 async def check_schema(database: AsyncEngine, *, wait_s: float = START_S) -> None:
     """Check that the schema is that of this version; waits for an unavailable database.
 

@@ -9,6 +9,7 @@ from deploy.cli import (
     dead,
     diagnose,
     drain,
+    export,
     keys,
     pause,
     queue,
@@ -47,6 +48,7 @@ app.command(rich_help_panel=INSPECT)(tail.tail)
 app.command(rich_help_panel=INSPECT)(diagnose.diagnose)
 app.add_typer(rejected, rich_help_panel=INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
+app.command(rich_help_panel=INSPECT)(export.export)
 app.command(rich_help_panel=INSPECT)(settings.settings)
 app.add_typer(users.app, name="users", rich_help_panel=INSPECT)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
