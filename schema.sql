@@ -16,6 +16,7 @@ CREATE TABLE killmails (
     victim_ship_type_id    BIGINT NOT NULL,
     victim_damage_taken    BIGINT NOT NULL,
     attacker_count         BIGINT NOT NULL,
+    total_value            DOUBLE PRECISION, -- of ship and items, in ISK; null: unknown
     zkb                    JSONB,            -- labels, values, points; absent when ESI was the source
     body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame
     body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
@@ -26,6 +27,7 @@ CREATE TABLE killmails (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
+CREATE INDEX killmails_value ON killmails (total_value, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
 
 -- One attacker of one killmail, in ESI's order.
@@ -45,6 +47,28 @@ CREATE TABLE attackers (
 ) WITH (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
+);
+
+-- The killmails in one window of ids that have one term (what is in a killmail, and in which role):
+-- an index over all conditions. `actors/shared/finding` makes the keys and reads the rows.
+CREATE TABLE postings (
+    key     BIGINT PRIMARY KEY,              -- kind (5 bits), id (37 bits), window of killmail ids (21 bits)
+    top     SMALLINT NOT NULL,               -- the highest of `worths`
+    places  BYTEA NOT NULL,                  -- for each killmail its id within the window: 2 bytes, little endian
+    worths  BYTEA NOT NULL                   -- for each killmail the code of its total value: 1 byte
+);
+
+-- zKillboard's labels, numbered for `postings`.
+CREATE TABLE labels (
+    label_id  BIGINT PRIMARY KEY,
+    label     TEXT NOT NULL UNIQUE
+);
+
+-- The lowest and highest id of a day's killmails: a range of time is searched between two ids.
+CREATE TABLE killmail_days (
+    day                DATE PRIMARY KEY,
+    first_killmail_id  BIGINT NOT NULL,
+    last_killmail_id   BIGINT NOT NULL
 );
 
 -- One entry of the feed: gapless, in commit order, never changed; the cursor of every client.

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.killmails.delay import hold_back
+from actors.killmails.findable import labels_of, make_findable
+from actors.killmails.labels import number_labels
 from actors.killmails.publish import Unpublished, publish_or_leave
 from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import publish_rejections, record_rejections
@@ -35,6 +37,7 @@ from actors.shared.ack import Acked, ack
 from actors.shared.clean import clean_object
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
+from actors.shared.finding.kinds import MAX_KILLMAIL_ID
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.metrics import HASHES_CORRECTED, LATENCY, SKIPPED, STORED, ZKB_CLEANED
 from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
@@ -85,6 +88,8 @@ def _version(reference: Reference) -> Version:
     killmail = parse_killmail(reference.body)
     if killmail.killmail_id != reference.killmail_id:
         raise Invalid(f"the body is of killmail {killmail.killmail_id}")
+    if killmail.killmail_id > MAX_KILLMAIL_ID:
+        raise Invalid(f"killmail_id is over {MAX_KILLMAIL_ID}, so nothing could find the killmail")
     computed = killmail_hash(killmail)
     if reference.hash not in ("", computed):
         HASHES_CORRECTED.inc()
@@ -174,10 +179,11 @@ async def store(
     """Store a batch in one transaction; return the new feed entries in order.
 
     Every transaction locks in the same order: the lists of syncs (only for what they brought),
-    delayed killmails, killmails by id, ledger entries, then the row of `feed_counter`, which
-    numbers the entries and serializes the transactions until their commit.
+    delayed killmails, killmails by id, blocks of `postings`, ledger entries, then the row of
+    `feed_counter`, which numbers the entries and serializes the transactions until their commit.
     So sequences follow the order of commits, and a rollback leaves no gap.
     """
+    label_ids = await number_labels(database, labels_of([a.version for a in arrivals]))
     async with database.begin() as connection:
         publishable, listed = await hold_back(connection, arrivals)
         latest = _latest(publishable)
@@ -188,7 +194,9 @@ async def store(
         if fresh:
             await insert_missing(connection, ATTACKERS, attacker_columns(fresh))
         known = [v for v in latest if v.killmail.killmail_id not in added]
-        updated = await _update(connection, known) if known else []
+        changes = await _update(connection, known) if known else []
+        await make_findable(connection, label_ids, fresh, changes)
+        updated = [one.version for one in changes if one.worth_an_entry]
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
         rejected = await record_rejections(connection, rejections)
         acked = await ack(connection, [*positions, *listed, *rejected])
@@ -218,8 +226,8 @@ def _latest(arrivals: Iterable[Arrival]) -> list[Version]:
     return [latest[killmail_id] for killmail_id in sorted(latest)]
 
 
-async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list[Version]:
-    """Update rows with later versions; return those that change what a reader sees."""
+async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list[Change]:
+    """Update rows with later versions; return the changes."""
     by_id = {v.killmail.killmail_id: v for v in known}
     stored = await connection.execute(
         select(
@@ -234,10 +242,10 @@ async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list
         .with_for_update()
     )
     changes = [change(row, by_id[row.killmail_id]) for row in stored]
-    for one in changes:
-        if one:
-            await _write(connection, one)
-    return [one.version for one in changes if one and one.worth_an_entry]
+    later = [one for one in changes if one]
+    for one in later:
+        await _write(connection, one)
+    return later
 
 
 async def _write(connection: AsyncConnection, one: Change) -> None:

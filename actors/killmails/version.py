@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from actors.killmails.zkb import ZkbFacts, facts_of
 from actors.shared.body import pack, unpack
 from actors.shared.killmail import Killmail, parse_killmail
 from actors.shared.reference import NO_JSON, Origin, Reference
@@ -52,6 +53,8 @@ class Change:
     version: Version
     """The row after the change."""
     columns: dict[str, Any]
+    killmail_before: Killmail
+    zkb_before: ZkbFacts
     body_differs: bool
     """False leaves the attackers' rows unchanged."""
     worth_an_entry: bool
@@ -87,21 +90,28 @@ def change(row: Any, version: Version) -> Change | None:
     if not (newer_body or newer_zkb):
         return None
     stored = unpack(row.body)
+    before = parse_killmail(stored)
     columns: dict[str, Any] = {}
     if newer_body:
         columns = {"body_as_of": _time(version.body_as_of)}
         if stored != bytes(version.body):
             columns = _first(body_columns([version]))
     else:
-        killmail = parse_killmail(stored)
-        version = replace(version, killmail=killmail, body=msgspec.Raw(stored))
+        version = replace(version, killmail=before, body=msgspec.Raw(stored))
     if newer_zkb:
         columns |= _first(zkb_columns([version]))
     elif row.zkb:
         version = replace(version, zkb=msgspec.Raw(row.zkb.encode()))
     body_differs = newer_body and not _same(stored, bytes(version.body))
     zkb_differs = newer_zkb and (row.zkb is None or not _same(row.zkb, bytes(version.zkb)))
-    return Change(version, columns, body_differs, body_differs or zkb_differs)
+    return Change(
+        version=version,
+        columns=columns,
+        killmail_before=before,
+        zkb_before=facts_of((row.zkb or "").encode()),
+        body_differs=body_differs,
+        worth_an_entry=body_differs or zkb_differs,
+    )
 
 
 def body_columns(versions: Sequence[Version]) -> Columns:
@@ -128,10 +138,11 @@ def body_columns(versions: Sequence[Version]) -> Columns:
 
 
 def zkb_columns(versions: Sequence[Version]) -> Columns:
-    """Build the columns `zkb` and `zkb_as_of`."""
+    """Build the columns that depend on the zkb block."""
     times = [v.zkb_as_of for v in versions]
     return {
         "zkb": [bytes(v.zkb).decode() or None for v in versions],
+        "total_value": [facts_of(v.zkb).total_value for v in versions],
         "zkb_as_of": [None if unix_s is None else _time(unix_s) for unix_s in times],
     }
 

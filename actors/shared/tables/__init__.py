@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from actors.shared.tables import entities, killmails, operations, universe, users
+from actors.shared.tables import entities, killmails, operations, postings, universe, users
 from actors.shared.tables.columns import Utc
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "entities",
     "killmails",
     "operations",
+    "postings",
     "universe",
     "users",
 ]
@@ -27,6 +28,9 @@ REVISION: Final = "0012"
 METADATA = SQLModel.metadata
 KILLMAILS = METADATA.tables["killmails"]
 ATTACKERS = METADATA.tables["attackers"]
+POSTINGS = METADATA.tables["postings"]
+LABELS = METADATA.tables["labels"]
+KILLMAIL_DAYS = METADATA.tables["killmail_days"]
 FEED = METADATA.tables["feed"]
 UNPUBLISHED = METADATA.tables["unpublished"]
 FEED_COUNTER = METADATA.tables["feed_counter"]

@@ -17,6 +17,7 @@ class KillmailRow(SQLModel, table=True):
     __tablename__ = "killmails"
     __table_args__ = (
         Index("killmails_newest", "killmail_time", "killmail_id"),
+        Index("killmails_value", "total_value", "killmail_id"),
         Index("killmails_created", "created_at", postgresql_using="brin"),
         INSERTED,
     )
@@ -34,6 +35,7 @@ class KillmailRow(SQLModel, table=True):
     victim_ship_type_id: int = Field(sa_type=BigInteger)
     victim_damage_taken: int = Field(sa_type=BigInteger)
     attacker_count: int = Field(sa_type=BigInteger)
+    total_value: float | None = None
     zkb: dict[str, Any] | None = Field(default=None, sa_type=Json)
     body: bytes = Field(sa_type=LargeBinary)
     body_as_of: datetime = Field(sa_type=Utc)

@@ -1,0 +1,177 @@
+"""Write postings in the transaction that stores their killmails.
+
+A block of killmail ids is locked before its rows: shared by transactions that only add killmails,
+exclusively by those that correct some or check the block. So rows are read and written back safely,
+and transactions that only add lock the rows in the order of their keys.
+"""
+
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from datetime import date
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import case, delete, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from actors.shared.finding.kinds import BLOCK_BITS, code_of, key_of, width_of
+from actors.shared.rows import among
+from actors.shared.tables import KILLMAIL_DAYS, POSTINGS
+
+_LOCK: Final = 1_263_424_595
+"""PostgreSQL's advisory locks of blocks: the first of their two numbers."""
+
+
+class Row(NamedTuple):
+    """What a window lists for a term: places in the window and codes of values, side by side."""
+
+    places: "array[int]"
+    worths: bytearray
+
+
+class Posted(NamedTuple):
+    """What postings say of a killmail."""
+
+    killmail_id: int
+    terms: Set[int]
+    total_value: float | None
+
+
+class Correction(NamedTuple):
+    """A killmail whose postings change."""
+
+    before: Set[int]
+    """Its terms as stored until now."""
+    after: Posted
+
+
+async def lock_blocks(
+    connection: AsyncConnection, killmail_ids: Iterable[int], *, exclusive: bool
+) -> None:
+    """Lock the blocks of killmails until the commit, in their order."""
+    blocks = sorted({killmail_id >> BLOCK_BITS for killmail_id in killmail_ids})
+    if not blocks or connection.dialect.name != "postgresql":  # SQLite has one writer anyway
+        return
+    function = "pg_advisory_xact_lock" if exclusive else "pg_advisory_xact_lock_shared"
+    statement = f"SELECT {function}(:lock, block) FROM unnest(CAST(:blocks AS int[])) AS block"
+    await connection.execute(text(statement), {"lock": _LOCK, "blocks": blocks})
+
+
+async def add_postings(connection: AsyncConnection, added: Sequence[Posted]) -> None:
+    """List killmails that were stored just now, under a lock of their blocks."""
+    await _append(connection, rows_of(added))
+
+
+def rows_of(posted: Iterable[Posted]) -> dict[int, Row]:
+    """Make the rows that list these killmails: places and codes of values, by key."""
+    rows: dict[int, Row] = {}
+    for one in posted:
+        code = code_of(one.total_value)
+        for term in one.terms:
+            key = key_of(term, one.killmail_id)
+            row = rows.get(key)
+            if row is None:
+                row = rows[key] = Row(array("H"), bytearray())
+            row.places.append(_place(term, one.killmail_id))
+            row.worths.append(code)
+    return rows
+
+
+async def correct_postings(connection: AsyncConnection, corrections: Sequence[Correction]) -> None:
+    """Bring the postings of killmails up to date, under an exclusive lock of their blocks.
+
+    What isn't listed yet is listed then.
+    """
+    wanted: dict[int, dict[int, int | None]] = defaultdict(dict)
+    for before, after in corrections:
+        code = code_of(after.total_value)
+        for term in before | after.terms:
+            place = _place(term, after.killmail_id)
+            key = key_of(term, after.killmail_id)
+            wanted[key][place] = code if term in after.terms else None
+    rows = await connection.execute(
+        select(POSTINGS).where(among(connection, POSTINGS.c.key, list(wanted)))
+    )
+    stored = {row.key: dict(zip(_places(row.places), row.worths, strict=True)) for row in rows}
+    changed, gone = {}, []
+    for key, places in wanted.items():
+        before_ = stored.get(key, {})
+        after_ = {p: c for p, c in (before_ | places).items() if c is not None}
+        if after_ != before_:
+            changed[key] = Row(array("H", after_), bytearray(after_.values()))
+        if key in stored and after_ != before_:
+            gone.append(key)
+    if gone:
+        await connection.execute(delete(POSTINGS).where(among(connection, POSTINGS.c.key, gone)))
+    await _append(connection, {key: row for key, row in changed.items() if row.places})
+
+
+async def extend_days(connection: AsyncConnection, killmails: Iterable[tuple[date, int]]) -> None:
+    """Extend the bounds of days to killmails, given by day (UTC) and id."""
+    days: dict[date, tuple[int, int]] = {}
+    for day, killmail_id in killmails:
+        low, high = days.get(day, (killmail_id, killmail_id))
+        days[day] = (min(low, killmail_id), max(high, killmail_id))
+    if not days:
+        return
+    insert = _insert(connection, KILLMAIL_DAYS)
+    old, new = KILLMAIL_DAYS.c, insert.excluded
+    first, last = old.first_killmail_id, old.last_killmail_id
+    lower, higher = new.first_killmail_id, new.last_killmail_id
+    statement = insert.on_conflict_do_update(
+        index_elements=[old.day],
+        set_={
+            "first_killmail_id": case((lower < first, lower), else_=first),
+            "last_killmail_id": case((higher > last, higher), else_=last),
+        },
+    )
+    values = [
+        {"day": day, "first_killmail_id": low, "last_killmail_id": high}
+        for day, (low, high) in sorted(days.items())
+    ]
+    await connection.execute(statement, values)
+
+
+def _place(term: int, killmail_id: int) -> int:
+    return killmail_id & (1 << width_of(term)) - 1
+
+
+def _places(packed: bytes) -> "array[int]":
+    places = array("H")
+    places.frombytes(packed)
+    return places
+
+
+async def _append(connection: AsyncConnection, rows: Mapping[int, Row]) -> None:
+    """Append to rows, in the order of their keys; those that are absent are inserted."""
+    if not rows:
+        return
+    keys = sorted(rows)
+    tops = [max(rows[key].worths) for key in keys]
+    places = [rows[key].places.tobytes() for key in keys]
+    worths = [bytes(rows[key].worths) for key in keys]
+    if connection.dialect.name == "postgresql":
+        await connection.exec_driver_sql(_APPEND_POSTGRESQL, (keys, tops, places, worths))
+    else:
+        columns = zip(keys, tops, places, worths, strict=True)
+        await connection.exec_driver_sql(_APPEND_SQLITE, list(columns))
+
+
+def _insert(connection: AsyncConnection, table: Any) -> Any:
+    postgres = connection.dialect.name == "postgresql"
+    return (postgresql.insert if postgres else sqlite.insert)(table)
+
+
+_APPEND_POSTGRESQL: Final = (
+    "INSERT INTO postings AS p (key, top, places, worths)"
+    " SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::bytea[], $4::bytea[])"
+    " ON CONFLICT (key) DO UPDATE SET top = greatest(p.top, excluded.top),"
+    " places = p.places || excluded.places, worths = p.worths || excluded.worths"
+)
+_APPEND_SQLITE: Final = (  # `||` makes text of blobs
+    "INSERT INTO postings (key, top, places, worths) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET top = max(top, excluded.top),"
+    " places = CAST(places || excluded.places AS BLOB),"
+    " worths = CAST(worths || excluded.worths AS BLOB)"
+)

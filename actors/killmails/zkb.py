@@ -1,0 +1,48 @@
+"""What is read of zKillboard's block: the labels and the total value. No I/O."""
+
+from math import isfinite
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+MAX_LABELS: Final = 100
+MAX_LABEL_CHARS: Final = 100
+
+
+class ZkbFacts(NamedTuple):
+    """What killmails are found by."""
+
+    labels: frozenset[str]
+    total_value: float | None
+    """ISK; None when it is unknown."""
+
+
+UNKNOWN: Final = ZkbFacts(frozenset(), None)
+
+
+class _Zkb(msgspec.Struct, rename="camel"):
+    labels: Any = None
+    total_value: Any = None
+
+
+def facts_of(zkb: bytes | msgspec.Raw) -> ZkbFacts:
+    """Read a block; what has another shape than zKillboard's is unknown."""
+    if not zkb:
+        return UNKNOWN
+    try:
+        read = msgspec.json.decode(zkb, type=_Zkb)
+    except (msgspec.DecodeError, RecursionError):
+        return UNKNOWN
+    labels = read.labels if isinstance(read.labels, list) else []
+    strings = [one for one in labels if isinstance(one, str) and len(one) <= MAX_LABEL_CHARS]
+    return ZkbFacts(frozenset(strings[:MAX_LABELS]), _value(read.total_value))
+
+
+def _value(given: Any) -> float | None:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return None
+    try:
+        value = float(given)
+    except OverflowError:
+        return None
+    return value if isfinite(value) and value >= 0 else None

@@ -1,0 +1,104 @@
+"""Kinds of terms, the keys of their rows in `postings`, and codes of values. No I/O."""
+
+from enum import IntEnum
+from math import log10
+from typing import Final
+
+from actors.shared.errors import Invalid
+
+ID_BITS: Final = 37
+WINDOW_BITS: Final = 21
+MAX_ENTITY_ID: Final = 2**ID_BITS - 1
+MAX_KILLMAIL_ID: Final = 2**31 - 1
+"""Of a term with the narrowest windows."""
+BLOCK_BITS: Final = 16
+"""A block of killmail ids holds whole windows of each kind."""
+
+CODES_PER_DECADE: Final = 25.4
+LEAST_VALUE_LOG: Final = 3
+MAX_CODE: Final = 255
+
+
+class Kind(IntEnum):
+    """What a term says of a killmail. The numbers are stored and don't change."""
+
+    VICTIM_CHARACTER = 0
+    VICTIM_CORPORATION = 1
+    VICTIM_ALLIANCE = 2
+    VICTIM_FACTION = 3
+    VICTIM_SHIP_TYPE = 4
+    ATTACKER_CHARACTER = 6
+    ATTACKER_CORPORATION = 7
+    ATTACKER_ALLIANCE = 8
+    ATTACKER_FACTION = 9
+    ATTACKER_SHIP_TYPE = 10
+    ATTACKER_WEAPON_TYPE = 12
+    SOLAR_SYSTEM = 13
+    WAR = 17
+    LABEL = 18
+    CORPORATION_IN_SHIP = 19
+    """A hash of an attacker's corporation and ship."""
+    ALLIANCE_IN_SHIP = 20
+    """The same of its alliance."""
+
+
+WIDTHS: Final[dict[int, int]] = {
+    Kind.VICTIM_CHARACTER: 16,
+    Kind.VICTIM_CORPORATION: 15,
+    Kind.VICTIM_ALLIANCE: 14,
+    Kind.VICTIM_FACTION: 12,
+    Kind.VICTIM_SHIP_TYPE: 13,
+    Kind.ATTACKER_CHARACTER: 16,
+    Kind.ATTACKER_CORPORATION: 15,
+    Kind.ATTACKER_ALLIANCE: 13,
+    Kind.ATTACKER_FACTION: 12,
+    Kind.ATTACKER_SHIP_TYPE: 12,
+    Kind.ATTACKER_WEAPON_TYPE: 12,
+    Kind.SOLAR_SYSTEM: 16,
+    Kind.WAR: 16,
+    Kind.LABEL: 10,
+    Kind.CORPORATION_IN_SHIP: 16,
+    Kind.ALLIANCE_IN_SHIP: 15,
+}
+"""Bits of killmail ids in a window, by how frequent terms of a kind are: a row over 2 kB would be
+moved out of the table, and rewritten whole with each killmail."""
+
+
+def term_of(kind: Kind, entity_id: int) -> int:
+    """Make the number of a term.
+
+    Raises:
+        Invalid: the id is negative or has more than 37 bits.
+    """
+    if not 0 <= entity_id <= MAX_ENTITY_ID:
+        raise Invalid(f"{kind.name.lower()}: no id of EVE's is {entity_id}")
+    return kind << ID_BITS | entity_id
+
+
+def pair_of(kind: Kind, group_id: int, ship_type_id: int) -> int:
+    """Make the term of an attacker's corporation or alliance in a ship; several may share one."""
+    mixed = group_id * 0x9E3779B97F4A7C15 + ship_type_id * 0xC2B2AE3D27D4EB4F
+    return kind << ID_BITS | (mixed & 2**64 - 1) >> 64 - ID_BITS
+
+
+def width_of(term: int) -> int:
+    """Return the bits of killmail ids in a window of this term."""
+    return WIDTHS[term >> ID_BITS]
+
+
+def key_of(term: int, killmail_id: int) -> int:
+    """Make the key of the row in which a killmail is listed for a term."""
+    return term << WINDOW_BITS | killmail_id >> width_of(term)
+
+
+def base_of(key: int) -> int:
+    """Return the first killmail id of a row's window."""
+    return (key & (1 << WINDOW_BITS) - 1) << width_of(key >> WINDOW_BITS)
+
+
+def code_of(total_value: float | None) -> int:
+    """Make the code of a value: 0 for an unknown one, else 1 to 255, on a logarithmic scale."""
+    if total_value is None:
+        return 0
+    decades = log10(max(total_value, 1.0)) - LEAST_VALUE_LOG
+    return 1 + min(max(int(decades * CODES_PER_DECADE), 0), MAX_CODE - 1)

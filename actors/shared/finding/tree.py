@@ -1,0 +1,159 @@
+"""What may be asked of killmails: conditions, and their combination by AND, OR and NOT. No I/O."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeVar
+
+from actors.shared.finding.kinds import Kind, pair_of, term_of
+from actors.shared.killmail import Attacker, Killmail
+
+Bound = TypeVar("Bound", float, datetime)
+
+AttackerField = Literal[
+    "character_id",
+    "corporation_id",
+    "alliance_id",
+    "faction_id",
+    "ship_type_id",
+    "weapon_type_id",
+]
+_KINDS: Final[dict[AttackerField, Kind]] = {
+    "character_id": Kind.ATTACKER_CHARACTER,
+    "corporation_id": Kind.ATTACKER_CORPORATION,
+    "alliance_id": Kind.ATTACKER_ALLIANCE,
+    "faction_id": Kind.ATTACKER_FACTION,
+    "ship_type_id": Kind.ATTACKER_SHIP_TYPE,
+    "weapon_type_id": Kind.ATTACKER_WEAPON_TYPE,
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A killmail to which a tree is applied."""
+
+    killmail: Killmail
+    terms: Collection[int]
+    total_value: float | None
+    """None when it is unknown."""
+
+
+@dataclass(frozen=True)
+class Has:
+    """The killmail has a term."""
+
+    term: int
+
+
+@dataclass(frozen=True)
+class OneAttacker:
+    """One and the same attacker meets all conditions."""
+
+    fields: tuple[tuple[AttackerField, int], ...]
+    final_blow: bool = False
+    """Whether it has to be the one that struck last."""
+
+    def terms(self) -> frozenset[int]:
+        """List the terms that a killmail with such an attacker has."""
+        given = dict(self.fields)
+        terms = {term_of(_KINDS[field], entity_id) for field, entity_id in self.fields}
+        ship = given.get("ship_type_id")
+        groups: tuple[tuple[AttackerField, Kind], ...] = (
+            ("corporation_id", Kind.CORPORATION_IN_SHIP),
+            ("alliance_id", Kind.ALLIANCE_IN_SHIP),
+        )
+        if ship is not None:
+            terms |= {pair_of(kind, given[name], ship) for name, kind in groups if name in given}
+        return frozenset(terms)
+
+    def is_met_by(self, attacker: Attacker) -> bool:
+        """Tell whether this attacker meets all conditions."""
+        return (attacker.final_blow or not self.final_blow) and all(
+            getattr(attacker, field) == entity_id for field, entity_id in self.fields
+        )
+
+
+@dataclass(frozen=True)
+class Value:
+    """The total value is known, at least `low` and below `high`."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Time:
+    """The time of the kill is `since` or later and before `until`."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True)
+class And:
+    """All of these hold; true without any."""
+
+    children: tuple["Tree", ...] = ()
+
+
+@dataclass(frozen=True)
+class Or:
+    """At least one of these holds; false without any."""
+
+    children: tuple["Tree", ...] = ()
+
+
+@dataclass(frozen=True)
+class Not:
+    """This doesn't hold, and it is known that it doesn't."""
+
+    child: "Tree"
+
+
+Tree = Has | OneAttacker | Value | Time | And | Or | Not
+EVERYTHING: Final = And()
+
+
+def push_not_down(tree: Tree, negated: bool = False) -> Tree:
+    """Rewrite a tree so that `Not` stands above `Has` and `OneAttacker` only.
+
+    An unknown value meets neither a condition on values nor its negation, so that negation becomes
+    a condition on values, too.
+    """
+    match tree:
+        case Not(child):
+            return push_not_down(child, not negated)
+        case And(children) | Or(children):
+            both = tuple(push_not_down(child, negated) for child in children)
+            return And(both) if isinstance(tree, And) != negated else Or(both)
+        case Value(low, high) if negated:
+            below = (Value(high=low),) if low is not None else ()
+            above = (Value(low=high),) if high is not None else ()
+            return Or(below + above)
+        case Time(since, until) if negated:
+            before = (Time(until=since),) if since is not None else ()
+            after = (Time(since=until),) if until is not None else ()
+            return Or(before + after)
+    return Not(tree) if negated else tree
+
+
+def matches(tree: Tree, subject: Subject) -> bool:
+    """Apply a tree of `push_not_down` to one killmail."""
+    match tree:
+        case Has(term):
+            return term in subject.terms
+        case OneAttacker():
+            return any(map(tree.is_met_by, subject.killmail.attackers))
+        case Value(low, high):
+            value = subject.total_value
+            return value is not None and _is_between(value, low, high)
+        case Time(since, until):
+            return _is_between(subject.killmail.killmail_time, since, until)
+        case Not(child):
+            return not matches(child, subject)
+    combine: Callable[..., bool] = all if isinstance(tree, And) else any
+    return combine(matches(child, subject) for child in tree.children)
+
+
+def _is_between(value: Bound, low: Bound | None, high: Bound | None) -> bool:
+    return (low is None or value >= low) and (high is None or value < high)

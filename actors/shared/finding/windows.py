@@ -1,0 +1,116 @@
+"""Read rows of `postings`: the windows of terms, and the killmails listed in them."""
+
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import CompoundSelect, Select, select, union_all
+
+from actors.shared.finding.kinds import WINDOW_BITS, base_of, key_of, width_of
+from actors.shared.tables import POSTINGS
+
+Ids = NDArray[np.int64]
+Codes = NDArray[np.uint8]
+Read = Callable[[Select[Any] | CompoundSelect[Any]], Awaitable[Sequence[Any]]]
+"""Runs a query and returns its rows."""
+
+MAX_TERMS: Final = 100
+"""Terms in one statement."""
+MAX_KEYS: Final = 500
+"""Keys in one statement."""
+MAX_BITMAP: Final = 64_000_000
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What the rows of terms list between two ids."""
+
+    low: int
+    """The lowest id."""
+    high: int
+    """The highest id, and one."""
+    by_term: dict[int, tuple[Ids, Codes]]
+    postings: int
+    """How many were read."""
+
+
+async def next_windows(
+    read: Read, terms: Iterable[int], low: int, high: int, limit: int, *, newest_first: bool
+) -> Listed:
+    """Read the next `limit` rows of each term, from one end of the ids between `low` and `high`.
+
+    The result reaches to where the first of the terms has further rows.
+    """
+    rows: dict[int, list[Any]] = defaultdict(list)
+    wanted = sorted(terms)
+    for start in range(0, len(wanted), MAX_TERMS):
+        parts = [
+            _between(term, low, high, newest_first=newest_first).limit(limit).subquery()
+            for term in wanted[start : start + MAX_TERMS]
+        ]
+        for row in await read(_together([select(part) for part in parts])):
+            rows[row.key >> WINDOW_BITS].append(row)
+    for term, found in rows.items():
+        if len(found) < limit:
+            continue
+        if newest_first:
+            low = max(low, min(base_of(row.key) for row in found))
+        else:
+            ends = (base_of(row.key) + (1 << width_of(term)) for row in found)
+            high = min(high, max(ends))
+    by_term = {term: _unpack(rows.get(term, ()), low, high) for term in wanted}
+    postings = sum(len(row.worths) for found in rows.values() for row in found)
+    return Listed(low, high, by_term, postings)
+
+
+async def which_have(read: Read, term: int, ids: Ids) -> tuple[NDArray[np.bool_], int]:
+    """Tell which of these ids a term lists; also how many postings were read for it."""
+    if not len(ids):
+        return np.zeros(0, bool), 0
+    width = width_of(term)
+    low, high = int(ids.min()), int(ids.max()) + 1
+    windows = np.unique(ids >> width)
+    if len(windows) * 3 < (high - 1 >> width) - (low >> width) + 1:
+        rows: list[Any] = []
+        keys = [key_of(term, int(window) << width) for window in windows]
+        for start in range(0, len(keys), MAX_KEYS):
+            some = POSTINGS.c.key.in_(keys[start : start + MAX_KEYS])
+            rows += await read(select(POSTINGS).where(some))
+    else:
+        rows = list(await read(_between(term, low, high, newest_first=False)))
+    listed, _ = _unpack(rows, low, high)
+    return is_among(ids, listed, low, high), sum(len(row.worths) for row in rows)
+
+
+def is_among(ids: Ids, listed: Ids, low: int, high: int) -> NDArray[np.bool_]:
+    """Tell which of `ids` are in `listed`; all lie between `low` and `high`."""
+    if high - low > MAX_BITMAP:
+        return np.isin(ids, listed)
+    bitmap = np.zeros(high - low, bool)
+    bitmap[listed - low] = True
+    return bitmap[ids - low]
+
+
+def _between(term: int, low: int, high: int, *, newest_first: bool) -> Select[Any]:
+    key = POSTINGS.c.key
+    query = select(POSTINGS).where(key.between(key_of(term, low), key_of(term, high - 1)))
+    return query.order_by(key.desc() if newest_first else key)
+
+
+def _together(parts: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
+    return parts[0] if len(parts) == 1 else union_all(*parts)
+
+
+def _unpack(rows: Sequence[Any], low: int, high: int) -> tuple[Ids, Codes]:
+    """List the ids between two bounds with the codes of their values, in no order."""
+    if not rows:
+        return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+    counts = [len(row.worths) for row in rows]
+    bases = np.repeat(np.array([base_of(row.key) for row in rows], np.int64), counts)
+    ids = bases + np.frombuffer(b"".join(row.places for row in rows), "<u2")
+    codes = np.frombuffer(b"".join(row.worths for row in rows), np.uint8)
+    inside = (ids >= low) & (ids < high)
+    return ids[inside], codes[inside]

@@ -1,0 +1,36 @@
+"""The tables by which killmails are found."""
+
+from datetime import date
+
+from sqlalchemy import BigInteger, Date, LargeBinary, SmallInteger, Text
+from sqlmodel import Field, SQLModel
+
+
+class PostingRow(SQLModel, table=True):
+    """The killmails in one window of ids that have one term."""
+
+    __tablename__ = "postings"
+
+    key: int = Field(primary_key=True, sa_type=BigInteger)
+    top: int = Field(sa_type=SmallInteger)
+    places: bytes = Field(sa_type=LargeBinary)
+    worths: bytes = Field(sa_type=LargeBinary)
+
+
+class LabelRow(SQLModel, table=True):
+    """A label of zKillboard's, numbered for its terms."""
+
+    __tablename__ = "labels"
+
+    label_id: int = Field(primary_key=True, sa_type=BigInteger)
+    label: str = Field(sa_type=Text, unique=True)
+
+
+class KillmailDayRow(SQLModel, table=True):
+    """The lowest and highest id of the killmails of a day."""
+
+    __tablename__ = "killmail_days"
+
+    day: date = Field(primary_key=True, sa_type=Date)
+    first_killmail_id: int = Field(sa_type=BigInteger)
+    last_killmail_id: int = Field(sa_type=BigInteger)

@@ -1,0 +1,34 @@
+"""Postings, by which killmails are found."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0011"
+down_revision = "0010"
+
+
+def upgrade() -> None:
+    """Create the tables, and the column for the total value."""
+    op.create_table(
+        "postings",
+        sa.Column("key", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("top", sa.SmallInteger, nullable=False),
+        sa.Column("places", sa.LargeBinary, nullable=False),
+        sa.Column("worths", sa.LargeBinary, nullable=False),
+    )
+    if op.get_bind().dialect.name == "postgresql":
+        for column in ("places", "worths"):  # incompressible
+            op.execute(f"ALTER TABLE postings ALTER {column} SET STORAGE EXTERNAL")
+    op.create_table(
+        "labels",
+        sa.Column("label_id", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("label", sa.Text, nullable=False, unique=True),
+    )
+    op.create_table(
+        "killmail_days",
+        sa.Column("day", sa.Date, primary_key=True),
+        sa.Column("first_killmail_id", sa.BigInteger, nullable=False),
+        sa.Column("last_killmail_id", sa.BigInteger, nullable=False),
+    )
+    op.add_column("killmails", sa.Column("total_value", sa.Double))
+    op.create_index("killmails_value", "killmails", ["total_value", "killmail_id"])
