@@ -5,29 +5,41 @@ exclusively by those that correct some or check the block. So rows are read and 
 and transactions that only add lock the rows in the order of their keys.
 """
 
-from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
+import numpy as np
 from sqlalchemy import case, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.shared.finding.kinds import BLOCK_BITS, code_of, key_of, width_of
+from actors.shared.finding.kinds import (
+    BLOCK_BITS,
+    ID_BITS,
+    WIDTHS,
+    WINDOW_BITS,
+    code_of,
+    key_of,
+    width_of,
+)
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, POSTINGS
 
 _LOCK: Final = 1_263_424_595
 """PostgreSQL's advisory locks of blocks: the first of their two numbers."""
 
+_WIDTHS: Final = np.array([WIDTHS.get(kind, 0) for kind in range(max(WIDTHS) + 1)], np.int64)
+
 
 class Row(NamedTuple):
     """What a window lists for a term: places in the window and codes of values, side by side."""
 
-    places: "array[int]"
-    worths: bytearray
+    places: bytes
+    """Two bytes each, little endian."""
+    worths: bytes
 
 
 class Posted(NamedTuple):
@@ -63,19 +75,26 @@ async def add_postings(connection: AsyncConnection, added: Sequence[Posted]) -> 
     await _append(connection, rows_of(added))
 
 
-def rows_of(posted: Iterable[Posted]) -> dict[int, Row]:
-    """Make the rows that list these killmails: places and codes of values, by key."""
-    rows: dict[int, Row] = {}
-    for one in posted:
-        code = code_of(one.total_value)
-        for term in one.terms:
-            key = key_of(term, one.killmail_id)
-            row = rows.get(key)
-            if row is None:
-                row = rows[key] = Row(array("H"), bytearray())
-            row.places.append(_place(term, one.killmail_id))
-            row.worths.append(code)
-    return rows
+def rows_of(posted: Sequence[Posted]) -> dict[int, Row]:
+    """Make the rows that list these killmails: places and codes of values, in order of their keys.
+
+    A row lists its killmails in the given order.
+    """
+    counts = [len(one.terms) for one in posted]
+    terms = np.fromiter((term for one in posted for term in one.terms), np.int64, sum(counts))
+    ids = np.repeat(np.array([one.killmail_id for one in posted], np.int64), counts)
+    codes = np.repeat(np.array([code_of(one.total_value) for one in posted], np.uint8), counts)
+    widths = _WIDTHS[terms >> ID_BITS]
+    keys = terms << WINDOW_BITS | ids >> widths
+    order = np.argsort(keys, kind="stable")
+    distinct, firsts = np.unique(keys[order], return_index=True)
+    places = (ids & (1 << widths) - 1)[order].astype("<u2").tobytes()
+    worths = codes[order].tobytes()
+    bounds = [*firsts.tolist(), len(worths)]
+    return {
+        key: Row(places[2 * first : 2 * end], worths[first:end])
+        for key, (first, end) in zip(distinct.tolist(), pairwise(bounds), strict=True)
+    }
 
 
 async def correct_postings(connection: AsyncConnection, corrections: Sequence[Correction]) -> None:
@@ -99,7 +118,8 @@ async def correct_postings(connection: AsyncConnection, corrections: Sequence[Co
         before_ = stored.get(key, {})
         after_ = {p: c for p, c in (before_ | places).items() if c is not None}
         if after_ != before_:
-            changed[key] = Row(array("H", after_), bytearray(after_.values()))
+            packed = np.fromiter(after_, "<u2", len(after_)).tobytes()
+            changed[key] = Row(packed, bytes(after_.values()))
         if key in stored and after_ != before_:
             gone.append(key)
     if gone:
@@ -137,9 +157,8 @@ def _place(term: int, killmail_id: int) -> int:
     return killmail_id & (1 << width_of(term)) - 1
 
 
-def _places(packed: bytes) -> "array[int]":
-    places = array("H")
-    places.frombytes(packed)
+def _places(packed: bytes) -> list[int]:
+    places: list[int] = np.frombuffer(packed, "<u2").tolist()
     return places
 
 
@@ -149,8 +168,8 @@ async def _append(connection: AsyncConnection, rows: Mapping[int, Row]) -> None:
         return
     keys = sorted(rows)
     tops = [max(rows[key].worths) for key in keys]
-    places = [rows[key].places.tobytes() for key in keys]
-    worths = [bytes(rows[key].worths) for key in keys]
+    places = [rows[key].places for key in keys]
+    worths = [rows[key].worths for key in keys]
     if connection.dialect.name == "postgresql":
         await connection.exec_driver_sql(_APPEND_POSTGRESQL, (keys, tops, places, worths))
     else:

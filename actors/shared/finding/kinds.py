@@ -75,7 +75,7 @@ def term_of(kind: Kind, entity_id: int) -> int:
     return kind << ID_BITS | entity_id
 
 
-def pair_of(kind: Kind, group_id: int, ship_type_id: int) -> int:
+def pair_of(kind: int, group_id: int, ship_type_id: int) -> int:
     """Make the term of an attacker's corporation or alliance in a ship; several may share one."""
     mixed = group_id * 0x9E3779B97F4A7C15 + ship_type_id * 0xC2B2AE3D27D4EB4F
     return kind << ID_BITS | (mixed & 2**64 - 1) >> 64 - ID_BITS

@@ -1,48 +1,62 @@
 """The terms of a killmail. No I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final
 
 from actors.shared.finding.kinds import ID_BITS, MAX_ENTITY_ID, Kind, pair_of
-from actors.shared.killmail import Attacker, Killmail
+from actors.shared.killmail import Killmail
+
+Get = Callable[[Any], Any]
+
+
+def _with_first_terms(*of: tuple[Kind, Get]) -> list[tuple[int, Get]]:
+    return [(kind << ID_BITS, get) for kind, get in of]
+
+
+_OF_KILLMAIL: Final = _with_first_terms(
+    (Kind.VICTIM_CHARACTER, attrgetter("victim.character_id")),
+    (Kind.VICTIM_CORPORATION, attrgetter("victim.corporation_id")),
+    (Kind.VICTIM_ALLIANCE, attrgetter("victim.alliance_id")),
+    (Kind.VICTIM_FACTION, attrgetter("victim.faction_id")),
+    (Kind.VICTIM_SHIP_TYPE, attrgetter("victim.ship_type_id")),
+    (Kind.SOLAR_SYSTEM, attrgetter("solar_system_id")),
+    (Kind.WAR, attrgetter("war_id")),
+)
+_OF_ATTACKER: Final = _with_first_terms(
+    (Kind.ATTACKER_CHARACTER, attrgetter("character_id")),
+    (Kind.ATTACKER_CORPORATION, attrgetter("corporation_id")),
+    (Kind.ATTACKER_ALLIANCE, attrgetter("alliance_id")),
+    (Kind.ATTACKER_FACTION, attrgetter("faction_id")),
+    (Kind.ATTACKER_SHIP_TYPE, attrgetter("ship_type_id")),
+    (Kind.ATTACKER_WEAPON_TYPE, attrgetter("weapon_type_id")),
+)
+_PAIRS: Final = (
+    (int(Kind.CORPORATION_IN_SHIP), attrgetter("corporation_id", "ship_type_id")),
+    (int(Kind.ALLIANCE_IN_SHIP), attrgetter("alliance_id", "ship_type_id")),
+)
+_FIRST_LABEL: Final = Kind.LABEL << ID_BITS
+_pair_of: Final = lru_cache(100_000)(pair_of)
 
 
 def terms_of(killmail: Killmail, label_ids: Iterable[int] = ()) -> set[int]:
     """List the terms of a killmail; an id that no entity of EVE's can have makes none."""
-    victim = killmail.victim
-    pairs = [
-        (Kind.VICTIM_CHARACTER, victim.character_id),
-        (Kind.VICTIM_CORPORATION, victim.corporation_id),
-        (Kind.VICTIM_ALLIANCE, victim.alliance_id),
-        (Kind.VICTIM_FACTION, victim.faction_id),
-        (Kind.VICTIM_SHIP_TYPE, victim.ship_type_id),
-        (Kind.SOLAR_SYSTEM, killmail.solar_system_id),
-        (Kind.WAR, killmail.war_id),
-        *((Kind.LABEL, label_id) for label_id in label_ids),
-    ]
-    for one in killmail.attackers:
-        pairs += (
-            (Kind.ATTACKER_CHARACTER, one.character_id),
-            (Kind.ATTACKER_CORPORATION, one.corporation_id),
-            (Kind.ATTACKER_ALLIANCE, one.alliance_id),
-            (Kind.ATTACKER_FACTION, one.faction_id),
-            (Kind.ATTACKER_SHIP_TYPE, one.ship_type_id),
-            (Kind.ATTACKER_WEAPON_TYPE, one.weapon_type_id),
-        )
-    terms = {
-        kind << ID_BITS | entity_id
-        for kind, entity_id in set(pairs)
-        if entity_id is not None and entity_id <= MAX_ENTITY_ID
-    }
-    terms.update(_of_groups_in_ships(killmail.attackers))
+    terms = {_FIRST_LABEL | label_id for label_id in label_ids}
+    for first, get in _OF_KILLMAIL:
+        entity_id = get(killmail)
+        if entity_id is not None and entity_id <= MAX_ENTITY_ID:
+            terms.add(first | entity_id)
+    for first, get in _OF_ATTACKER:
+        for entity_id in set(map(get, killmail.attackers)):
+            if entity_id is not None and entity_id <= MAX_ENTITY_ID:
+                terms.add(first | entity_id)
+    terms.update(_pairs_of(killmail))
     return terms
 
 
-def _of_groups_in_ships(attackers: Iterable[Attacker]) -> Iterator[int]:
-    ships = {(one.corporation_id, one.alliance_id, one.ship_type_id) for one in attackers}
-    for corporation_id, alliance_id, ship_type_id in ships:
-        if ship_type_id is None:
-            continue
-        if corporation_id is not None:
-            yield pair_of(Kind.CORPORATION_IN_SHIP, corporation_id, ship_type_id)
-        if alliance_id is not None:
-            yield pair_of(Kind.ALLIANCE_IN_SHIP, alliance_id, ship_type_id)
+def _pairs_of(killmail: Killmail) -> Iterator[int]:
+    for kind, get in _PAIRS:
+        for group_id, ship_type_id in set(map(get, killmail.attackers)):
+            if group_id is not None and ship_type_id is not None:
+                yield _pair_of(kind, group_id, ship_type_id)
