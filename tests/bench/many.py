@@ -5,8 +5,9 @@ corporations and half of the alliances are others than in the copies before.
 """
 
 import itertools
+from collections import defaultdict
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,9 @@ from actors.shared.reference import Reference, decode_reference, encode_referenc
 from tests.support.killmails import references
 
 FIRST_ID: Final = 20_000_000
-COPY_DAYS: Final = 30
+COPY_DAYS: Final = 4
+DENSE: Final = 100
+"""Killmails of a day from which it is taken: single ones of all years would mix up the copies."""
 KEPT_PERCENT: Final = {"character_id": 25, "corporation_id": 50, "alliance_id": 55}
 """How many of the entities occur in the next copy, too."""
 OTHERS: Final = 1_000_000_000
@@ -25,11 +28,19 @@ OTHERS: Final = 1_000_000_000
 
 def many_references(count: int) -> Iterator[bytes]:
     """Give so many references with bodies, in the order of their ids."""
-    originals = sorted(map(decode_reference, references()), key=lambda one: one.killmail_id)
+    originals = _of_dense_days()
     copies = itertools.count()
     of_all = ((copy, index, one) for copy in copies for index, one in enumerate(originals))
     for copy, index, one in itertools.islice(of_all, count):
         yield encode_reference(_changed(one, copy, FIRST_ID + copy * len(originals) + index))
+
+
+def _of_dense_days() -> list[Reference]:
+    by_day: dict[date, list[Reference]] = defaultdict(list)
+    for one in map(decode_reference, references()):
+        by_day[parse_killmail(one.body).killmail_time.date()].append(one)
+    dense = [one for of_day in by_day.values() if len(of_day) > DENSE for one in of_day]
+    return sorted(dense, key=lambda one: one.killmail_id)
 
 
 def _changed(original: Reference, copy: int, killmail_id: int) -> Reference:
