@@ -8,11 +8,11 @@ and the same attacker meets several conditions, is looked up in the body.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import func, select
+from sqlalchemy import CompoundSelect, Select, func, select
 
 from actors.shared.body import unpack
 from actors.shared.finding.kinds import (
@@ -44,10 +44,16 @@ FIRST_WINDOWS: Final = 8
 MAX_WINDOWS: Final = 512
 BUDGET: Final = 1_000_000
 """Postings that one page may read; about 60 ms."""
-BODY_COST: Final = 50
-"""What the reading of a body counts, in postings."""
+QUERY_COST: Final = 10_000
+"""What a query counts, in postings."""
+BODY_COST: Final = 1_000
+"""What the reading and parsing of a body counts, in postings."""
+ROW_COST: Final = 50
+"""What a row counts where no term leads, in postings."""
 ROWS: Final = 500
 """Killmails that are read at once where no term leads."""
+BODIES: Final = 50
+"""Bodies that are read at once."""
 
 Mask = NDArray[np.bool_]
 Judgement = tuple[Mask, Mask]
@@ -98,11 +104,10 @@ async def find(
             return Page(found, high - 1 if newest_first else low, len(found) == limit)
         step = await walk.step(leads, low, high, windows)
         windows, first = min(windows * 4, MAX_WINDOWS), False
-        ids = await walk.select(step, limit - len(found))
+        ids, stopped_at = await walk.select(step, limit - len(found), budget)
         found += ids
-        if len(found) == limit:
-            last = found[-1]
-            low, high = (low, last) if newest_first else (last + 1, high)
+        if stopped_at is not None:
+            low, high = (low, stopped_at) if newest_first else (stopped_at + 1, high)
         else:
             low, high = (low, step.low) if newest_first else (step.high, high)
     return Page(found, None, len(found) == limit)
@@ -137,12 +142,16 @@ class _Step:
 
 @dataclass
 class _Walk:
-    read: Read
+    reader: Read
     tree: Tree
     newest_first: bool
     days: dict[date, tuple[int, int]]
     """For a day: the lowest id from that day on, and the highest one up to that day."""
     spent: int = 0
+
+    async def read(self, query: Select[Any] | CompoundSelect[Any]) -> Sequence[Any]:
+        self.spent += QUERY_COST
+        return await self.reader(query)
 
     async def choose_leads(self, low: int, high: int) -> frozenset[int] | None:
         """Choose terms of which each result has one, the rarest; None if there are none."""
@@ -181,20 +190,25 @@ class _Walk:
             .order_by(column.desc() if self.newest_first else column)
             .limit(ROWS)
         )
-        self.spent += len(rows)
+        self.spent += ROW_COST * len(rows)
         ids = np.array([row[0] for row in rows], np.int64)
         codes = np.array([code_of(row[1]) for row in rows], np.uint8)
         if len(rows) == ROWS:
             low, high = (int(ids[-1]), high) if self.newest_first else (low, int(ids[-1]) + 1)
         return _Step(low, high, ids, codes, {})
 
-    async def select(self, step: _Step, limit: int) -> list[int]:
-        """Return the first killmails of a step that match."""
+    async def select(self, step: _Step, limit: int, budget: int) -> tuple[list[int], int | None]:
+        """Return the first killmails of a step that match, and the last id that was examined.
+
+        It is None when all were. Stops when enough are found or the budget is spent.
+        """
         certain, possible = await self.judge(self.tree, step)
         found: list[int] = []
         ids, is_certain = step.ids[possible], certain[possible]
-        for start in range(0, len(ids), limit):
-            some, sure = ids[start : start + limit], is_certain[start : start + limit]
+        for start in range(0, len(ids), BODIES):
+            if start and self.spent >= budget:
+                return found, int(ids[start - 1])
+            some, sure = ids[start : start + BODIES], is_certain[start : start + BODIES]
             confirmed = await self._confirm(some[~sure].tolist())
             found += [
                 id_
@@ -202,8 +216,8 @@ class _Walk:
                 if known or id_ in confirmed
             ]
             if len(found) >= limit:
-                return found[:limit]
-        return found
+                return found[:limit], found[limit - 1]
+        return found, None
 
     async def judge(self, tree: Tree, step: _Step) -> Judgement:
         """Decide by postings, codes of values and ids of days, as far as these can."""

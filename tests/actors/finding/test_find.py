@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
 from actors.shared.database import reading
-from actors.shared.finding.find import count, find
+from actors.shared.finding.find import BODIES, count, find
 from actors.shared.finding.kinds import Kind, term_of
 from actors.shared.finding.tree import (
     And,
@@ -249,3 +249,30 @@ async def test_answers_equal_a_scan_of_all_bodies(stored: Store) -> None:
         assert await count(stored.read, tree) == len(expected)
         hits += bool(expected)
     assert hits > 50
+
+
+async def test_a_page_reads_no_more_bodies_than_its_budget_allows(sqlite: AsyncEngine) -> None:
+    store = Store(sqlite)
+    await store.add(1, range(FIRST_ID, FIRST_ID + 600), 1_700_000_000.0)
+    bodies = 0
+
+    async def counting(query: Any) -> Sequence[Any]:
+        nonlocal bodies
+        rows = await store.read(query)
+        bodies += sum("body" in row._fields for row in rows)
+        return rows
+
+    tree = OneAttacker((("ship_type_id", 1),), final_blow=True)
+    page = await find(counting, tree, limit=600, budget=1)
+    assert bodies == BODIES
+    assert page.searched_to is not None
+    assert not page.is_full
+    rest = await find(counting, tree, limit=600, start=page.searched_to)
+    assert bodies > 2 * BODIES
+    assert [*page.killmail_ids, *rest.killmail_ids] == [
+        id_
+        for id_ in sorted(store.bodies, reverse=True)
+        if any(
+            a["final_blow"] and a.get("ship_type_id") == 1 for a in store.bodies[id_]["attackers"]
+        )
+    ]
