@@ -16,12 +16,12 @@ CREATE TABLE killmails (
     victim_ship_type_id    BIGINT NOT NULL,
     victim_damage_taken    BIGINT NOT NULL,
     attacker_count         BIGINT NOT NULL,
-    total_value            DOUBLE PRECISION, -- of ship and items, in ISK; null: unknown
     zkb                    JSONB,            -- labels, values, points; absent when ESI was the source
     body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame
     body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
     zkb_as_of              TIMESTAMPTZ,      -- the same of zkb
-    created_at             TIMESTAMPTZ NOT NULL -- when it was stored here
+    created_at             TIMESTAMPTZ NOT NULL, -- when it was stored here
+    total_value            DOUBLE PRECISION  -- zKillboard's, in ISK; null: unknown
 ) WITH (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
@@ -69,6 +69,14 @@ CREATE TABLE killmail_days (
     day                DATE PRIMARY KEY,
     first_killmail_id  BIGINT NOT NULL,
     last_killmail_id   BIGINT NOT NULL
+);
+
+-- The one row that says whether all killmails have their postings: not so after the upgrade of a
+-- database with killmails, until `killstream check --repair` has run through.
+CREATE TABLE postings_state (
+    "only"       BIGINT PRIMARY KEY,
+    complete     BOOLEAN NOT NULL,
+    repaired_to  BIGINT                      -- the killmail id up to which a repair under way has come
 );
 
 -- One entry of the feed: gapless, in commit order, never changed; the cursor of every client.

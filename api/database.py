@@ -48,6 +48,8 @@ _POSTGRESQL_UNAVAILABLE: Final = (
 
 T = TypeVar("T")
 Read = Callable[[Connection], Awaitable[T]]
+FetchAll = Callable[[Any], Awaitable[Sequence[Any]]]
+"""Reads all rows of a query."""
 
 
 class DatabaseUnavailable(KillstreamError):
@@ -145,6 +147,9 @@ class ReadDatabase:
         self._database = database
         self._read_s = read_s
         self._running: set[asyncio.Task[Any]] = set()
+        postgresql = database.url.dialect == "postgresql"
+        snapshot = {"isolation": "repeatable_read", "readonly": True}
+        self._snapshot: dict[str, Any] = snapshot if postgresql else {}
 
     async def drain(self) -> None:
         """Wait up to `CLOSE_S` for the reads whose callers were cancelled."""
@@ -166,6 +171,19 @@ class ReadDatabase:
     async def fetch_val(self, query: Select[Any]) -> Any:
         """Read the first column of the first row, or None; raises like `fetch_all`."""
         return await self._limited(lambda connection: connection.fetch_val(query))
+
+    async def in_snapshot(self, reads: Callable[[FetchAll], Awaitable[T]]) -> T:
+        """Have several reads see one state of the database; the limit is for all together.
+
+        Raises:
+            DatabaseUnavailable: no answer within the limit.
+        """
+
+        async def read(connection: Connection) -> T:
+            async with connection.transaction(**self._snapshot):
+                return await reads(connection.fetch_all)
+
+        return await self._limited(read)
 
     async def _limited(self, read: Read[T]) -> T:
         acquired: list[Any] = []

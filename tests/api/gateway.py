@@ -18,7 +18,15 @@ from actors.shared.body import pack
 from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, METADATA, NAMES, UNPUBLISHED
+from actors.shared.tables import (
+    FEED,
+    FEED_COUNTER,
+    KILLMAILS,
+    METADATA,
+    NAMES,
+    POSTINGS_STATE,
+    UNPUBLISHED,
+)
 from api.app import create_app
 from tests.support.tables import create_views
 
@@ -151,6 +159,7 @@ async def make_tables(engine: AsyncEngine) -> None:
         await connection.exec_driver_sql("CREATE TABLE alembic_version (version_num TEXT)")
         await connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('tests')")
         await connection.execute(FEED_COUNTER.insert().values(last_sequence=0, feed_id=FEED_ID))
+        await connection.execute(POSTINGS_STATE.insert().values(complete=True))
         for entity_id, name in NAMES_KNOWN.items():
             await connection.execute(
                 NAMES.insert().values(id=entity_id, name=name, checked_at=datetime.now(UTC))

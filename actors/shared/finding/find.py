@@ -119,8 +119,9 @@ async def count(read: Read, tree: Tree, *, budget: int = BUDGET) -> int | None:
     if isinstance(asked, Has):
         first = asked.term << WINDOW_BITS
         of_term = POSTINGS.c.key.between(first, first + (1 << WINDOW_BITS) - 1)
-        query = select(func.sum(func.length(POSTINGS.c.worths))).where(of_term)
-        return (await read(query))[0][0] or 0
+        query = select(func.sum(func.length(POSTINGS.c.worths)).label("total")).where(of_term)
+        (row,) = await read(query)
+        return row.total or 0
     page = await find(read, tree, limit=budget, budget=budget)
     return len(page.killmail_ids) if page.searched_to is None else None
 
@@ -191,8 +192,8 @@ class _Walk:
             .limit(ROWS)
         )
         self.spent += ROW_COST * len(rows)
-        ids = np.array([row[0] for row in rows], np.int64)
-        codes = np.array([code_of(row[1]) for row in rows], np.uint8)
+        ids = np.array([row.killmail_id for row in rows], np.int64)
+        codes = np.array([code_of(row.total_value) for row in rows], np.uint8)
         if len(rows) == ROWS:
             low, high = (int(ids[-1]), high) if self.newest_first else (low, int(ids[-1]) + 1)
         return _Step(low, high, ids, codes, {})
@@ -400,7 +401,8 @@ async def _bounds_of_days(read: Read, tree: Tree) -> dict[date, tuple[int, int]]
     for day in {_day(time) for time in _times(tree)}:
         from_ = select(func.min(table.first_killmail_id)).where(table.day >= day)
         to = select(func.max(table.last_killmail_id)).where(table.day <= day)
-        row = (await read(select(from_.scalar_subquery(), to.scalar_subquery())))[0]
-        low, high = tuple(row)
+        both = select(from_.scalar_subquery().label("low"), to.scalar_subquery().label("high"))
+        (row,) = await read(both)
+        low, high = row.low, row.high
         bounds[day] = (MAX_KILLMAIL_ID + 1 if low is None else low, -1 if high is None else high)
     return bounds

@@ -35,12 +35,12 @@ class KillmailRow(SQLModel, table=True):
     victim_ship_type_id: int = Field(sa_type=BigInteger)
     victim_damage_taken: int = Field(sa_type=BigInteger)
     attacker_count: int = Field(sa_type=BigInteger)
-    total_value: float | None = None
     zkb: dict[str, Any] | None = Field(default=None, sa_type=Json)
     body: bytes = Field(sa_type=LargeBinary)
     body_as_of: datetime = Field(sa_type=Utc)
     zkb_as_of: datetime | None = Field(default=None, sa_type=Utc)
     created_at: datetime = Field(sa_type=Utc)
+    total_value: float | None = None
 
 
 class AttackerRow(SQLModel, table=True):

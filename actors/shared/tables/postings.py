@@ -34,3 +34,13 @@ class KillmailDayRow(SQLModel, table=True):
     day: date = Field(primary_key=True, sa_type=Date)
     first_killmail_id: int = Field(sa_type=BigInteger)
     last_killmail_id: int = Field(sa_type=BigInteger)
+
+
+class PostingsStateRow(SQLModel, table=True):
+    """The single row that says how far the postings of stored killmails are made."""
+
+    __tablename__ = "postings_state"
+
+    only: int = Field(default=1, primary_key=True, sa_type=BigInteger)
+    complete: bool
+    repaired_to: int | None = Field(default=None, sa_type=BigInteger)

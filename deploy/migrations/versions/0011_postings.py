@@ -30,5 +30,15 @@ def upgrade() -> None:
         sa.Column("first_killmail_id", sa.BigInteger, nullable=False),
         sa.Column("last_killmail_id", sa.BigInteger, nullable=False),
     )
+    op.create_table(
+        "postings_state",
+        sa.Column("only", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("complete", sa.Boolean, nullable=False),
+        sa.Column("repaired_to", sa.BigInteger),
+    )
+    op.execute(
+        'INSERT INTO postings_state ("only", complete)'
+        " SELECT 1, NOT EXISTS (SELECT 1 FROM killmails)"
+    )
     op.add_column("killmails", sa.Column("total_value", sa.Double))
     op.create_index("killmails_value", "killmails", ["total_value", "killmail_id"])

@@ -1,0 +1,63 @@
+"""The argument `filter` of `killmails`, as conditions of the finder."""
+
+from datetime import datetime
+from math import inf, nextafter
+from typing import Any, Final
+
+from actors.shared.errors import Invalid
+from actors.shared.finding.kinds import Kind, term_of
+from actors.shared.finding.tree import And, AttackerField, Has, OneAttacker, Or, Time, Tree, Value
+from api.errors import BadInput
+
+_VICTIM: Final[dict[AttackerField, Kind]] = {
+    "character_id": Kind.VICTIM_CHARACTER,
+    "corporation_id": Kind.VICTIM_CORPORATION,
+    "alliance_id": Kind.VICTIM_ALLIANCE,
+    "faction_id": Kind.VICTIM_FACTION,
+    "ship_type_id": Kind.VICTIM_SHIP_TYPE,
+}
+"""What a participant is found by; both roles have the same."""
+
+
+def tree_of(given: dict[str, Any]) -> Tree:
+    """Build the conditions; without any, all killmails meet them.
+
+    Raises:
+        BadInput: a value is out of its range; the message names it.
+    """
+    conditions: list[Tree] = []
+    participant = {name: given[name] for name in _VICTIM if given.get(name) is not None}
+    try:
+        if participant:
+            conditions.append(_participant(participant, given["role"]))
+        if (system := given.get("solar_system_id")) is not None:
+            conditions.append(Has(term_of(Kind.SOLAR_SYSTEM, system)))
+    except Invalid as error:
+        raise BadInput(f"filter: {error}") from None
+    low, high = given.get("min_total_value"), given.get("max_total_value")
+    if low is not None or high is not None:
+        conditions.append(_value(low, high))
+    since, before = given.get("since"), given.get("before")
+    if since is not None or before is not None:
+        conditions.append(_time(since, before))
+    return conditions[0] if len(conditions) == 1 else And(tuple(conditions))
+
+
+def _participant(ids: dict[AttackerField, int], role: str) -> Tree:
+    as_victim = And(tuple(Has(term_of(_VICTIM[name], id_)) for name, id_ in ids.items()))
+    as_attacker = OneAttacker(tuple(ids.items()))
+    as_attacker.terms()  # raises for an id that is out of range
+    roles: dict[str, Tree] = {"victim": as_victim, "attacker": as_attacker}
+    return roles.get(role) or Or((as_victim, as_attacker))
+
+
+def _value(low: float | None, high: float | None) -> Tree:
+    if low is not None and high is not None and low > high:
+        raise BadInput("filter: minTotalValue is more than maxTotalValue")
+    return Value(low, None if high is None else nextafter(high, inf))
+
+
+def _time(since: datetime | None, before: datetime | None) -> Tree:
+    if since is not None and before is not None and since >= before:
+        raise BadInput("filter: since must be earlier than before")
+    return Time(since, before)

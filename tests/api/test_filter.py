@@ -1,0 +1,215 @@
+"""`killmails(filter:)` equals a scan of what was stored, page by page, over both databases."""
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.killmails.persist import read, store
+from actors.shared.finding.find import BUDGET
+from actors.shared.reference import encode_reference
+from actors.shared.settings import Settings
+from actors.shared.tables import POSTINGS_STATE
+from api import reads
+from tests.api.gateway import Writer, query
+from tests.support.made import a_mail, a_reference, an_attacker
+from tests.support.servers import fresh_database
+
+FIRST_ID = 131_000_000
+COUNT = 150
+VALUES = (None, 5e5, 1e6, 2.5e9)
+PARTICIPANT = ("character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id")
+
+PAGE = """
+query ($first: Int, $after: String, $filter: KillmailFilter) {
+  killmails(first: $first, after: $after, filter: $filter) {
+    nodes { killmailId }
+    edges { cursor node { killmailId victim { shipTypeName } } }
+    pageInfo { hasNextPage endCursor }
+    complete
+  }
+}
+"""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A killmail that was stored."""
+
+    mail: dict[str, Any]
+    total_value: float | None
+
+    def in_role(self, role: str, **ids: int) -> bool:
+        victims = [self.mail["victim"]] if role != "attacker" else []
+        attackers = self.mail["attackers"] if role != "victim" else []
+        return any(
+            all(one.get(name) == id_ for name, id_ in ids.items()) for one in (*victims, *attackers)
+        )
+
+
+def some_killmails() -> list[Made]:
+    random_ = random.Random(5)
+
+    def participant() -> dict[str, int]:
+        return {name: random_.randint(1, 3) for name in PARTICIPANT if random_.random() < 0.7}
+
+    made = []
+    for index in range(COUNT):
+        victim = {"damage_taken": 1, "ship_type_id": 1} | participant()
+        attackers = [an_attacker(**participant()) for _ in range(random_.randint(1, 3))]
+        mail = a_mail(
+            FIRST_ID + index,
+            killmail_time=f"2026-01-01T{index // 60:02}:{index % 60:02}:00Z",
+            solar_system_id=random_.randint(1, 3),
+            victim=victim,
+            attackers=attackers,
+        )
+        made.append(Made(mail, random_.choice(VALUES)))
+    return made
+
+
+MADE = some_killmails()
+
+
+async def keep(database: AsyncEngine, made: Sequence[Made]) -> None:
+    """Store killmails as the actors do."""
+    references = []
+    for one in made:
+        zkb = msgspec.Raw(msgspec.json.encode({"totalValue": one.total_value}))
+        body = msgspec.json.encode(one.mail)
+        references.append(encode_reference(a_reference(body, one.mail["killmail_id"], zkb=zkb)))
+    await store(database, read(references)[0])
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
+async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Settings]:
+    if request.param == "sqlite":
+        yield Settings(data_dir=tmp_path)
+    else:
+        async with fresh_database() as url:
+            yield Settings(data_dir=tmp_path, database_url=url)
+
+
+Holds = Callable[[Made], bool]
+FILTERS: dict[str, tuple[dict[str, Any], Holds]] = {
+    "any role": ({"characterId": 1}, lambda m: m.in_role("any", character_id=1)),
+    "victim": (
+        {"role": "victim", "corporationId": 2},
+        lambda m: m.in_role("victim", corporation_id=2),
+    ),
+    "attacker": (
+        {"role": "attacker", "allianceId": 3},
+        lambda m: m.in_role("attacker", alliance_id=3),
+    ),
+    "one participant": (
+        {"factionId": 2, "shipTypeId": 1},
+        lambda m: m.in_role("any", faction_id=2, ship_type_id=1),
+    ),
+    "one attacker": (
+        {"role": "attacker", "characterId": 2, "corporationId": 1},
+        lambda m: m.in_role("attacker", character_id=2, corporation_id=1),
+    ),
+    "system and value": (
+        {"solarSystemId": 1, "minTotalValue": 1e6, "maxTotalValue": 2.5e9},
+        lambda m: m.mail["solar_system_id"] == 1 and (m.total_value or 0) >= 1e6,
+    ),
+    "time": (
+        {"since": "2026-01-01T00:30:00Z", "before": "2026-01-01T01:40:00Z"},
+        lambda m: "T00:30" <= m.mail["killmail_time"][10:16] < "T01:40",
+    ),
+    "nobody": ({"characterId": 77}, lambda m: False),
+    "nothing given": ({"characterId": None}, lambda m: True),
+}
+
+
+async def test_pages_equal_a_scan(
+    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keep(writer.database, MADE)
+    for budget in (BUDGET, 1):  # the second ends each page as early as it may
+        monkeypatch.setattr(reads, "PAGE_BUDGET", budget)
+        for name, (conditions, holds) in FILTERS.items():
+            expected = [one.mail["killmail_id"] for one in reversed(MADE) if holds(one)]
+            pages = [page async for page in all_pages(client, conditions)]
+            assert [n["killmailId"] for page in pages for n in page["nodes"]] == expected, name
+            assert all(page["complete"] for page in pages)
+
+
+async def all_pages(
+    client: aiohttp.ClientSession, conditions: dict[str, Any], first: int = 40
+) -> AsyncIterator[Any]:
+    after = None
+    while True:
+        answer = await query(client, PAGE, first=first, after=after, filter=conditions)
+        page = answer["data"]["killmails"]
+        yield page
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            return
+
+
+async def test_a_cursor_survives_killmails_that_arrive_later(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await keep(writer.database, MADE[:100])
+    conditions = {"role": "victim", "shipTypeId": 1}
+    pages = all_pages(client, conditions, first=10)
+    seen = [(await anext(pages))["edges"]]
+    await keep(writer.database, MADE[100:])
+    seen += [page["edges"] async for page in pages]
+    ids = [edge["node"]["killmailId"] for edges in seen for edge in edges]
+    holds = [one.mail["killmail_id"] for one in MADE[:100] if one.in_role("victim", ship_type_id=1)]
+    assert ids == holds[::-1]
+    after_third = await query(client, PAGE, first=1, after=seen[0][2]["cursor"], filter=conditions)
+    assert after_third["data"]["killmails"]["nodes"] == [{"killmailId": ids[3]}]
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ({"characterId": -1}, "no id of EVE's is -1"),
+        ({"role": "attacker", "shipTypeId": 2**37}, "no id of EVE's is 137438953472"),
+        ({"minTotalValue": 2, "maxTotalValue": 1}, "minTotalValue is more than maxTotalValue"),
+        (
+            {"since": "2026-01-01T00:00:00Z", "before": "2026-01-01T00:00:00Z"},
+            "since must be earlier than before",
+        ),
+    ],
+)
+async def test_a_senseless_filter_is_refused(
+    client: aiohttp.ClientSession, conditions: dict[str, Any], message: str
+) -> None:
+    (error,) = (await query(client, PAGE, filter=conditions))["errors"]
+    assert message in error["message"]
+    assert error["extensions"]["code"] == "BAD_USER_INPUT"
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_a_cursor_of_another_list_is_refused(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await keep(writer.database, MADE[:5])
+    of_all = (await query(client, PAGE, first=2))["data"]["killmails"]["pageInfo"]["endCursor"]
+    answer = await query(client, PAGE, after=of_all, filter={"solarSystemId": 1})
+    assert "of the same filter" in answer["errors"][0]["message"]
+    found = await query(client, PAGE, first=1, filter={"since": "2026-01-01T00:00:00Z"})
+    of_filter = found["data"]["killmails"]["pageInfo"]["endCursor"]
+    assert "not a cursor" in (await query(client, PAGE, after=of_filter))["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_what_cannot_find_everything_says_so(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    async with writer.database.begin() as connection:
+        await connection.execute(update(POSTINGS_STATE).values(complete=False))
+    answer = await query(client, PAGE, filter={"solarSystemId": 1})
+    assert answer["data"]["killmails"]["complete"] is False
