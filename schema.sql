@@ -56,6 +56,8 @@ CREATE TABLE postings (
     top     SMALLINT NOT NULL,               -- the highest of `worths`
     places  BYTEA NOT NULL,                  -- for each killmail its id within the window: 2 bytes, little endian
     worths  BYTEA NOT NULL                   -- for each killmail the code of its total value: 1 byte
+) WITH (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02
 );
 
 -- zKillboard's labels, numbered for `postings`.

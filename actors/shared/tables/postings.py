@@ -5,11 +5,14 @@ from datetime import date
 from sqlalchemy import BigInteger, Date, LargeBinary, SmallInteger, Text
 from sqlmodel import Field, SQLModel
 
+from actors.shared.tables.columns import UPDATED
+
 
 class PostingRow(SQLModel, table=True):
     """The killmails in one window of ids that have one term."""
 
     __tablename__ = "postings"
+    __table_args__ = UPDATED
 
     key: int = Field(primary_key=True, sa_type=BigInteger)
     top: int = Field(sa_type=SmallInteger)

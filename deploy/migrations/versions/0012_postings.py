@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 
 def upgrade() -> None:
@@ -19,6 +19,10 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         for column in ("places", "worths"):  # incompressible
             op.execute(f"ALTER TABLE postings ALTER {column} SET STORAGE EXTERNAL")
+        op.execute(
+            "ALTER TABLE postings SET"
+            " (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02)"
+        )
     op.create_table(
         "labels",
         sa.Column("label_id", sa.BigInteger, primary_key=True, autoincrement=False),
