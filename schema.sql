@@ -76,9 +76,14 @@ CREATE TABLE killmail_days (
 -- The one row that says whether all killmails have their postings: not so after the upgrade of a
 -- database with killmails, until `killstream check --repair` has run through.
 CREATE TABLE postings_state (
-    "only"       BIGINT PRIMARY KEY,
-    complete     BOOLEAN NOT NULL,
-    repaired_to  BIGINT                      -- the killmail id up to which a repair under way has come
+    "only"    BIGINT PRIMARY KEY,
+    complete  BOOLEAN NOT NULL
+);
+
+-- The blocks of 65,536 killmail ids that the repair under way has done; it goes on from there.
+CREATE TABLE repaired_blocks (
+    block      BIGINT PRIMARY KEY,
+    row_count  BIGINT NOT NULL               -- rows of `postings` that it should have
 );
 
 -- One entry of the feed: gapless, in commit order, never changed; the cursor of every client.

@@ -1,7 +1,7 @@
 """Have killmails found that a transaction stores or changes."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, date
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,24 +37,28 @@ async def make_findable(
     changed = [one.version for one in changes]
     ids = [version.killmail.killmail_id for version in (*added, *changed)]
     await lock_blocks(connection, ids, exclusive=bool(changes))
-    await add_postings(connection, [_posted(version, label_ids) for version in added])
+    await add_postings(connection, [posted(version, label_ids) for version in added])
     if changes:
         before = {label for one in changes for label in one.zkb_before.labels}
         known = dict(label_ids) | await _numbered(connection, before)
         corrections = [
             Correction(
-                _terms(one.killmail_before, one.zkb_before, known), _posted(one.version, known)
+                _terms(one.killmail_before, one.zkb_before, known), posted(one.version, known)
             )
             for one in changes
         ]
         await correct_postings(connection, corrections)
-    mails = (version.killmail for version in (*added, *changed))
-    await extend_days(
-        connection, ((m.killmail_time.astimezone(UTC).date(), m.killmail_id) for m in mails)
-    )
+    await extend_days(connection, map(day_of, (*added, *changed)))
 
 
-def _posted(version: Version, label_ids: Mapping[str, int]) -> Posted:
+def day_of(version: Version) -> tuple[date, int]:
+    """Return the day of a killmail (UTC), and its id."""
+    killmail = version.killmail
+    return killmail.killmail_time.astimezone(UTC).date(), killmail.killmail_id
+
+
+def posted(version: Version, label_ids: Mapping[str, int]) -> Posted:
+    """Derive what postings say of a killmail; a label without a number is left out."""
     facts = facts_of(version.zkb)
     terms = _terms(version.killmail, facts, label_ids)
     return Posted(version.killmail.killmail_id, terms, facts.total_value)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import case, delete, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -40,6 +41,14 @@ class Row(NamedTuple):
     places: bytes
     """Two bytes each, little endian."""
     worths: bytes
+
+
+class Entries(NamedTuple):
+    """Places in windows and codes of values, by key."""
+
+    keys: NDArray[np.int64]
+    places: NDArray[np.uint16]
+    codes: NDArray[np.uint8]
 
 
 class Posted(NamedTuple):
@@ -76,24 +85,34 @@ async def add_postings(connection: AsyncConnection, added: Sequence[Posted]) -> 
 
 
 def rows_of(posted: Sequence[Posted]) -> dict[int, Row]:
-    """Make the rows that list these killmails: places and codes of values, in order of their keys.
+    """Make the rows that list these killmails, in order of their keys.
 
     A row lists its killmails in the given order.
     """
+    return grouped(entries_of(posted))
+
+
+def entries_of(posted: Sequence[Posted]) -> Entries:
+    """List the keys of killmails, one after the other."""
     counts = [len(one.terms) for one in posted]
     terms = np.fromiter((term for one in posted for term in one.terms), np.int64, sum(counts))
     ids = np.repeat(np.array([one.killmail_id for one in posted], np.int64), counts)
     codes = np.repeat(np.array([code_of(one.total_value) for one in posted], np.uint8), counts)
     widths = _WIDTHS[terms >> ID_BITS]
     keys = terms << WINDOW_BITS | ids >> widths
-    order = np.argsort(keys, kind="stable")
-    distinct, firsts = np.unique(keys[order], return_index=True)
-    places = (ids & (1 << widths) - 1)[order].astype("<u2").tobytes()
-    worths = codes[order].tobytes()
+    return Entries(keys, (ids & (1 << widths) - 1).astype("<u2"), codes)
+
+
+def grouped(entries: Entries) -> dict[int, Row]:
+    """Make rows of entries, in order of their keys."""
+    order = np.argsort(entries.keys, kind="stable")
+    keys, firsts = np.unique(entries.keys[order], return_index=True)
+    places = entries.places[order].tobytes()
+    worths = entries.codes[order].tobytes()
     bounds = [*firsts.tolist(), len(worths)]
     return {
         key: Row(places[2 * first : 2 * end], worths[first:end])
-        for key, (first, end) in zip(distinct.tolist(), pairwise(bounds), strict=True)
+        for key, (first, end) in zip(keys.tolist(), pairwise(bounds), strict=True)
     }
 
 
@@ -112,16 +131,17 @@ async def correct_postings(connection: AsyncConnection, corrections: Sequence[Co
     rows = await connection.execute(
         select(POSTINGS).where(among(connection, POSTINGS.c.key, list(wanted)))
     )
-    stored = {row.key: dict(zip(_places(row.places), row.worths, strict=True)) for row in rows}
+    stored = {row.key: row for row in rows}
     changed, gone = {}, []
     for key, places in wanted.items():
-        before_ = stored.get(key, {})
+        row = stored.get(key)
+        before_ = dict(zip(places_of(row.places), row.worths, strict=False)) if row else {}
         after_ = {p: c for p, c in (before_ | places).items() if c is not None}
-        if after_ != before_:
+        if after_ != before_ or (row and not _is_intact(row, before_)):
             packed = np.fromiter(after_, "<u2", len(after_)).tobytes()
             changed[key] = Row(packed, bytes(after_.values()))
-        if key in stored and after_ != before_:
-            gone.append(key)
+            if row:
+                gone.append(key)
     if gone:
         await connection.execute(delete(POSTINGS).where(among(connection, POSTINGS.c.key, gone)))
     await _append(connection, {key: row for key, row in changed.items() if row.places})
@@ -157,9 +177,15 @@ def _place(term: int, killmail_id: int) -> int:
     return killmail_id & (1 << width_of(term)) - 1
 
 
-def _places(packed: bytes) -> list[int]:
-    places: list[int] = np.frombuffer(packed, "<u2").tolist()
+def places_of(packed: bytes) -> list[int]:
+    """Unpack the places of a row."""
+    places: list[int] = np.frombuffer(packed, "<u2", len(packed) // 2).tolist()
     return places
+
+
+def _is_intact(row: Any, codes: Mapping[int, int]) -> bool:
+    length = len(codes)
+    return 0 < length == len(row.worths) == len(row.places) / 2 and row.top == max(row.worths)
 
 
 async def _append(connection: AsyncConnection, rows: Mapping[int, Row]) -> None:

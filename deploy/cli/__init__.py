@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from deploy.cli import (
+    check,
     dead,
     diagnose,
     drain,
@@ -46,6 +47,7 @@ app.command(rich_help_panel=RUN)(serve.migrate)
 app.command(rich_help_panel=INSPECT)(status.status)
 app.command(rich_help_panel=INSPECT)(tail.tail)
 app.command(rich_help_panel=INSPECT)(diagnose.diagnose)
+app.command(rich_help_panel=INSPECT)(check.check)
 app.add_typer(rejected, rich_help_panel=INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(export.export)

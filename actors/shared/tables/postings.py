@@ -46,4 +46,12 @@ class PostingsStateRow(SQLModel, table=True):
 
     only: int = Field(default=1, primary_key=True, sa_type=BigInteger)
     complete: bool
-    repaired_to: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class RepairedBlockRow(SQLModel, table=True):
+    """A block of killmail ids that the repair under way has done."""
+
+    __tablename__ = "repaired_blocks"
+
+    block: int = Field(primary_key=True, sa_type=BigInteger)
+    row_count: int = Field(sa_type=BigInteger)

@@ -38,7 +38,11 @@ def upgrade() -> None:
         "postings_state",
         sa.Column("only", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("complete", sa.Boolean, nullable=False),
-        sa.Column("repaired_to", sa.BigInteger),
+    )
+    op.create_table(
+        "repaired_blocks",
+        sa.Column("block", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("row_count", sa.BigInteger, nullable=False),
     )
     op.execute(
         'INSERT INTO postings_state ("only", complete)'

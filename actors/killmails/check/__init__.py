@@ -1,0 +1,1 @@
+"""Compare what is derived from bodies and zkb blocks with them, and repair it."""

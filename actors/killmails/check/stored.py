@@ -1,0 +1,117 @@
+"""Read killmails as they are stored, with what should be derived from them."""
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import zstandard
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
+from actors.killmails.zkb import facts_of
+from actors.shared.body import unpack
+from actors.shared.database import reading
+from actors.shared.errors import Invalid
+from actors.shared.killmail import killmail_hash, parse_killmail
+from actors.shared.reference import NO_JSON
+from actors.shared.rows import among
+from actors.shared.tables import ATTACKERS, KILLMAILS, LABELS
+
+NOT_DERIVED: Final = frozenset({"killmail_id", "body", "body_as_of", "zkb", "zkb_as_of"})
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Killmails with their stored columns, side by side."""
+
+    versions: list[Version]
+    rows: list[Any]
+    unreadable: set[int]
+
+    def derived(self) -> list[dict[str, Any]]:
+        """Build the columns that follow from body and zkb block."""
+        columns = body_columns(self.versions) | zkb_columns(self.versions)
+        wanted = {name: of for name, of in columns.items() if name not in NOT_DERIVED}
+        return [dict(zip(wanted, of, strict=True)) for of in zip(*wanted.values(), strict=True)]
+
+
+@asynccontextmanager
+async def snapshot(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    """Open a connection that reads one state of the database; waits for nobody."""
+    if database.dialect.name != "postgresql":
+        async with reading(database) as connection:
+            yield connection
+        return
+    async with database.connect() as connection:
+        yield await connection.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+
+async def read_stored(connection: AsyncConnection, query: Select[Any]) -> Stored:
+    """Run a query on all columns of `killmails`."""
+    versions, rows, unreadable = [], [], set()
+    for row in await connection.execute(query):
+        try:
+            versions.append(_version(row))
+            rows.append(row)
+        except (Invalid, zstandard.ZstdError, msgspec.MsgspecError):
+            unreadable.add(row.killmail_id)
+    return Stored(versions, rows, unreadable)
+
+
+def by_ids(connection: AsyncConnection, ids: Collection[int]) -> Select[Any]:
+    """Select killmails by id, in its order."""
+    column = KILLMAILS.c.killmail_id
+    return select(KILLMAILS).where(among(connection, column, ids)).order_by(column)
+
+
+async def attackers_of(
+    connection: AsyncConnection, ids: Sequence[int]
+) -> dict[int, list[tuple[Any, ...]]]:
+    """Read the attackers' rows of killmails, in their order, without the killmail's id."""
+    key = ATTACKERS.c.killmail_id
+    query = select(ATTACKERS).where(among(connection, key, ids)).order_by(key, ATTACKERS.c.ordinal)
+    return _by_killmail(await connection.execute(query))
+
+
+def attackers_derived(versions: Sequence[Version]) -> dict[int, list[tuple[Any, ...]]]:
+    """Build the same from the bodies."""
+    return _by_killmail(zip(*attacker_columns(versions).values(), strict=True))
+
+
+async def numbered_labels(connection: AsyncConnection) -> Mapping[str, int]:
+    """Read the numbers of all labels."""
+    return {row.label: row.label_id for row in await connection.execute(select(LABELS))}
+
+
+def _by_killmail(rows: Iterable[Any]) -> dict[int, list[tuple[Any, ...]]]:
+    found: dict[int, list[tuple[Any, ...]]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(tuple(row[1:]))
+    return found
+
+
+def _version(row: Any) -> Version:
+    body = unpack(row.body)
+    killmail = parse_killmail(body)
+    return Version(
+        killmail=killmail,
+        killmail_hash=killmail_hash(killmail),
+        body=msgspec.Raw(body),
+        body_as_of=row.body_as_of.timestamp(),
+        zkb=msgspec.Raw(row.zkb.encode()) if row.zkb else NO_JSON,
+        zkb_as_of=None if row.zkb_as_of is None else row.zkb_as_of.timestamp(),
+    )
+
+
+def unnumbered(versions: Iterable[Version], label_ids: Mapping[str, int]) -> set[int]:
+    """List the killmails that have a label without a number."""
+    return {
+        version.killmail.killmail_id
+        for version in versions
+        if not facts_of(version.zkb).labels <= label_ids.keys()
+    }
