@@ -78,7 +78,7 @@ def some_killmails() -> list[Made]:
 MADE = some_killmails()
 
 
-async def keep(database: AsyncEngine, made: Sequence[Made]) -> None:
+async def put(database: AsyncEngine, made: Sequence[Made]) -> None:
     """Store killmails as the actors do."""
     references = []
     for one in made:
@@ -132,7 +132,7 @@ FILTERS: dict[str, tuple[dict[str, Any], Holds]] = {
 async def test_pages_equal_a_scan(
     client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await keep(writer.database, MADE)
+    await put(writer.database, MADE)
     for budget in (BUDGET, 1):  # the second ends each page as early as it may
         monkeypatch.setattr(reads, "PAGE_BUDGET", budget)
         for name, (conditions, holds) in FILTERS.items():
@@ -158,11 +158,11 @@ async def all_pages(
 async def test_a_cursor_survives_killmails_that_arrive_later(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
-    await keep(writer.database, MADE[:100])
+    await put(writer.database, MADE[:100])
     conditions = {"role": "victim", "shipTypeId": 1}
     pages = all_pages(client, conditions, first=10)
     seen = [(await anext(pages))["edges"]]
-    await keep(writer.database, MADE[100:])
+    await put(writer.database, MADE[100:])
     seen += [page["edges"] async for page in pages]
     ids = [edge["node"]["killmailId"] for edges in seen for edge in edges]
     holds = [one.mail["killmail_id"] for one in MADE[:100] if one.in_role("victim", ship_type_id=1)]
@@ -196,7 +196,7 @@ async def test_a_senseless_filter_is_refused(
 async def test_a_cursor_of_another_list_is_refused(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
-    await keep(writer.database, MADE[:5])
+    await put(writer.database, MADE[:5])
     of_all = (await query(client, PAGE, first=2))["data"]["killmails"]["pageInfo"]["endCursor"]
     answer = await query(client, PAGE, after=of_all, filter={"solarSystemId": 1})
     assert "of the same filter" in answer["errors"][0]["message"]

@@ -20,6 +20,7 @@ from actors.shared.tables import (
     KILLMAILS,
     LEDGER,
     METADATA,
+    POSTINGS_STATE,
     REJECTED,
     REVISION,
     UNPUBLISHED,
@@ -118,6 +119,10 @@ async def test_killmails_get_a_version_of_each_part(upgraded: AsyncEngine) -> No
     assert (second["body"], second["body_as_of"], second["zkb_as_of"]) == (BODY, THEN, None)
     assert first["zkb"].replace(" ", "") == '{"npc":false}'
     assert [row["killmail_id"] for row in await rows(upgraded, ATTACKERS)] == [1]
+
+
+async def test_filters_are_incomplete_until_a_repair(upgraded: AsyncEngine) -> None:
+    assert [row["complete"] for row in await rows(upgraded, POSTINGS_STATE)] == [False]
 
 
 async def test_killmails_were_created_with_their_entry(upgraded: AsyncEngine) -> None:
