@@ -1,7 +1,8 @@
 """Export one day to one file."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
@@ -28,6 +29,9 @@ class Writer(Protocol):
 
     def close(self) -> None:
         """Write what is left; the file stays open."""
+
+    def abandon(self) -> None:
+        """Write nothing more, also not when the writer is deleted."""
 
 
 WRITERS: Final[dict[Format, Callable[[BinaryIO], Writer]]] = {
@@ -83,10 +87,7 @@ async def _write(
 ) -> int:
     """Write the killmails, return their number."""
     total, rows = await count_killmails(connection, day), 0
-    with writing(path):
-        file = part.open("wb")
-    with file:
-        writer = WRITERS[format_](file)
+    with _writer_of(path, part, format_) as writer:
         async for page in killmails_of(connection, day):
             with writing(path):
                 for killmail in page:
@@ -94,7 +95,22 @@ async def _write(
             rows += len(page)
             if total:
                 on_progress(rows, total)
+    return rows
+
+
+@contextmanager
+def _writer_of(path: Path, part: Path, format_: Format) -> Iterator[Writer]:
+    """Open a writer; the file's end is written only without an error."""
+    with writing(path):
+        file = part.open("wb")
+        writer = WRITERS[format_](file)
+    try:
+        yield writer
         with writing(path):
             writer.close()
-            file.flush()
-    return rows
+            file.close()
+    except BaseException:
+        writer.abandon()
+        with suppress(OSError):  # it tries to write again what it couldn't
+            file.close()
+        raise

@@ -20,6 +20,9 @@ class NdjsonWriter:
     def close(self) -> None:
         """End the file; nothing is left to write."""
 
+    def abandon(self) -> None:
+        """Stop; nothing is left to write."""
+
 
 def to_line(killmail: Stored) -> bytes:
     """Build the line of a killmail.

@@ -45,6 +45,10 @@ class ParquetWriter:
             self._write()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Write nothing more."""
+        self._writer.is_open = False  # else its finalizer writes to the closed file
+
     def _convert(self) -> None:
         read = pj.ReadOptions(use_threads=False, block_size=len(self._lines) + 1)
         parse = pj.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="ignore")

@@ -285,6 +285,35 @@ async def test_a_directory_of_no_use_is_named(database: AsyncEngine, tmp_path: P
     assert "another export writes to" in done.stderr
 
 
+FULL = """
+import resource, signal
+from actors.export import day
+from deploy.__main__ import main
+
+class Writer(day.NdjsonWriter):
+    def add(self, killmail):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))
+        super().add(killmail)
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+day.WRITERS["ndjson"] = Writer
+main()
+"""
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+async def test_a_full_disk_is_named_and_leaves_no_file(
+    database: AsyncEngine, tmp_path: Path
+) -> None:
+    await persist(database, chosen())
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", FULL, *arguments(out, "ndjson")]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"^killstream: can't write .*\.ndjson: File too large$", done.stderr, re.M)
+    assert list(out.glob(".*.part")) == []
+
+
 async def test_wrong_days_are_refused() -> None:
     def days(first: str, last: str) -> list[str]:
         return ["export", f"--from={first}", f"--to={last}"]
