@@ -116,6 +116,14 @@ def grouped(entries: Entries) -> dict[int, Row]:
     }
 
 
+def blocks_of(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the block of killmail ids of each row."""
+    blocks: NDArray[np.int64] = (keys & (1 << WINDOW_BITS) - 1) >> BLOCK_BITS - _WIDTHS[
+        keys >> WINDOW_BITS + ID_BITS
+    ]
+    return blocks
+
+
 async def correct_postings(connection: AsyncConnection, corrections: Sequence[Correction]) -> None:
     """Bring the postings of killmails up to date, under an exclusive lock of their blocks.
 

@@ -30,6 +30,10 @@ def check(
     repair: Annotated[
         bool, typer.Option("--repair", help="Derive anew what differs, of all killmails.")
     ] = False,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Repair from the start what an interrupted run has done."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Compare the index, the columns and the attackers of killmails with their bodies.
@@ -46,12 +50,17 @@ def check(
     from actors.killmails.check.run import check_sample
     from deploy.cli.check_progress import check_with_progress
 
+    if restart and not repair:
+        raise typer.BadParameter("--restart is for --repair")
     if every or repair:
-        outcome = run_on_database(lambda database: check_with_progress(database, mend=repair))
+        outcome = run_on_database(
+            lambda database: check_with_progress(database, mend=repair, restart=restart)
+        )
     else:
         outcome = run_on_database(lambda database: check_sample(database, sample))
     if as_json:
         counts = {"killmails": outcome.killmails, **outcome.differing, "repaired": outcome.mended}
+        counts["skipped_blocks"] = outcome.skipped_blocks
         typer.echo(json.dumps(counts))
     else:
         _print(outcome)
@@ -61,6 +70,11 @@ def check(
 
 def _print(outcome: "Outcome") -> None:
     typer.echo(f"{outcome.killmails:,} killmails were checked")
+    if outcome.skipped_blocks:
+        typer.echo(
+            f"{outcome.skipped_blocks:,} blocks of 65,536 ids were skipped: a repair that was"
+            " interrupted had done them; --restart checks them, too"
+        )
     for name, meaning in DIFFERS.items():
         if count := outcome.differing[name]:
             done = ", repaired" if outcome.mended and name != "unreadable" else ""

@@ -1,5 +1,7 @@
 """Check all killmails with a progress bar."""
 
+from time import monotonic
+
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -7,8 +9,8 @@ from actors.killmails.check.run import Outcome, check_all
 from deploy.cli.process import console
 
 
-async def check_with_progress(database: AsyncEngine, *, mend: bool) -> Outcome:
-    """Check all killmails, and show how many were checked and the time left."""
+async def check_with_progress(database: AsyncEngine, *, mend: bool, restart: bool) -> Outcome:
+    """Check all killmails, and show how many were checked, the rate and the time left."""
     columns = (
         TextColumn("{task.fields[amount]}"),
         BarColumn(),
@@ -18,7 +20,10 @@ async def check_with_progress(database: AsyncEngine, *, mend: bool) -> Outcome:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("check", total=1.0, amount="")
 
-        def show(killmails: int, share: float) -> None:
-            bar.update(task, completed=share, amount=f"{killmails:,} killmails")
+        began_s = monotonic()
 
-        return await check_all(database, mend=mend, on_progress=show)
+        def show(killmails: int, share: float) -> None:
+            per_s = killmails / (monotonic() - began_s)
+            bar.update(task, completed=share, amount=f"{killmails:,} killmails, {per_s:,.0f}/s")
+
+        return await check_all(database, mend=mend, restart=restart, on_progress=show)

@@ -9,9 +9,12 @@ from sqlalchemy import delete
 
 from actors.shared.database import open_database
 from actors.shared.events import open_events
+from actors.shared.finding.kinds import Kind, term_of
+from actors.shared.finding.tree import Has
 from actors.shared.settings import Settings
 from actors.shared.tables import SESSIONS
 from actors.users.sessions import open_session
+from api import reads
 from api import tail as tail_module
 from api.database import READ_S as DEFAULT_READ_S
 from api.database import DatabaseUnavailable, open_read_database
@@ -82,6 +85,19 @@ async def test_session_that_cannot_be_read_ends(
         async with writer.database.begin() as connection:
             await connection.execute(delete(SESSIONS))
         await asyncio.wait_for(watch.wait_for_end(database, session.token), READ_S * 10)
+
+
+async def test_a_search_ends_within_the_limit_of_one_read(writer: Writer, proxy: Proxy) -> None:
+    url = proxy.url(writer.database.url.render_as_string(hide_password=False))
+    anyone = Has(term_of(Kind.VICTIM_CHARACTER, 1))
+    async with open_read_database(Settings(database_url=url), read_s=READ_S) as database:
+        assert (await reads.find(database, anyone, None, 10)).views == []
+        proxy.go_silent()
+        with pytest.raises(DatabaseUnavailable):
+            async with asyncio.timeout(READ_S * 4):
+                await reads.find(database, anyone, None, 10)
+        proxy.resume()
+        assert (await reads.find(database, anyone, None, 10)).views == []
 
 
 async def sequences(tail: Tail, after: int, count: int) -> list[int]:

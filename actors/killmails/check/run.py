@@ -26,6 +26,8 @@ class Outcome:
     """What a check has found and done."""
 
     mended: bool
+    skipped_blocks: int = 0
+    """Blocks that an interrupted repair had done before."""
     killmails: int = 0
     differing: Counter[str] = field(default_factory=Counter)
     """Killmails by what differs; one may differ in several ways."""
@@ -37,15 +39,21 @@ class Outcome:
 
 
 async def check_all(
-    database: AsyncEngine, *, mend: bool, on_progress: OnProgress = lambda *_: None
+    database: AsyncEngine,
+    *,
+    mend: bool,
+    restart: bool = False,
+    on_progress: OnProgress = lambda *_: None,
 ) -> Outcome:
     """Check all killmails; with `mend`, repair what differs.
 
-    A repair that was interrupted goes on where it was. After a whole one, all killmails can be
-    found.
+    A repair that was interrupted goes on where it was: what was damaged since in the blocks that it
+    had done isn't found, except with `restart`. After a whole one, all killmails can be found.
     """
-    outcome = Outcome(mend)
+    if mend and restart:
+        await _forget_repaired(database)
     rows_by_block = await _repaired_blocks(database) if mend else {}
+    outcome = Outcome(mend, skipped_blocks=len(rows_by_block))
     low, high = await _bounds(database)
     block = await _next_block(database, -1)
     while block is not None:
@@ -111,6 +119,11 @@ async def _mark_repaired(database: AsyncEngine, block: int, rows: int) -> None:
     async with database.begin() as connection:
         columns = {"block": [block], "row_count": [rows]}
         await insert_missing(connection, REPAIRED_BLOCKS, columns)
+
+
+async def _forget_repaired(database: AsyncEngine) -> None:
+    async with database.begin() as connection:
+        await connection.execute(delete(REPAIRED_BLOCKS))
 
 
 async def _mark_complete(database: AsyncEngine) -> None:

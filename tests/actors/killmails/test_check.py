@@ -165,8 +165,26 @@ async def test_an_interrupted_repair_goes_on_where_it_was(
         return await inspect_block(database, block)
 
     monkeypatch.setattr(run, "inspect_block", noting)
-    await check_all(stored, mend=True)
+    outcome = await check_all(stored, mend=True)
     assert inspected == [3]
+    assert (outcome.killmails, outcome.skipped_blocks) == (60, 1)
+    assert await content(stored) == right
+
+
+async def test_a_restart_repairs_what_was_damaged_since_an_interruption(
+    stored: AsyncEngine,
+) -> None:
+    right = await content(stored)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await check_all(stored, mend=True, on_progress=interrupt)
+    async with stored.begin() as connection:
+        await connection.execute(delete(POSTINGS))
+    outcome = await check_all(stored, mend=True, restart=True)
+    assert (outcome.killmails, outcome.skipped_blocks) == (COUNT, 0)
     assert await content(stored) == right
 
 

@@ -37,15 +37,18 @@ async def test_damage_is_counted_repaired_and_gone(stored: AsyncEngine) -> None:
     damaged = await check("--all", "--json")
     assert damaged.exit_code == 1
     counts = {"postings": 30, "columns": 30, "attackers": 0, "days": 0, "unreadable": 0}
-    assert json.loads(damaged.stdout) == {"killmails": 30, **counts, "repaired": False}
+    run = {"killmails": 30, "repaired": False, "skipped_blocks": 0}
+    assert json.loads(damaged.stdout) == run | counts
     repaired = await check("--repair")
     assert repaired.exit_code == 0
     assert "30  columns that don't follow from body and zkb block, repaired" in repaired.stdout
-    assert json.loads((await check("--all", "--json")).stdout) == {
-        "killmails": 30,
-        **dict.fromkeys(counts, 0),
-        "repaired": False,
-    }
+    again = await check("--all", "--json")
+    assert json.loads(again.stdout) == run | dict.fromkeys(counts, 0)
+
+
+async def test_restart_without_repair_is_refused(database: AsyncEngine) -> None:
+    outcome = await check("--all", "--restart")
+    assert (outcome.exit_code, "--restart is for --repair" in outcome.stderr) == (2, True)
 
 
 async def test_an_empty_database_is_right(database: AsyncEngine) -> None:
