@@ -16,11 +16,11 @@ from actors.killmails.check.stored import (
     by_ids,
     numbered_labels,
     read_stored,
-    snapshot,
     unnumbered,
 )
 from actors.killmails.findable import posted
 from actors.killmails.postings import Entries, Row, entries_of, grouped, places_of
+from actors.shared.database import reading_one_state
 from actors.shared.finding.kinds import BLOCK_BITS, WINDOW_BITS, base_of
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS, POSTINGS
@@ -41,7 +41,7 @@ async def inspect_block(database: AsyncEngine, block: int) -> tuple[Findings, di
     column = KILLMAILS.c.killmail_id
     low, high = block << BLOCK_BITS, (block + 1) << BLOCK_BITS
     entries = []
-    async with snapshot(database) as connection:
+    async with reading_one_state(database) as connection:
         label_ids = await numbered_labels(connection)
         while low < high:
             query = select(KILLMAILS).where(column >= low, column < high)
@@ -61,7 +61,7 @@ async def inspect_block(database: AsyncEngine, block: int) -> tuple[Findings, di
 async def inspect_some(database: AsyncEngine, ids: Sequence[int]) -> Findings:
     """Check some killmails; what lists them wrongly in addition isn't found."""
     found = Findings()
-    async with snapshot(database) as connection:
+    async with reading_one_state(database) as connection:
         label_ids = await numbered_labels(connection)
         for start in range(0, len(ids), CHUNK):
             stored = await read_stored(connection, by_ids(connection, ids[start : start + CHUNK]))

@@ -1,19 +1,17 @@
 """Read killmails as they are stored, with what should be derived from them."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 import zstandard
 from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
 from actors.killmails.zkb import facts_of
 from actors.shared.body import unpack
-from actors.shared.database import reading
 from actors.shared.errors import Invalid
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import NO_JSON
@@ -36,19 +34,6 @@ class Stored:
         columns = body_columns(self.versions) | zkb_columns(self.versions)
         wanted = {name: of for name, of in columns.items() if name not in NOT_DERIVED}
         return [dict(zip(wanted, of, strict=True)) for of in zip(*wanted.values(), strict=True)]
-
-
-@asynccontextmanager
-async def snapshot(database: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Open a connection that reads one state of the database; waits for nobody."""
-    if database.dialect.name != "postgresql":
-        async with reading(database) as connection:
-            yield connection
-        return
-    async with database.connect() as connection:
-        yield await connection.execution_options(
-            isolation_level="REPEATABLE READ", postgresql_readonly=True
-        )
 
 
 async def read_stored(connection: AsyncConnection, query: Select[Any]) -> Stored:

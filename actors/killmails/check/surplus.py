@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.killmails.check.findings import Findings
 from actors.killmails.check.inspect import inspect_block
-from actors.killmails.check.stored import snapshot
 from actors.killmails.postings import blocks_of, places_of
+from actors.shared.database import reading_one_state
 from actors.shared.finding.kinds import WINDOW_BITS, base_of
 from actors.shared.rows import among
 from actors.shared.tables import POSTINGS
@@ -45,7 +45,7 @@ async def find_surplus(database: AsyncEngine, expected: Mapping[int, int]) -> Fi
 
 async def _count_rows(database: AsyncEngine) -> Counter[int]:
     counts: Counter[int] = Counter()
-    async with snapshot(database) as connection:
+    async with reading_one_state(database) as connection:
         async for keys in _all_keys(connection):
             blocks, of_block = np.unique(blocks_of(keys), return_counts=True)
             counts.update(dict(zip(blocks.tolist(), of_block.tolist(), strict=True)))
@@ -54,7 +54,7 @@ async def _count_rows(database: AsyncEngine) -> Counter[int]:
 
 async def _keys_of(database: AsyncEngine, blocks: Sequence[int]) -> NDArray[np.int64]:
     found = []
-    async with snapshot(database) as connection:
+    async with reading_one_state(database) as connection:
         async for keys in _all_keys(connection):
             found.append(keys[np.isin(blocks_of(keys), blocks)])
     return np.concatenate(found)
@@ -75,6 +75,6 @@ async def _all_keys(connection: AsyncConnection) -> AsyncIterator[NDArray[np.int
 
 async def _places(database: AsyncEngine, keys: Collection[int]) -> dict[int, list[int]]:
     query = select(POSTINGS.c.key, POSTINGS.c.places)
-    async with snapshot(database) as connection:
+    async with reading_one_state(database) as connection:
         rows = await connection.execute(query.where(among(connection, POSTINGS.c.key, keys)))
         return {row.key: places_of(row.places) for row in rows}
