@@ -1,6 +1,9 @@
 """The `killstream` command: `python -m deploy`."""
 
+import os
 import signal
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start a thread for each core
 
 
 def main() -> None:

@@ -13,10 +13,11 @@ from actors.shared.queues import Queue
 from actors.shared.settings import PREFIX, Settings
 from actors.shared.supervisor import READY, notify
 from deploy.cli.process import configure, fail, run
-from deploy.cli.shutdown import LIMIT_S
+from deploy.cli.shutdown import LIMIT_S, holding_signals
 from deploy.contact import check_contact
 
 
+@holding_signals
 def up() -> None:
     """Run everything in this one process, on the configured upstream.
 
@@ -31,6 +32,7 @@ def up() -> None:
     run("up", run_embedded)
 
 
+@holding_signals
 def streams() -> None:
     """Poll the source into Kafka and send references to the actors.
 
@@ -58,6 +60,7 @@ def streams() -> None:
     run("streams", main)
 
 
+@holding_signals
 def actors(
     queues: Annotated[
         list[Queue] | None, typer.Option(help="Consume only this queue; repeatable. Default: all.")
@@ -134,6 +137,7 @@ def actors(
         run("actors", supervise, limit_s=LIMIT_S + 1)  # the processes have the same limit
 
 
+@holding_signals
 def api() -> None:
     """Serve GraphQL, the websocket and REST.
 

@@ -11,9 +11,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
 import structlog
 
@@ -21,6 +22,7 @@ from actors.shared.counts import counts
 from actors.shared.supervisor import STOPPING, notify
 
 log: Final = structlog.get_logger()
+P = ParamSpec("P")
 
 SIGNALS: Final = frozenset({signal.SIGINT, signal.SIGTERM})
 LIMIT_S: Final = 22.0
@@ -33,6 +35,17 @@ group, and a parent passes it on."""
 def hold_signals() -> None:
     """Have SIGINT and SIGTERM wait until `Shutdown.watch`; call it before other threads start."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def holding_signals(command: Callable[P, None]) -> Callable[P, None]:
+    """Have a command hold signals before it imports what it runs: libraries start threads then."""
+
+    @wraps(command)
+    def held(*args: P.args, **kwargs: P.kwargs) -> None:
+        hold_signals()
+        command(*args, **kwargs)
+
+    return held
 
 
 class Shutdown:
