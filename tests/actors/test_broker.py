@@ -217,8 +217,10 @@ async def test_a_stop_does_not_wait_for_a_silent_rabbitmq_and_loses_nothing(
             update={"rabbitmq_url": proxy.url(rig.settings.rabbitmq_url)}
         )
         async with a_rig(behind, monkeypatch) as silent:
+            is_sent = threading.Event()
 
             async def last(number: int) -> None:
+                assert is_sent.wait(TIMEOUT_S), "RabbitMQ confirms the message before the silence"
                 loop.call_soon_threadsafe(proxy.go_silent)
                 silent.done.put(number)
 
@@ -226,6 +228,7 @@ async def test_a_stop_does_not_wait_for_a_silent_rabbitmq_and_loses_nothing(
             worker = Worker(silent.broker, worker_threads=1, worker_timeout=50)
             await asyncio.to_thread(worker.start)
             await enqueue(unit, 1)
+            is_sent.set()
             assert await silent.next() == 1
             began_s = time.monotonic()
             await asyncio.to_thread(worker.stop, 1_000)
