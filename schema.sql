@@ -76,8 +76,10 @@ CREATE TABLE killmail_days (
 -- The one row that says whether all killmails have their postings: not so after the upgrade of a
 -- database with killmails, until `killstream check --repair` has run through.
 CREATE TABLE postings_state (
-    "only"    BIGINT PRIMARY KEY,
-    complete  BOOLEAN NOT NULL
+    "only"                     BIGINT PRIMARY KEY,
+    complete                   BOOLEAN NOT NULL,
+    universe_loaded_at         TIMESTAMPTZ,  -- of the universe by which all are listed
+    repair_universe_loaded_at  TIMESTAMPTZ   -- of the one by which the repair under way lists them
 );
 
 -- The blocks of 65,536 killmail ids that the repair under way has done; it goes on from there.

@@ -15,6 +15,7 @@ from actors.killmails.persist import persist
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.killmails.reject import reject
+from actors.killmails.relist import relist
 from actors.names.resolve import resolve_names
 from actors.retention import remove_expired
 from actors.snapshots.take import take_snapshots
@@ -42,6 +43,7 @@ __all__ = [
     "refresh_corporation",
     "refresh_type",
     "reject",
+    "relist",
     "remove_expired",
     "resolve_names",
     "schedule_refreshes",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from actors.shared.errors import Invalid
 from actors.shared.finding.kinds import Kind, term_of
 from actors.shared.finding.tree import And, AttackerField, Has, OneAttacker, Or, Time, Tree, Value
+from actors.shared.finding.universe import BANDS
 from api.errors import BadInput
 
 _VICTIM: Final[dict[AttackerField, Kind]] = {
@@ -17,6 +18,15 @@ _VICTIM: Final[dict[AttackerField, Kind]] = {
     "ship_type_id": Kind.VICTIM_SHIP_TYPE,
 }
 """What a participant is found by; both roles have the same."""
+
+_PLACE: Final = {
+    "solar_system_id": Kind.SOLAR_SYSTEM,
+    "constellation_id": Kind.CONSTELLATION,
+    "region_id": Kind.REGION,
+}
+"""Where the kill was."""
+_BANDS: Final = {"highsec": "high", "lowsec": "low", "nullsec": "null"}
+"""GraphQL has no enum value `null`."""
 
 
 def tree_of(given: dict[str, Any]) -> Tree:
@@ -30,10 +40,15 @@ def tree_of(given: dict[str, Any]) -> Tree:
     try:
         if participant:
             conditions.append(_participant(participant, given["role"]))
-        if (system := given.get("solar_system_id")) is not None:
-            conditions.append(Has(term_of(Kind.SOLAR_SYSTEM, system)))
+        conditions += [
+            Has(term_of(kind, given[name]))
+            for name, kind in _PLACE.items()
+            if given.get(name) is not None
+        ]
     except Invalid as error:
         raise BadInput(f"filter: {error}") from None
+    if band := given.get("space_band"):
+        conditions.append(Has(term_of(Kind.SPACE_BAND, BANDS[_BANDS.get(band, band)])))
     low, high = given.get("min_total_value"), given.get("max_total_value")
     if low is not None or high is not None:
         conditions.append(_value(low, high))

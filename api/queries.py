@@ -9,7 +9,7 @@ from ariadne import QueryType
 from actors.shared.finding.tree import EVERYTHING, Tree
 from api import reads
 from api.context import Info
-from api.errors import BadInput
+from api.errors import BadInput, ClientError
 from api.filter import tree_of
 from api.position import check_after
 from api.reads import Position
@@ -59,9 +59,12 @@ async def resolve_killmails(
 
 
 async def _matching(info: Info, tree: Tree, first: int, start: int | None) -> dict[str, Any]:
-    page = await reads.find(
-        info.context.state.database, tree, start, first, with_names=reads_names(info)
-    )
+    try:
+        page = await reads.find(
+            info.context.state.database, tree, start, first, with_names=reads_names(info)
+        )
+    except reads.UniverseUnknown:
+        raise ClientError("UNIVERSE_UNKNOWN", _NO_UNIVERSE) from None
     return {
         "nodes": page.views,
         "edges": [
@@ -138,6 +141,10 @@ def _decode(cursor: str) -> str:
     return b64decode(padded, altchars=b"-_", validate=True).decode()
 
 
+_NO_UNIVERSE: Final = (
+    "filter: regions, constellations, bands and groups aren't known yet: the static universe is"
+    " being loaded; try again in some minutes"
+)
 _START: Final = "id:"
 _NO_CURSOR: Final = "after: not a cursor; use endCursor of the previous page of the same filter"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -11,11 +11,12 @@ import zstandard
 from sqlalchemy import Select, func, literal, select, tuple_
 
 from actors.shared.body import unpack
-from actors.shared.errors import Invalid
+from actors.shared.errors import Invalid, KillstreamError
 from actors.shared.feed import Entry, entries_after, entry_of, names_of
-from actors.shared.finding.complete import postings_are_complete
-from actors.shared.finding.find import BUDGET, Page
+from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
+from actors.shared.finding.find import BUDGET, Page, terms_in
 from actors.shared.finding.find import find as find_page
+from actors.shared.finding.kinds import ID_BITS, OF_UNIVERSE
 from actors.shared.finding.tree import Tree
 from actors.shared.finding.windows import Read
 from actors.shared.killmail import entity_ids
@@ -39,6 +40,10 @@ _NO_FEED_COLUMNS: Final = {
     "origin": "live",
 }
 """Values of the feed's columns for a killmail that isn't read from the feed."""
+
+
+class UniverseUnknown(KillstreamError):
+    """The static universe isn't loaded, which a read needs."""
 
 
 class FeedPosition(NamedTuple):
@@ -136,11 +141,19 @@ async def newest(
 async def find(
     database: ReadDatabase, tree: Tree, start: int | None, limit: int, *, with_names: bool = True
 ) -> Found:
-    """Find the next killmails that meet conditions, newest first, in one state of the database."""
+    """Find the next killmails that meet conditions, newest first, in one state of the database.
+
+    Raises:
+        UniverseUnknown: a condition needs the static universe, and none is loaded.
+    """
+    by_universe = any(term >> ID_BITS in OF_UNIVERSE for term in terms_in(tree))
 
     async def in_snapshot(read: Read) -> tuple[Page, bool]:
+        listed = await is_listed_by_universe(read) if by_universe else True
+        if listed is None:
+            raise UniverseUnknown
         page = await find_page(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
-        return page, await postings_are_complete(read)
+        return page, listed and await postings_are_complete(read)
 
     page, complete = await database.in_snapshot(in_snapshot)
     among = KILLMAILS.c.killmail_id.in_(page.killmail_ids)

@@ -11,6 +11,7 @@ from actors.entities.schedule import schedule_refreshes
 from actors.history.imports import sync_zkillboard
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
+from actors.killmails.relist import relist
 from actors.retention import remove_expired
 from actors.shared.settings import settings
 from actors.snapshots.take import take_snapshots
@@ -99,6 +100,12 @@ async def snapshot_days() -> None:
 async def check_universe() -> None:
     """Have the static universe loaded at the first start, and checked once a day."""
     await enqueue(load_universe)
+
+
+@every(60.0, is_intake=True)
+async def relist_killmails() -> None:
+    """Have killmails listed by the universe that was loaded after they were stored."""
+    await enqueue(relist)
 
 
 @every(3600.0, is_intake=True)

@@ -17,8 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
 from actors.killmails.delay import hold_back
-from actors.killmails.findable import labels_of, make_findable
-from actors.killmails.labels import number_labels
+from actors.killmails.findable import known_for, make_findable
 from actors.killmails.publish import Unpublished, publish_or_leave
 from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import publish_rejections, record_rejections
@@ -183,7 +182,7 @@ async def store(
     `feed_counter`, which numbers the entries and serializes the transactions until their commit.
     So sequences follow the order of commits, and a rollback leaves no gap.
     """
-    label_ids = await number_labels(database, labels_of([a.version for a in arrivals]))
+    known_terms = await known_for(database, [arrival.version for arrival in arrivals])
     async with database.begin() as connection:
         publishable, listed = await hold_back(connection, arrivals)
         latest = _latest(publishable)
@@ -195,7 +194,7 @@ async def store(
             await insert_missing(connection, ATTACKERS, attacker_columns(fresh))
         known = [v for v in latest if v.killmail.killmail_id not in added]
         changes = await _update(connection, known) if known else []
-        await make_findable(connection, label_ids, fresh, changes)
+        await make_findable(connection, known_terms, fresh, changes)
         updated = [one.version for one in changes if one.worth_an_entry]
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
         rejected = await record_rejections(connection, rejections)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from actors.killmails.persist import read, store
 from actors.shared.finding.find import BUDGET
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
-from actors.shared.tables import POSTINGS_STATE
+from actors.shared.tables import POSTINGS_STATE, SOLAR_SYSTEMS, UNIVERSE
 from api import reads
 from tests.api.gateway import Writer, query
 from tests.support.made import a_mail, a_reference, an_attacker
@@ -213,3 +214,27 @@ async def test_what_cannot_find_everything_says_so(
         await connection.execute(update(POSTINGS_STATE).values(complete=False))
     answer = await query(client, PAGE, filter={"solarSystemId": 1})
     assert answer["data"]["killmails"]["complete"] is False
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+async def test_places_are_known_with_the_universe(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    forge = {"regionId": 10_000_002, "constellationId": 20_000_020, "spaceBand": "highsec"}
+    (error,) = (await query(client, PAGE, filter=forge))["errors"]
+    assert error["extensions"]["code"] == "UNIVERSE_UNKNOWN"
+    assert "the static universe is being loaded" in error["message"]
+    now = datetime.now(UTC)
+    system = {"constellation_id": 20_000_020, "region_id": 10_000_002, "band": "high"}
+    async with writer.database.begin() as connection:
+        await connection.execute(UNIVERSE.insert().values(loaded_at=now, next_check_at=now))
+        await connection.execute(SOLAR_SYSTEMS.insert().values(solar_system_id=2, **system))
+    await put(writer.database, MADE)
+    page = (await query(client, PAGE, first=200, filter=forge))["data"]["killmails"]
+    assert page["complete"] is False
+    async with writer.database.begin() as connection:
+        await connection.execute(update(POSTINGS_STATE).values(universe_loaded_at=now))
+    page = (await query(client, PAGE, first=200, filter=forge))["data"]["killmails"]
+    in_system = [one.mail for one in reversed(MADE) if one.mail["solar_system_id"] == 2]
+    assert page["nodes"] == [{"killmailId": mail["killmail_id"]} for mail in in_system]
+    assert page["complete"] is True

@@ -14,11 +14,11 @@ from actors.killmails.check.stored import (
     attackers_derived,
     attackers_of,
     by_ids,
-    numbered_labels,
+    read_known,
     read_stored,
     unnumbered,
 )
-from actors.killmails.findable import posted
+from actors.killmails.findable import Known, posted
 from actors.killmails.postings import Entries, Row, entries_of, grouped, places_of
 from actors.shared.database import reading_one_state
 from actors.shared.finding.kinds import BLOCK_BITS, WINDOW_BITS, base_of
@@ -42,7 +42,7 @@ async def inspect_block(database: AsyncEngine, block: int) -> tuple[Findings, di
     low, high = block << BLOCK_BITS, (block + 1) << BLOCK_BITS
     entries = []
     async with reading_one_state(database) as connection:
-        label_ids = await numbered_labels(connection)
+        known = await read_known(database, connection)
         while low < high:
             query = select(KILLMAILS).where(column >= low, column < high)
             stored = await read_stored(connection, query.order_by(column).limit(CHUNK))
@@ -50,7 +50,7 @@ async def inspect_block(database: AsyncEngine, block: int) -> tuple[Findings, di
             if not ids:
                 break
             low = max(ids) + 1
-            entries.append(await _inspect_chunk(connection, stored, label_ids, found))
+            entries.append(await _inspect_chunk(connection, stored, known, found))
         expected = grouped(_together(entries)) if entries else {}
         found.rows = len(expected)
         for key, row, actual in await _with_actual(connection, expected):
@@ -62,17 +62,17 @@ async def inspect_some(database: AsyncEngine, ids: Sequence[int]) -> Findings:
     """Check some killmails; what lists them wrongly in addition isn't found."""
     found = Findings()
     async with reading_one_state(database) as connection:
-        label_ids = await numbered_labels(connection)
+        known = await read_known(database, connection)
         for start in range(0, len(ids), CHUNK):
             stored = await read_stored(connection, by_ids(connection, ids[start : start + CHUNK]))
-            expected = grouped(await _inspect_chunk(connection, stored, label_ids, found))
+            expected = grouped(await _inspect_chunk(connection, stored, known, found))
             for key, row, actual in await _with_actual(connection, expected):
                 _note(found, key, _lacking(row, actual))
     return found
 
 
 async def _inspect_chunk(
-    connection: AsyncConnection, stored: Stored, label_ids: Mapping[str, int], found: Findings
+    connection: AsyncConnection, stored: Stored, known: Known, found: Findings
 ) -> Entries:
     """Check all but postings; return the postings that the killmails should have."""
     ids = [row.killmail_id for row in stored.rows]
@@ -83,10 +83,10 @@ async def _inspect_chunk(
             found.columns.add(row.killmail_id)
     actual, derived_ = await attackers_of(connection, ids), attackers_derived(stored.versions)
     found.attackers |= {id_ for id_ in ids if actual.get(id_, []) != derived_.get(id_, [])}
-    for id_ in unnumbered(stored.versions, label_ids):
+    for id_ in unnumbered(stored.versions, known.label_ids):
         found.postings[id_] |= set()
     await _inspect_days(connection, stored, found)
-    return entries_of([posted(version, label_ids) for version in stored.versions])
+    return entries_of([posted(version, known) for version in stored.versions])
 
 
 async def _inspect_days(connection: AsyncConnection, stored: Stored, found: Findings) -> None:

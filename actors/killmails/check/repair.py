@@ -7,9 +7,8 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.killmails.check.findings import Findings
-from actors.killmails.check.stored import Stored, by_ids, numbered_labels, read_stored
-from actors.killmails.findable import day_of, labels_of, posted
-from actors.killmails.labels import number_labels
+from actors.killmails.check.stored import Stored, by_ids, read_stored
+from actors.killmails.findable import Known, day_of, known_for, posted
 from actors.killmails.postings import (
     Correction,
     Posted,
@@ -35,13 +34,13 @@ async def repair(database: AsyncEngine, found: Findings) -> None:
 async def _repair_batch(database: AsyncEngine, found: Findings, ids: Sequence[int]) -> None:
     async with database.connect() as connection:
         stored = await read_stored(connection, by_ids(connection, ids))
-    await number_labels(database, labels_of(stored.versions))
+    known = await known_for(database, stored.versions)
     async with database.begin() as connection:
         stored = await read_stored(connection, by_ids(connection, ids).with_for_update())
         await lock_blocks(connection, ids, exclusive=True)
         await _repair_columns(connection, found, stored)
         await _repair_attackers(connection, found, stored)
-        await _repair_postings(connection, found, stored, ids)
+        await _repair_postings(connection, found, stored, ids, known)
         await extend_days(connection, map(day_of, stored.versions))
 
 
@@ -62,10 +61,13 @@ async def _repair_attackers(connection: AsyncConnection, found: Findings, stored
 
 
 async def _repair_postings(
-    connection: AsyncConnection, found: Findings, stored: Stored, ids: Sequence[int]
+    connection: AsyncConnection,
+    found: Findings,
+    stored: Stored,
+    ids: Sequence[int],
+    known: Known,
 ) -> None:
-    label_ids = await numbered_labels(connection)
-    present = {v.killmail.killmail_id: posted(v, label_ids) for v in stored.versions}
+    present = {v.killmail.killmail_id: posted(v, known) for v in stored.versions}
     await correct_postings(
         connection,
         [

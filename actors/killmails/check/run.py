@@ -4,18 +4,25 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
+from time import monotonic
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.check.findings import Findings
 from actors.killmails.check.inspect import inspect_block, inspect_some
 from actors.killmails.check.repair import repair
+from actors.killmails.check.state import (
+    begin_repair,
+    end_repair,
+    mark_repaired,
+    repaired_blocks,
+)
 from actors.killmails.check.surplus import find_surplus
 from actors.shared.database import reading
 from actors.shared.finding.kinds import BLOCK_BITS
-from actors.shared.rows import insert_missing
-from actors.shared.tables import KILLMAILS, POSTINGS_STATE, REPAIRED_BLOCKS
+from actors.shared.tables import KILLMAILS
 
 OnProgress = Callable[[int, float], None]
 """Called with the killmails that were checked, and the share of all that is done."""
@@ -28,6 +35,8 @@ class Outcome:
     mended: bool
     skipped_blocks: int = 0
     """Blocks that an interrupted repair had done before."""
+    is_whole: bool = False
+    """Whether all killmails were checked, those of skipped blocks by the run before."""
     killmails: int = 0
     differing: Counter[str] = field(default_factory=Counter)
     """Killmails by what differs; one may differ in several ways."""
@@ -43,32 +52,45 @@ async def check_all(
     *,
     mend: bool,
     restart: bool = False,
+    until_s: float = inf,
     on_progress: OnProgress = lambda *_: None,
 ) -> Outcome:
     """Check all killmails; with `mend`, repair what differs.
 
-    A repair that was interrupted goes on where it was: what was damaged since in the blocks that it
-    had done isn't found, except with `restart`. After a whole one, all killmails can be found.
+    A repair that was interrupted goes on where it was, unless the static universe was loaded since:
+    what was damaged since in the blocks that it had done isn't found, except with `restart`. After
+    a whole one, all killmails can be found.
+
+    Args:
+        database: Where.
+        mend: Whether to repair.
+        restart: Repair from the start what an interrupted run has done.
+        until_s: The time, of `time.monotonic`, after which only the first block is begun.
+        on_progress: Called after each block.
     """
-    if mend and restart:
-        await _forget_repaired(database)
-    rows_by_block = await _repaired_blocks(database) if mend else {}
+    rows_by_block: dict[int, int] = {}
+    if mend:
+        universe = await begin_repair(database, restart=restart)
+        rows_by_block = await repaired_blocks(database)
     outcome = Outcome(mend, skipped_blocks=len(rows_by_block))
     low, high = await _bounds(database)
     block = await _next_block(database, -1)
     while block is not None:
         if block not in rows_by_block:
+            if outcome.killmails and monotonic() >= until_s:
+                return outcome
             found, _ = await inspect_block(database, block)
             await _take(database, outcome, found)
             rows_by_block[block] = found.rows
             if mend:
-                await _mark_repaired(database, block, found.rows)
+                await mark_repaired(database, block, found.rows)
         done = ((block + 1 << BLOCK_BITS) - low) / max(high - low, 1)
         on_progress(outcome.killmails, min(done, 1.0))
         block = await _next_block(database, block)
     await _take(database, outcome, await find_surplus(database, rows_by_block))
     if mend:
-        await _mark_complete(database)
+        await end_repair(database, universe)
+    outcome.is_whole = True
     return outcome
 
 
@@ -107,26 +129,3 @@ async def _next_block(database: AsyncEngine, block: int) -> int | None:
     async with reading(database) as connection:
         killmail_id: int | None = await connection.scalar(query)
     return None if killmail_id is None else killmail_id >> BLOCK_BITS
-
-
-async def _repaired_blocks(database: AsyncEngine) -> dict[int, int]:
-    async with reading(database) as connection:
-        rows = await connection.execute(select(REPAIRED_BLOCKS))
-        return {row.block: row.row_count for row in rows}
-
-
-async def _mark_repaired(database: AsyncEngine, block: int, rows: int) -> None:
-    async with database.begin() as connection:
-        columns = {"block": [block], "row_count": [rows]}
-        await insert_missing(connection, REPAIRED_BLOCKS, columns)
-
-
-async def _forget_repaired(database: AsyncEngine) -> None:
-    async with database.begin() as connection:
-        await connection.execute(delete(REPAIRED_BLOCKS))
-
-
-async def _mark_complete(database: AsyncEngine) -> None:
-    async with database.begin() as connection:
-        await connection.execute(update(POSTINGS_STATE).values(complete=True))
-        await connection.execute(delete(REPAIRED_BLOCKS))

@@ -7,8 +7,10 @@ from typing import Any, Final
 import msgspec
 import zstandard
 from sqlalchemy import Select, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.killmails.findable import Known
+from actors.killmails.known_universe import current_universe
 from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
 from actors.killmails.zkb import facts_of
 from actors.shared.body import unpack
@@ -68,9 +70,10 @@ def attackers_derived(versions: Sequence[Version]) -> dict[int, list[tuple[Any, 
     return _by_killmail(zip(*attacker_columns(versions).values(), strict=True))
 
 
-async def numbered_labels(connection: AsyncConnection) -> Mapping[str, int]:
-    """Read the numbers of all labels."""
-    return {row.label: row.label_id for row in await connection.execute(select(LABELS))}
+async def read_known(database: AsyncEngine, connection: AsyncConnection) -> Known:
+    """Read the numbers of all labels, and the universe."""
+    label_ids = {row.label: row.label_id for row in await connection.execute(select(LABELS))}
+    return Known(label_ids, await current_universe(database))
 
 
 def _by_killmail(rows: Iterable[Any]) -> dict[int, list[tuple[Any, ...]]]:

@@ -18,6 +18,7 @@ from actors.shared.body import unpack
 from actors.shared.finding.kinds import (
     ID_BITS,
     MAX_KILLMAIL_ID,
+    OF_UNIVERSE,
     WINDOW_BITS,
     Kind,
     code_of,
@@ -298,21 +299,21 @@ class _Walk:
         columns = (KILLMAILS.c.killmail_id, KILLMAILS.c.body, KILLMAILS.c.total_value)
         rows = await self.read(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids)))
         self.spent += BODY_COST * len(rows)
-        labelled = await self._labelled(np.array(sorted(ids), np.int64))
+        listed = await self._listed(np.array(sorted(ids), np.int64))
         confirmed = set()
         for row in rows:
             killmail = parse_killmail(unpack(row.body))
-            labels = {term for term, listed in labelled.items() if row.killmail_id in listed}
-            subject = Subject(killmail, terms_of(killmail) | labels, row.total_value)
+            terms = {term for term, of_term in listed.items() if row.killmail_id in of_term}
+            subject = Subject(killmail, terms_of(killmail) | terms, row.total_value)
             if matches(self.tree, subject):
                 confirmed.add(row.killmail_id)
         return confirmed
 
-    async def _labelled(self, ids: Ids) -> dict[int, set[int]]:
-        """Return which of these killmails have the labels that are asked for."""
+    async def _listed(self, ids: Ids) -> dict[int, set[int]]:
+        """Return which of these killmails have the terms that don't follow from their bodies."""
         found = {}
-        for term in _terms(self.tree):
-            if term >> ID_BITS == Kind.LABEL:
+        for term in terms_in(self.tree):
+            if term >> ID_BITS in _NOT_OF_BODY:
                 has, _ = await which_have(self.read, term, ids)
                 found[term] = set(ids[has].tolist())
         return found
@@ -322,6 +323,7 @@ def _day(time: datetime) -> date:
     return time.astimezone(UTC).date()
 
 
+_NOT_OF_BODY: Final = OF_UNIVERSE | {Kind.LABEL}
 _NO_IDS: Final = np.zeros(0, np.int64)
 _NO_CODES: Final = np.zeros(0, np.uint8)
 
@@ -372,14 +374,15 @@ def _leads(tree: Tree) -> list[frozenset[int]]:
     return []
 
 
-def _terms(tree: Tree) -> set[int]:
+def terms_in(tree: Tree) -> set[int]:
+    """List the terms that conditions name."""
     match tree:
         case Has(term):
             return {term}
         case Not(child):
-            return _terms(child)
+            return terms_in(child)
         case And(children) | Or(children):
-            return set().union(*map(_terms, children))
+            return set().union(*map(terms_in, children))
     return set()
 
 

@@ -27,20 +27,39 @@ class Kind(IntEnum):
     VICTIM_ALLIANCE = 2
     VICTIM_FACTION = 3
     VICTIM_SHIP_TYPE = 4
+    VICTIM_SHIP_GROUP = 5
     ATTACKER_CHARACTER = 6
     ATTACKER_CORPORATION = 7
     ATTACKER_ALLIANCE = 8
     ATTACKER_FACTION = 9
     ATTACKER_SHIP_TYPE = 10
+    ATTACKER_SHIP_GROUP = 11
     ATTACKER_WEAPON_TYPE = 12
     SOLAR_SYSTEM = 13
+    CONSTELLATION = 14
+    REGION = 15
+    SPACE_BAND = 16
     WAR = 17
     LABEL = 18
     CORPORATION_IN_SHIP = 19
     """A hash of an attacker's corporation and ship."""
     ALLIANCE_IN_SHIP = 20
     """The same of its alliance."""
+    VICTIM_CATEGORY = 21
+    """Ships, structures, fighters and so on."""
 
+
+OF_UNIVERSE: Final = frozenset(
+    {
+        Kind.VICTIM_SHIP_GROUP,
+        Kind.ATTACKER_SHIP_GROUP,
+        Kind.CONSTELLATION,
+        Kind.REGION,
+        Kind.SPACE_BAND,
+        Kind.VICTIM_CATEGORY,
+    }
+)
+"""Kinds that follow from the static universe, not from the killmail alone."""
 
 WIDTHS: Final[dict[int, int]] = {
     Kind.VICTIM_CHARACTER: 16,
@@ -48,17 +67,23 @@ WIDTHS: Final[dict[int, int]] = {
     Kind.VICTIM_ALLIANCE: 14,
     Kind.VICTIM_FACTION: 12,
     Kind.VICTIM_SHIP_TYPE: 13,
+    Kind.VICTIM_SHIP_GROUP: 11,
     Kind.ATTACKER_CHARACTER: 16,
     Kind.ATTACKER_CORPORATION: 15,
     Kind.ATTACKER_ALLIANCE: 13,
     Kind.ATTACKER_FACTION: 12,
     Kind.ATTACKER_SHIP_TYPE: 12,
+    Kind.ATTACKER_SHIP_GROUP: 11,
     Kind.ATTACKER_WEAPON_TYPE: 12,
     Kind.SOLAR_SYSTEM: 16,
+    Kind.CONSTELLATION: 14,
+    Kind.REGION: 12,
+    Kind.SPACE_BAND: 10,
     Kind.WAR: 16,
     Kind.LABEL: 10,
     Kind.CORPORATION_IN_SHIP: 16,
     Kind.ALLIANCE_IN_SHIP: 15,
+    Kind.VICTIM_CATEGORY: 10,
 }
 """Bits of killmail ids in a window, by how frequent terms of a kind are: a row over 2 kB would be
 moved out of the table, and rewritten whole with each killmail."""

@@ -6,6 +6,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from actors.shared.finding.kinds import ID_BITS, MAX_ENTITY_ID, Kind, pair_of
+from actors.shared.finding.universe import NOT_LOADED, Universe
 from actors.shared.killmail import Killmail
 
 Get = Callable[[Any], Any]
@@ -40,7 +41,9 @@ _FIRST_LABEL: Final = Kind.LABEL << ID_BITS
 _pair_of: Final = lru_cache(100_000)(pair_of)
 
 
-def terms_of(killmail: Killmail, label_ids: Iterable[int] = ()) -> set[int]:
+def terms_of(
+    killmail: Killmail, label_ids: Iterable[int] = (), universe: Universe = NOT_LOADED
+) -> set[int]:
     """List the terms of a killmail; an id that no entity of EVE's can have makes none."""
     terms = {_FIRST_LABEL | label_id for label_id in label_ids}
     for first, get in _OF_KILLMAIL:
@@ -52,6 +55,7 @@ def terms_of(killmail: Killmail, label_ids: Iterable[int] = ()) -> set[int]:
             if entity_id is not None and entity_id <= MAX_ENTITY_ID:
                 terms.add(first | entity_id)
     terms.update(_pairs_of(killmail))
+    terms.update(_of_universe(killmail, universe))
     return terms
 
 
@@ -60,3 +64,16 @@ def _pairs_of(killmail: Killmail) -> Iterator[int]:
         for group_id, ship_type_id in set(map(get, killmail.attackers)):
             if group_id is not None and ship_type_id is not None:
                 yield _pair_of(kind, group_id, ship_type_id)
+
+
+def _of_universe(killmail: Killmail, universe: Universe) -> Iterator[int]:
+    if place := universe.places.get(killmail.solar_system_id):
+        yield Kind.CONSTELLATION << ID_BITS | place.constellation_id
+        yield Kind.REGION << ID_BITS | place.region_id
+        yield Kind.SPACE_BAND << ID_BITS | place.band
+    if ship := universe.ships.get(killmail.victim.ship_type_id):
+        yield Kind.VICTIM_SHIP_GROUP << ID_BITS | ship.group_id
+        yield Kind.VICTIM_CATEGORY << ID_BITS | ship.category_id
+    for ship_type_id in {one.ship_type_id for one in killmail.attackers}:
+        if ship_type_id is not None and (ship := universe.ships.get(ship_type_id)):
+            yield Kind.ATTACKER_SHIP_GROUP << ID_BITS | ship.group_id

@@ -22,7 +22,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0012"
+REVISION: Final = "0013"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

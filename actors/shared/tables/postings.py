@@ -1,11 +1,11 @@
 """The tables by which killmails are found."""
 
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import BigInteger, Date, LargeBinary, SmallInteger, Text
 from sqlmodel import Field, SQLModel
 
-from actors.shared.tables.columns import UPDATED
+from actors.shared.tables.columns import UPDATED, Utc
 
 
 class PostingRow(SQLModel, table=True):
@@ -46,6 +46,8 @@ class PostingsStateRow(SQLModel, table=True):
 
     only: int = Field(default=1, primary_key=True, sa_type=BigInteger)
     complete: bool
+    universe_loaded_at: datetime | None = Field(default=None, sa_type=Utc)
+    repair_universe_loaded_at: datetime | None = Field(default=None, sa_type=Utc)
 
 
 class RepairedBlockRow(SQLModel, table=True):
