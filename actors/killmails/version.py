@@ -116,6 +116,14 @@ def change(row: Any, version: Version) -> Change | None:
 
 def body_columns(versions: Sequence[Version]) -> Columns:
     """Build the columns of `killmails` that depend on the body."""
+    return derived_columns(versions) | {
+        "body": [pack(bytes(v.body)) for v in versions],
+        "body_as_of": [_time(v.body_as_of) for v in versions],
+    }
+
+
+def derived_columns(versions: Sequence[Version]) -> Columns:
+    """Build those of them that repeat what is in the body."""
     mails = [v.killmail for v in versions]
     victims = [m.victim for m in mails]
     return {
@@ -132,8 +140,6 @@ def body_columns(versions: Sequence[Version]) -> Columns:
         "victim_ship_type_id": [v.ship_type_id for v in victims],
         "victim_damage_taken": [v.damage_taken for v in victims],
         "attacker_count": [len(m.attackers) for m in mails],
-        "body": [pack(bytes(v.body)) for v in versions],
-        "body_as_of": [_time(v.body_as_of) for v in versions],
     }
 
 

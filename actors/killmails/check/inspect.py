@@ -1,8 +1,9 @@
 """Find what differs from bodies and zkb blocks, without changing anything."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, date
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 from sqlalchemy import select
@@ -20,12 +21,16 @@ from actors.killmails.check.stored import (
 )
 from actors.killmails.findable import Known, posted
 from actors.killmails.postings import Entries, Row, entries_of, grouped, places_of
+from actors.shared.daemon import in_daemon
 from actors.shared.database import reading_one_state
 from actors.shared.finding.kinds import BLOCK_BITS, WINDOW_BITS, base_of
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS, POSTINGS
 
-CHUNK: Final = 2_000
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CHUNK: Final = 500
 """Killmails that are read at once."""
 KEYS: Final = 5_000
 """Rows of postings that are read at once."""
@@ -51,10 +56,10 @@ async def inspect_block(database: AsyncEngine, block: int) -> tuple[Findings, di
                 break
             low = max(ids) + 1
             entries.append(await _inspect_chunk(connection, stored, known, found))
-        expected = grouped(_together(entries)) if entries else {}
+        expected = await _apart(grouped, _together(entries)) if entries else {}
         found.rows = len(expected)
-        for key, row, actual in await _with_actual(connection, expected):
-            _note(found, key, _differences(row, actual))
+        differing = await _with_actual(connection, expected)
+        await _apart(_note_all, found, differing, _differences)
     return found, expected
 
 
@@ -66,8 +71,7 @@ async def inspect_some(database: AsyncEngine, ids: Sequence[int]) -> Findings:
         for start in range(0, len(ids), CHUNK):
             stored = await read_stored(connection, by_ids(connection, ids[start : start + CHUNK]))
             expected = grouped(await _inspect_chunk(connection, stored, known, found))
-            for key, row, actual in await _with_actual(connection, expected):
-                _note(found, key, _lacking(row, actual))
+            _note_all(found, await _with_actual(connection, expected), _lacking)
     return found
 
 
@@ -147,9 +151,19 @@ def _pairs(row: Any) -> Iterator[tuple[int, int]]:
     return zip(places_of(row.places), row.worths, strict=False)
 
 
-def _note(found: Findings, key: int, places: Iterable[int]) -> None:
-    for place in places:
-        found.postings[base_of(key) + place].add(key >> WINDOW_BITS)
+def _note_all(
+    found: Findings,
+    differing: Sequence[tuple[int, Row, Any]],
+    compare: Callable[[Row, Any], set[int]],
+) -> None:
+    for key, row, actual in differing:
+        for place in compare(row, actual):
+            found.postings[base_of(key) + place].add(key >> WINDOW_BITS)
+
+
+async def _apart(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run what takes a second for a block in a thread: the event loop may serve killmails."""
+    return await in_daemon(partial(work, *args, **kwargs), "check")
 
 
 def _together(entries: Sequence[Entries]) -> Entries:

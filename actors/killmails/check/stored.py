@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import zstandard
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.killmails.findable import Known
 from actors.killmails.known_universe import current_universe
-from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
+from actors.killmails.version import Version, attacker_columns, derived_columns
 from actors.killmails.zkb import facts_of
 from actors.shared.body import unpack
 from actors.shared.errors import Invalid
@@ -19,8 +19,6 @@ from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import NO_JSON
 from actors.shared.rows import among
 from actors.shared.tables import ATTACKERS, KILLMAILS, LABELS
-
-NOT_DERIVED: Final = frozenset({"killmail_id", "body", "body_as_of", "zkb", "zkb_as_of"})
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,9 @@ class Stored:
 
     def derived(self) -> list[dict[str, Any]]:
         """Build the columns that follow from body and zkb block."""
-        columns = body_columns(self.versions) | zkb_columns(self.versions)
-        wanted = {name: of for name, of in columns.items() if name not in NOT_DERIVED}
-        return [dict(zip(wanted, of, strict=True)) for of in zip(*wanted.values(), strict=True)]
+        values = [facts_of(version.zkb).total_value for version in self.versions]
+        columns = derived_columns(self.versions) | {"total_value": values}
+        return [dict(zip(columns, of, strict=True)) for of in zip(*columns.values(), strict=True)]
 
 
 async def read_stored(connection: AsyncConnection, query: Select[Any]) -> Stored:
