@@ -13,7 +13,7 @@ BANDS: Final = {"high": 1, "low": 2, "null": 3, "wormhole": 4, "abyssal": 5, "po
 """Bands of space by their numbers in terms, which are stored and don't change."""
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a solar system is."""
 
     constellation_id: int
@@ -33,7 +33,7 @@ class Universe(NamedTuple):
     """What is loaded."""
 
     loaded_at: datetime | None
-    places: Mapping[int, Place]
+    places: Mapping[int, Location]
     """By solar system."""
     ships: Mapping[int, Ship]
     """By type."""
@@ -58,7 +58,7 @@ async def read_universe(read: Read) -> Universe:
     return Universe(
         loaded_at,
         {
-            row.solar_system_id: Place(row.constellation_id, row.region_id, BANDS[row.band])
+            row.solar_system_id: Location(row.constellation_id, row.region_id, BANDS[row.band])
             for row in await read(places)
         },
         {row.type_id: Ship(row.group_id, row.category_id) for row in await read(ships)},

@@ -72,7 +72,7 @@ async def load(opened: Resources, tmp_path: Path, region_id: int = FORGE, build:
     await load_from_file(opened.database, archive)
 
 
-async def settle(opened: Resources) -> None:
+async def let_a_minute_pass(opened: Resources) -> None:
     """Let the minute pass in which a transaction may still store by the universe from before."""
     async with opened.database.begin() as connection:
         before = datetime.now(UTC) - timedelta(minutes=2)
@@ -109,7 +109,7 @@ async def test_killmails_of_before_and_after_the_load_are_found(
     assert await is_listed(opened) is False, "a transaction may still store by the one before"
     for term in TERMS.values():
         assert await found(opened, Has(term)) == list(after)
-    await settle(opened)
+    await let_a_minute_pass(opened)
     await run(relist)
     assert await is_listed(opened) is True
     for name, term in TERMS.items():
@@ -120,11 +120,11 @@ async def test_killmails_of_before_and_after_the_load_are_found(
 async def test_killmails_move_with_their_solar_system(opened: Resources, tmp_path: Path) -> None:
     await load(opened, tmp_path)
     await add(opened, range(FIRST, FIRST + 15))
-    await settle(opened)
+    await let_a_minute_pass(opened)
     await run(relist)
     await load(opened, tmp_path, region_id=DOMAIN, build=8)
     assert await is_listed(opened) is False
-    await settle(opened)
+    await let_a_minute_pass(opened)
     await run(relist)
     assert await found(opened, Has(term_of(Kind.REGION, FORGE))) == []
     assert len(await found(opened, Has(term_of(Kind.REGION, DOMAIN)))) == 15
@@ -136,7 +136,7 @@ async def test_each_message_goes_on_where_the_last_one_was(
     monkeypatch.setattr(relisting, "WORKS_FOR_S", 0.0)
     await add(opened, range(FIRST, FIRST + 15))
     await load(opened, tmp_path)
-    await settle(opened)
+    await let_a_minute_pass(opened)
     steps = []
     for _ in range(3):
         steps.append((len(await found(opened, Has(TERMS["region"]))), await is_listed(opened)))
