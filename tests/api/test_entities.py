@@ -1,7 +1,6 @@
 """Alliances and corporations with snapshots, metrics and charts, over both databases."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from actors.shared.tables import (
     CORPORATIONS,
 )
 from tests.api.gateway import Writer, query
-from tests.support.servers import fresh_database
 
 RED, CORPORATION = 99_000_001, 98_000_001
 
@@ -47,13 +45,9 @@ query ($id: Long!, $days: Int) {
 """
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Settings]:
-    if request.param == "sqlite":
-        yield Settings(data_dir=tmp_path)
-    else:
-        async with fresh_database() as url:
-            yield Settings(data_dir=tmp_path, database_url=url)
+@pytest.fixture
+def settings(database_settings: dict[str, Any], tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, **database_settings)
 
 
 @pytest.fixture

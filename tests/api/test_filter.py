@@ -21,7 +21,6 @@ from actors.shared.tables import POSTINGS_STATE, SOLAR_SYSTEMS, UNIVERSE
 from api import reads
 from tests.api.gateway import Writer, query
 from tests.support.made import a_mail, a_reference, an_attacker
-from tests.support.servers import fresh_database
 
 FIRST_ID = 131_000_000
 COUNT = 150
@@ -89,13 +88,9 @@ async def put(database: AsyncEngine, made: Sequence[Made]) -> None:
     await store(database, read(references)[0])
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Settings]:
-    if request.param == "sqlite":
-        yield Settings(data_dir=tmp_path)
-    else:
-        async with fresh_database() as url:
-            yield Settings(data_dir=tmp_path, database_url=url)
+@pytest.fixture
+def settings(database_settings: dict[str, Any], tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, **database_settings)
 
 
 Holds = Callable[[Made], bool]
@@ -172,7 +167,7 @@ async def test_a_cursor_survives_killmails_that_arrive_later(
     assert after_third["data"]["killmails"]["nodes"] == [{"killmailId": ids[3]}]
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 @pytest.mark.parametrize(
     ("conditions", "message"),
     [
@@ -193,7 +188,7 @@ async def test_a_senseless_filter_is_refused(
     assert error["extensions"]["code"] == "BAD_USER_INPUT"
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 async def test_a_cursor_of_another_list_is_refused(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
@@ -206,7 +201,7 @@ async def test_a_cursor_of_another_list_is_refused(
     assert "not a cursor" in (await query(client, PAGE, after=of_filter))["errors"][0]["message"]
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 async def test_what_cannot_find_everything_says_so(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
@@ -216,7 +211,7 @@ async def test_what_cannot_find_everything_says_so(
     assert answer["data"]["killmails"]["complete"] is False
 
 
-@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 async def test_places_are_known_with_the_universe(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:

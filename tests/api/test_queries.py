@@ -1,7 +1,6 @@
 """Queries, over SQLite and over PostgreSQL alike."""
 
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from actors.shared.settings import Settings
 from tests.api.gateway import Writer, a_killmail, query
-from tests.support.servers import fresh_database
 
 ZKB = {"locationID": 40_000_000_001, "hash": "b" * 40, "totalValue": 1.5e12, "npc": False}
 ZKB |= {"labels": ["pvp", "loc:highsec"], "points": 3, "attackerCount": 1}
@@ -56,13 +54,9 @@ def a_cursor(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.service)])
-async def settings(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Settings]:
-    if request.param == "sqlite":
-        yield Settings(data_dir=tmp_path)
-    else:
-        async with fresh_database() as url:
-            yield Settings(data_dir=tmp_path, database_url=url)
+@pytest.fixture
+def settings(database_settings: dict[str, Any], tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, **database_settings)
 
 
 async def test_killmail_has_every_field(client: aiohttp.ClientSession, writer: Writer) -> None:
