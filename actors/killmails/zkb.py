@@ -1,5 +1,6 @@
 """What is read of zKillboard's block: the labels and the total value. No I/O."""
 
+from functools import lru_cache
 from math import isfinite
 from typing import Any, Final, NamedTuple
 
@@ -27,8 +28,11 @@ class _Zkb(msgspec.Struct, rename="camel"):
 
 def facts_of(zkb: bytes | msgspec.Raw) -> ZkbFacts:
     """Read a block; what has another shape than zKillboard's is unknown."""
-    if not zkb:
-        return UNKNOWN
+    return _facts_of(bytes(zkb)) if zkb else UNKNOWN
+
+
+@lru_cache(2_000)  # labels, columns and postings of a batch are read from the same blocks
+def _facts_of(zkb: bytes) -> ZkbFacts:
     try:
         read = msgspec.json.decode(zkb, type=_Zkb)
     except (msgspec.DecodeError, RecursionError):

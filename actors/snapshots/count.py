@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.killmails.zkb import facts_of
 from actors.shared.database import reading
 from actors.shared.rows import among
 from actors.shared.tables import ATTACKERS, KILLMAILS
@@ -17,13 +17,6 @@ from actors.shared.tables import ATTACKERS, KILLMAILS
 KILLMAILS_PER_QUERY: Final = 2_000
 CAPSULES: Final = frozenset({670, 33_328})
 """Types of capsules, which aren't counted as ships."""
-
-
-class _Zkb(msgspec.Struct, rename="camel"):
-    total_value: float = 0.0
-
-
-_zkb: Final = msgspec.json.Decoder(_Zkb)
 
 
 @dataclass
@@ -70,7 +63,10 @@ async def count_day(database: AsyncEngine, day: date) -> Day:
     async for killmails, attackers in _pages(database, day):
         by_alliance, by_corporation = _sides(attackers)
         for killmail in killmails:
-            facts = {"is_ship": _is_ship(killmail), "isk": _isk(killmail.zkb)}
+            facts = {
+                "is_ship": _is_ship(killmail),
+                "isk": facts_of((killmail.zkb or "").encode()).total_value or 0.0,
+            }
             _count(
                 counted.alliances,
                 by_alliance[killmail.killmail_id],
@@ -110,14 +106,6 @@ def _sides(attackers: Sequence[Any]) -> tuple[dict[int, set[int]], dict[int, set
 
 def _is_ship(killmail: Any) -> bool:
     return bool(killmail.victim_character_id) and killmail.victim_ship_type_id not in CAPSULES
-
-
-def _isk(zkb: Any) -> float:
-    """Read zKillboard's value; what it sends isn't always a number."""
-    try:
-        return _zkb.decode(zkb or "{}").total_value
-    except msgspec.DecodeError:
-        return 0.0
 
 
 async def _pages(
