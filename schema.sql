@@ -27,7 +27,6 @@ CREATE TABLE killmails (
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
-CREATE INDEX killmails_value ON killmails (total_value, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
 
 -- One attacker of one killmail, in ESI's order.

@@ -17,7 +17,6 @@ class KillmailRow(SQLModel, table=True):
     __tablename__ = "killmails"
     __table_args__ = (
         Index("killmails_newest", "killmail_time", "killmail_id"),
-        Index("killmails_value", "total_value", "killmail_id"),
         Index("killmails_created", "created_at", postgresql_using="brin"),
         INSERTED,
     )

@@ -49,4 +49,3 @@ def upgrade() -> None:
         " SELECT 1, NOT EXISTS (SELECT 1 FROM killmails)"
     )
     op.add_column("killmails", sa.Column("total_value", sa.Double))
-    op.create_index("killmails_value", "killmails", ["total_value", "killmail_id"])
