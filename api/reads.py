@@ -14,9 +14,10 @@ from actors.shared.body import unpack
 from actors.shared.errors import Invalid, KillstreamError
 from actors.shared.feed import Entry, entries_after, entry_of, names_of
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
-from actors.shared.finding.find import BUDGET, Page, terms_in
+from actors.shared.finding.find import BUDGET, Page
 from actors.shared.finding.find import find as find_page
 from actors.shared.finding.kinds import ID_BITS, OF_UNIVERSE
+from actors.shared.finding.plan import terms_in
 from actors.shared.finding.tree import Tree
 from actors.shared.finding.windows import Read
 from actors.shared.killmail import entity_ids

@@ -23,13 +23,13 @@ from actors.shared.finding.kinds import (
     Kind,
     code_of,
 )
+from actors.shared.finding.plan import cost_of, leads_of, terms_in, times_in
 from actors.shared.finding.terms import terms_of
 from actors.shared.finding.tree import (
     And,
     Has,
     Not,
     OneAttacker,
-    Or,
     Subject,
     Time,
     Tree,
@@ -157,7 +157,7 @@ class _Walk:
 
     async def choose_leads(self, low: int, high: int) -> frozenset[int] | None:
         """Choose terms of which each result has one, the rarest; None if there are none."""
-        choices = _leads(self.tree)
+        choices = leads_of(self.tree)
         if len(choices) < 2 or low >= high:
             return choices[0] if choices else None
         terms = frozenset().union(*choices)
@@ -255,7 +255,7 @@ class _Walk:
 
     async def _all_of(self, children: Sequence[Tree], step: _Step) -> Judgement:
         certain, possible = _all(step), _all(step)
-        for child in sorted(children, key=_cost):
+        for child in sorted(children, key=cost_of):
             sure, maybe = await self.judge(child, step.take(possible))
             certain[possible] &= sure
             possible[possible] = maybe
@@ -263,7 +263,7 @@ class _Walk:
 
     async def _any_of(self, children: Sequence[Tree], step: _Step) -> Judgement:
         certain, possible = ~_all(step), ~_all(step)
-        for child in sorted(children, key=_cost):
+        for child in sorted(children, key=cost_of):
             open_ = ~certain
             sure, maybe = await self.judge(child, step.take(open_))
             possible[open_] |= maybe
@@ -344,64 +344,11 @@ def _by_codes(codes: Codes, low: float | None, high: float | None) -> Judgement:
     return certain, possible
 
 
-def _cost(tree: Tree) -> int:
-    """Order conditions: those that read nothing first, those that may read most last."""
-    match tree:
-        case Value() | Time():
-            return 0
-        case Has():
-            return 1
-        case Not(child):
-            return 1 + _cost(child)
-        case OneAttacker(fields):
-            return 1 + len(fields)
-    return 2 + sum(map(_cost, tree.children))
-
-
-def _leads(tree: Tree) -> list[frozenset[int]]:
-    """List sets of terms, of each of which all results have at least one."""
-    match tree:
-        case Has(term):
-            return [frozenset({term})]
-        case OneAttacker():
-            return [frozenset({term}) for term in tree.terms()]
-        case And(children):
-            return [terms for child in children for terms in _leads(child)]
-        case Or(children):
-            choices = [_leads(child) for child in children]
-            if all(choices):
-                return [frozenset().union(*(min(sets, key=len) for sets in choices))]
-    return []
-
-
-def terms_in(tree: Tree) -> set[int]:
-    """List the terms that conditions name."""
-    match tree:
-        case Has(term):
-            return {term}
-        case Not(child):
-            return terms_in(child)
-        case And(children) | Or(children):
-            return set().union(*map(terms_in, children))
-    return set()
-
-
-def _times(tree: Tree) -> set[datetime]:
-    match tree:
-        case Time(since, until):
-            return {time for time in (since, until) if time is not None}
-        case Not(child):
-            return _times(child)
-        case And(children) | Or(children):
-            return set().union(*map(_times, children))
-    return set()
-
-
 async def _bounds_of_days(read: Read, tree: Tree) -> dict[date, tuple[int, int]]:
     """Read the bounds of ids for the days that a tree names."""
     table = KILLMAIL_DAYS.c
     bounds = {}
-    for day in {_day(time) for time in _times(tree)}:
+    for day in {_day(time) for time in times_in(tree)}:
         from_ = select(func.min(table.first_killmail_id)).where(table.day >= day)
         to = select(func.max(table.last_killmail_id)).where(table.day <= day)
         both = select(from_.scalar_subquery().label("low"), to.scalar_subquery().label("high"))
