@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,19 @@ class Clock:
     So killmails are still to come however long a crash or a restart takes.
     """
 
-    def __init__(self, rate_per_s: float) -> None:
-        self._last_s = time.time() + HELD_BACK_FROM * KILLMAILS / rate_per_s
+    def __init__(self) -> None:
+        self._last_s = inf
 
     def __call__(self) -> float:
         return min(time.time(), self._last_s)
 
+    def stand_still_at(self, unix_s: float) -> None:
+        """Don't go on from this time."""
+        self._last_s = unix_s
+
     def go_on(self) -> None:
         """Follow the time again."""
-        self._last_s = float("inf")
+        self._last_s = inf
 
 
 @dataclass
@@ -73,10 +78,12 @@ async def run(
     settings: Settings, logs: Path, *parts: str, rate_per_s: float = RATE_PER_S
 ) -> AsyncIterator[Run]:
     """Play killmails at a steady pace to a pipeline of these parts."""
-    clock = Clock(rate_per_s)
+    clock = Clock()
     options = standin_options(KILLMAILS, rate_per_s=rate_per_s, limits=False, clock=clock)
     played = {played.killmail_id: played.body for played in load_dataset(options).killmails}
     standin = await start_standin(options)
+    held_back_from = int(HELD_BACK_FROM * KILLMAILS)
+    clock.stand_still_at(standin.playback.dataset.released_at_s(held_back_from))
     upstream = {"r2z2_url": standin.url, "esi_url": standin.url, "r2z2_requests_per_s": 1_000.0}
     try:
         async with pipeline(settings, logs, parts=parts, **upstream) as pipe:
