@@ -90,14 +90,40 @@ CREATE TABLE repaired_blocks (
 -- One entry of the feed: gapless, in commit order, never changed; the cursor of every client.
 CREATE TABLE feed (
     sequence     BIGINT PRIMARY KEY,
-    killmail_id  BIGINT NOT NULL,
-    kind         TEXT NOT NULL,              -- added | updated
+    killmail_id  BIGINT,                     -- null: imported
+    kind         TEXT NOT NULL,              -- added | updated | imported
     stored_at    TIMESTAMPTZ NOT NULL,
     origin       TEXT NOT NULL DEFAULT 'live' -- live | sync | import: what brought it
 ) WITH (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
+
+-- What the feed's entries of the kind imported say: a day's killmails were stored from an archive.
+CREATE TABLE imported_days (
+    sequence  BIGINT PRIMARY KEY,
+    day       DATE NOT NULL,                 -- of killmail_time, UTC
+    source    TEXT NOT NULL,                 -- everef | r2z2
+    added     BIGINT NOT NULL,
+    total     BIGINT NOT NULL                -- how many the archive has
+);
+
+-- Days whose history was requested from an archive, and how far the import of each is.
+CREATE TABLE history_days (
+    day           DATE PRIMARY KEY,
+    source        TEXT NOT NULL,             -- everef | r2z2
+    state         TEXT NOT NULL,             -- waiting | done | failed
+    state_reason  TEXT,
+    total         BIGINT,                    -- how many the archive has; null: not known yet
+    added         BIGINT NOT NULL DEFAULT 0,
+    rejected      BIGINT NOT NULL DEFAULT 0, -- what isn't a killmail, see the table rejected
+    requested_at  TIMESTAMPTZ NOT NULL,
+    updated_at    TIMESTAMPTZ NOT NULL,
+    next_try_at   TIMESTAMPTZ NOT NULL,      -- while waiting: when it may be begun, or is abandoned
+    lease         TEXT,                      -- random, of the process that imports it
+    etag          TEXT                       -- of the archive that was imported last
+);
+CREATE INDEX history_days_due ON history_days (state, next_try_at);
 
 -- Entries of the feed that topic and channel may not have yet: publishing deletes the row.
 CREATE TABLE unpublished (

@@ -11,8 +11,9 @@ from typing import Any, Final, NamedTuple
 from ariadne import ObjectType, SchemaBindable, convert_camel_case_to_snake
 from graphql import GraphQLObjectType, GraphQLSchema
 
+from actors.shared.feed import ImportedDay
 from actors.shared.killmail import Attacker, Victim
-from api.view import View
+from api.view import DayView, FeedView, View
 
 
 class Participant(NamedTuple):
@@ -36,7 +37,18 @@ ZKB.set_field("locationId", lambda zkb, _: zkb.get("locationID"))
 FEED_ENTRY: Final = ObjectType("FeedEntry")
 FEED_ENTRY.set_field("kind", lambda view, _: view.entry.kind)
 FEED_ENTRY.set_field("storedAt", lambda view, _: view.stored_at)
-FEED_ENTRY.set_field("killmail", lambda view, _: view)
+
+
+@FEED_ENTRY.field("killmail")
+def resolve_killmail(view: FeedView, _info: Any) -> View | None:
+    """Return the killmail; None for an imported day."""
+    return view if isinstance(view, View) else None
+
+
+@FEED_ENTRY.field("importedDay")
+def resolve_imported_day(view: FeedView, _info: Any) -> ImportedDay | None:
+    """Return the imported day; None for a killmail."""
+    return view.entry if isinstance(view, DayView) else None
 
 
 @KILLMAIL.field("attackers")

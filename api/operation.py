@@ -19,7 +19,7 @@ from graphql.execution import create_source_event_stream
 
 from api.errors import format_error
 from api.limits import OperationLimits
-from api.view import View
+from api.view import FeedView
 
 
 async def subscribe(
@@ -41,7 +41,7 @@ async def subscribe(
 
 
 async def _results(
-    executor: Executor[Any], views: AsyncGenerator[View, None], key: tuple[object, ...]
+    executor: Executor[Any], views: AsyncGenerator[FeedView, None], key: tuple[object, ...]
 ) -> AsyncGenerator[bytes, None]:
     """Execute the subscription for each view, or take the result that is cached under `key`.
 

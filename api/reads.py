@@ -12,7 +12,7 @@ from sqlalchemy import Select, func, literal, select, tuple_
 
 from actors.shared.body import unpack
 from actors.shared.errors import Invalid, KillstreamError
-from actors.shared.feed import Entry, entries_after, entry_of, names_of
+from actors.shared.feed import Entry, entries_after, entry_of, feed_entry_of, names_of
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
 from actors.shared.finding.find import BUDGET, Page
 from actors.shared.finding.find import find as find_page
@@ -23,7 +23,7 @@ from actors.shared.finding.windows import Read
 from actors.shared.killmail import entity_ids
 from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED, Utc
 from api.database import ReadDatabase
-from api.view import View
+from api.view import FeedView, View, view_of
 
 _log: Final = structlog.get_logger()
 
@@ -103,7 +103,7 @@ async def feed_page(
     *,
     up_to: int | None = None,
     with_names: bool = True,
-) -> list[View]:
+) -> list[FeedView]:
     """Read the entries after a sequence, in order, with the names that are known now.
 
     An entry whose stored body can't be decoded is logged and omitted.
@@ -113,7 +113,9 @@ async def feed_page(
         query = query.where(FEED.c.sequence <= up_to)
     rows = await database.fetch_all(query)
     views = [view for row in rows if (view := _view_or_none(row._mapping))]
-    return await add_names(database, views) if with_names else views
+    if with_names:
+        await add_names(database, [view for view in views if isinstance(view, View)])
+    return views
 
 
 async def killmail(
@@ -212,10 +214,11 @@ async def add_names(database: ReadDatabase, views: list[View]) -> list[View]:
     return views
 
 
-def _view_or_none(row: Mapping[str, Any]) -> View | None:
+def _view_or_none(row: Mapping[str, Any]) -> FeedView | None:
     try:
-        view = View(entry_of(row, {}))
-        _ = view.killmail  # parsed here, where an error concerns this entry only
+        view = view_of(feed_entry_of(row))
+        if isinstance(view, View):
+            _ = view.killmail  # parsed here, where an error concerns this entry only
     except (Invalid, zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
         _log.error("feed.body_unreadable", sequence=row["sequence"], error=str(error))
         return None

@@ -11,7 +11,7 @@ from actors.shared.metrics import SUBSCRIBERS
 from api.context import Info
 from api.errors import BadInput
 from api.position import check_after
-from api.view import View
+from api.view import FeedView, View
 
 MAX_AGE_DAYS: Final = 36_500
 
@@ -19,7 +19,9 @@ SUBSCRIPTION: Final = SubscriptionType()
 
 
 @SUBSCRIPTION.source("feedAdded")
-async def feed_added(_: None, info: Info, after: int | None = None) -> AsyncGenerator[View, None]:
+async def feed_added(
+    _: None, info: Info, after: int | None = None
+) -> AsyncGenerator[FeedView, None]:
     """Yield every entry after a sequence, or from now on."""
     await check_after(info.context.state, after)
     with SUBSCRIBERS.track_inprogress():
@@ -39,7 +41,11 @@ async def killmail_added(
     with SUBSCRIBERS.track_inprogress():
         async with aclosing(info.context.state.tail.follow(after)) as views:
             async for view in views:
-                if view.entry.kind == "added" and _is_news(view, max_age):
+                if (
+                    isinstance(view, View)
+                    and view.entry.kind == "added"
+                    and _is_news(view, max_age)
+                ):
                     yield view
 
 
@@ -52,6 +58,6 @@ def _is_news(view: View, max_age_days: int) -> bool:
 
 @SUBSCRIPTION.field("feedAdded")
 @SUBSCRIPTION.field("killmailAdded")
-def resolve_view(view: View, _info: Info, **_arguments: object) -> View:
+def resolve_view(view: FeedView, _info: Info, **_arguments: object) -> FeedView:
     """Return the entry itself; its type's resolvers read its fields."""
     return view

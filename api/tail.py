@@ -20,12 +20,12 @@ import structlog
 from broadcaster import Broadcast
 
 from actors.shared.errors import KillstreamError
-from actors.shared.feed import CHANNEL, Entry, decode_entry
+from actors.shared.feed import CHANNEL, FeedEntry, decode_entry
 from actors.shared.metrics import EVENTS_DROPPED, EVENTS_FOREIGN, GAPS_FILLED
 from actors.shared.outage import Outage
 from api import reads
 from api.database import DatabaseUnavailable, ReadDatabase
-from api.view import View
+from api.view import FeedView, view_of
 
 RING_ENTRIES: Final = 2_000
 RING_BYTES: Final = 16 * 1024 * 1024
@@ -90,12 +90,12 @@ class Tail:
         self._foreign_logged = False
         self._database = database
         self._unpublished_timeout_s = unpublished_timeout_s
-        self._ring: dict[int, View | None] = {}
+        self._ring: dict[int, FeedView | None] = {}
         """Views by sequence, without gaps, up to `last`; None for an unreadable entry."""
         self._ring_bytes = 0
-        self._out_of_order: dict[int, View] = {}
+        self._out_of_order: dict[int, FeedView] = {}
         """Received entries that wait for one before them; never contains `last + 1`."""
-        self._pages: dict[int, list[View]] = {}
+        self._pages: dict[int, list[FeedView]] = {}
         """The latest full pages, by the sequence after which they start."""
         self._paging = asyncio.Lock()
         self._outage = Outage("database")
@@ -125,7 +125,7 @@ class Tail:
         """Whether both background tasks are running."""
         return not any(task.done() for task in self._tasks)
 
-    def follow(self, after: int | None = None) -> AsyncGenerator[View, None]:
+    def follow(self, after: int | None = None) -> AsyncGenerator[FeedView, None]:
         """Yield every entry after a sequence (or from now on), in order, without gap or duplicate.
 
         Waits for new entries at the end; never ends by itself. If `after` is greater than `last`,
@@ -136,7 +136,7 @@ class Tail:
         """
         return self._follow(self.last if after is None else after)
 
-    async def _follow(self, position: int) -> AsyncGenerator[View, None]:
+    async def _follow(self, position: int) -> AsyncGenerator[FeedView, None]:
         was_live = False
         while True:
             was_live = was_live or position >= self.last
@@ -155,7 +155,7 @@ class Tail:
                 for view in page:
                     yield view
 
-    async def _page(self, position: int) -> tuple[list[View], int]:
+    async def _page(self, position: int) -> tuple[list[FeedView], int]:
         """Return the entries after a position, and the sequence up to which they were read.
 
         Retries while the database is unavailable. Pages start at multiples of `PAGE_ENTRIES`, so
@@ -169,7 +169,7 @@ class Tail:
                 self._outage.failed(error)
                 await asyncio.sleep(TABLE_POLL_S)
 
-    async def _shared_page(self, position: int) -> tuple[list[View], int]:
+    async def _shared_page(self, position: int) -> tuple[list[FeedView], int]:
         start = position - position % PAGE_ENTRIES
         up_to = min(start + PAGE_ENTRIES, self.last)
         page = self._pages.get(start)
@@ -218,10 +218,10 @@ class Tail:
         self._messages += bool(entries)
         for entry in entries:
             if entry.sequence > self.last:
-                self._out_of_order.setdefault(entry.sequence, View(entry))
+                self._out_of_order.setdefault(entry.sequence, view_of(entry))
         self._advance()
 
-    def _parse_entry(self, line: str) -> Entry | None:
+    def _parse_entry(self, line: str) -> FeedEntry | None:
         """Decode an entry; None if it is invalid, truncated or another feed's."""
         try:
             entry = decode_entry(line)
@@ -252,7 +252,7 @@ class Tail:
         if self.last > before:
             self._wake()
 
-    def _append(self, view: View | None) -> None:
+    def _append(self, view: FeedView | None) -> None:
         """Append the next entry, or None for an unreadable one, to the ring."""
         self.last += 1
         self._ring[self.last] = view
@@ -334,5 +334,5 @@ def _retry_pauses_s() -> Iterator[float]:
         pause_s = min(2 * pause_s, MAX_PAUSE_S)
 
 
-def _size(views: dict[int, View]) -> int:
+def _size(views: dict[int, FeedView]) -> int:
     return sum(view.size for view in views.values())

@@ -1,4 +1,4 @@
-"""A killmail as clients get it, with names; the body is parsed at the first access."""
+"""Killmails and imported days as clients get them; a body is parsed at the first access."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from actors.shared.feed import Entry
+from actors.shared.feed import Entry, FeedEntry, ImportedDay
 from actors.shared.killmail import Killmail, parse_killmail
 from api.payloads import Payloads
 
@@ -47,3 +47,32 @@ class View:
         """The decoded zkb block; None when there is none."""
         raw = self.entry.zkb
         return msgspec.json.decode(raw) if len(memoryview(raw)) else None
+
+
+class DayView:
+    """An imported day, from the feed; shared by all subscriptions."""
+
+    size = 0
+
+    def __init__(self, entry: ImportedDay) -> None:
+        self.entry = entry
+        self.payloads = Payloads()
+        """Encoded results of subscriptions."""
+
+    @property
+    def sequence(self) -> int:
+        """The sequence in the feed."""
+        return self.entry.sequence
+
+    @property
+    def stored_at(self) -> datetime:
+        """When the entry was committed."""
+        return datetime.fromtimestamp(self.entry.stored_at, UTC)
+
+
+FeedView = View | DayView
+
+
+def view_of(entry: FeedEntry) -> FeedView:
+    """Make the view of an entry of the feed."""
+    return View(entry) if isinstance(entry, Entry) else DayView(entry)

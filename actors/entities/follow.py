@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import select, update
@@ -14,7 +14,7 @@ from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, TYPE, Kind
 from actors.entities.want import want
 from actors.resources import resources
 from actors.shared.rows import among, insert_missing
-from actors.shared.tables import ATTACKERS, FEED, FEED_READERS, KILLMAILS
+from actors.shared.tables import ATTACKERS, FEED, FEED_READERS, IMPORTED_DAYS, KILLMAILS
 from actors.snapshots.days import mark_changed
 
 READER: Final = "entities"
@@ -58,7 +58,7 @@ async def _read_page() -> int:
             return 0
         entries = (await connection.execute(_page(after))).all()
         if entries:
-            await mark_changed(connection, {entry.killmail_time.date() for entry in entries})
+            await mark_changed(connection, {_day(entry) for entry in entries})
             await _want(connection, [entry for entry in entries if _is_news(entry)])
             await connection.execute(
                 update(FEED_READERS)
@@ -78,12 +78,19 @@ async def _lock(connection: AsyncConnection) -> int | None:
 
 def _page(after: int) -> Any:
     return (
-        select(FEED, KILLMAILS.c.killmail_time)
-        .join(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
+        select(FEED, KILLMAILS.c.killmail_time, IMPORTED_DAYS.c.day)
+        .outerjoin(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
+        .outerjoin(IMPORTED_DAYS, IMPORTED_DAYS.c.sequence == FEED.c.sequence)
         .where(FEED.c.sequence > after)
         .order_by(FEED.c.sequence)
         .limit(ENTRIES)
     )
+
+
+def _day(entry: Any) -> date:
+    """Return the day (UTC) that an entry changes."""
+    day: date = entry.day if entry.kind == "imported" else entry.killmail_time.date()
+    return day
 
 
 def _is_news(entry: Any) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.body import unpack
 from actors.shared.database import reading
-from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS
+from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS
 
 KILLMAILS_PER_QUERY: Final = 200
 ENTRIES_PER_QUERY: Final = 20_000
@@ -72,7 +72,7 @@ def unpacked(row: Any) -> Stored:
 
 
 async def changed_days(database: AsyncEngine, exported: Mapping[date, int]) -> set[date]:
-    """Find the days with killmails that were added or updated after the day's sequence.
+    """Find the days with killmails that were added or updated, or imported, after their sequence.
 
     Reads the feed from the lowest of the sequences, in steps.
     """
@@ -84,6 +84,9 @@ async def changed_days(database: AsyncEngine, exported: Mapping[date, int]) -> s
     entries = select(FEED.c.sequence, time_).join_from(
         FEED, KILLMAILS, FEED.c.killmail_id == KILLMAILS.c.killmail_id
     )
+    imported = select(IMPORTED_DAYS.c.sequence, IMPORTED_DAYS.c.day).where(
+        IMPORTED_DAYS.c.sequence > min(exported.values())
+    )
     async with reading(database) as connection:
         last = (await read_feed(connection)).last_sequence
         for after in range(min(exported.values()), last, ENTRIES_PER_QUERY):
@@ -92,6 +95,9 @@ async def changed_days(database: AsyncEngine, exported: Mapping[date, int]) -> s
                 day = row.killmail_time.date()
                 if row.sequence > exported.get(day, last):
                     changed.add(day)
+        for row in await connection.execute(imported):
+            if row.sequence > exported.get(row.day, row.sequence):
+                changed.add(row.day)
     return changed
 
 

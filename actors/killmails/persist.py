@@ -16,9 +16,10 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.broker import DATABASE_QUEUE, actor
+from actors.killmails.append import Unpublished, append_killmails
 from actors.killmails.delay import hold_back
 from actors.killmails.findable import known_for, make_findable
-from actors.killmails.publish import Unpublished, publish_or_leave
+from actors.killmails.publish import publish_or_leave
 from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import publish_rejections, record_rejections
 from actors.killmails.version import (
@@ -42,7 +43,7 @@ from actors.shared.metrics import HASHES_CORRECTED, LATENCY, SKIPPED, STORED, ZK
 from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
 from actors.shared.rejection import encode_rejection
 from actors.shared.rows import among, insert_missing
-from actors.shared.tables import ATTACKERS, FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED
+from actors.shared.tables import ATTACKERS, KILLMAILS
 
 log: Final = structlog.get_logger()
 
@@ -137,7 +138,7 @@ def _report_zkb(reference: Reference, reason: str) -> None:
 
 async def store_all(
     database: AsyncEngine, arrivals: Sequence[Arrival], rejections: Sequence[bytes] = ()
-) -> tuple[list[Unpublished], list[bytes]]:
+) -> tuple[list[Unpublished[Entry]], list[bytes]]:
     """Store a batch; return the new feed entries and the rejections.
 
     A batch that the database refuses is halved until the refused killmail is alone. It is stored
@@ -162,7 +163,7 @@ async def store_all(
 
 async def _store_refused(
     database: AsyncEngine, arrival: Arrival, reason: str
-) -> tuple[list[Unpublished], list[bytes]]:
+) -> tuple[list[Unpublished[Entry]], list[bytes]]:
     if arrival.version.zkb:
         _report_zkb(arrival.reference, reason)
         bare = replace(arrival, version=arrival.version.without_zkb())
@@ -174,13 +175,11 @@ async def _store_refused(
 
 async def store(
     database: AsyncEngine, arrivals: Sequence[Arrival], rejections: Sequence[bytes] = ()
-) -> list[Unpublished]:
+) -> list[Unpublished[Entry]]:
     """Store a batch in one transaction; return the new feed entries in order.
 
     Every transaction locks in the same order: the lists of syncs (only for what they brought),
-    delayed killmails, killmails by id, blocks of `postings`, ledger entries, then the row of
-    `feed_counter`, which numbers the entries and serializes the transactions until their commit.
-    So sequences follow the order of commits, and a rollback leaves no gap.
+    delayed killmails, killmails by id, blocks of `postings`, ledger entries, then `feed_counter`.
     """
     known_terms = await known_for(database, [arrival.version for arrival in arrivals])
     async with database.begin() as connection:
@@ -199,7 +198,7 @@ async def store(
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
         rejected = await record_rejections(connection, rejections)
         acked = await ack(connection, [*positions, *listed, *rejected])
-        appended = await _append_to_feed(
+        appended = await append_killmails(
             connection, [*(("added", v) for v in fresh), *(("updated", v) for v in updated)]
         )
     SKIPPED.inc(len(publishable) - len(appended))
@@ -255,52 +254,3 @@ async def _write(connection: AsyncConnection, one: Change) -> None:
     if one.body_differs:
         await connection.execute(ATTACKERS.delete().where(ATTACKERS.c.killmail_id == killmail_id))
         await insert_missing(connection, ATTACKERS, attacker_columns([one.version]))
-
-
-async def _append_to_feed(
-    connection: AsyncConnection, changes: Sequence[tuple[str, Version]]
-) -> list[Unpublished]:
-    """Append an entry to the feed for each change."""
-    if not changes:
-        return []
-    counter = (
-        await connection.execute(
-            update(FEED_COUNTER)
-            .values(last_sequence=FEED_COUNTER.c.last_sequence + len(changes))
-            .returning(FEED_COUNTER.c.last_sequence, FEED_COUNTER.c.feed_id)
-        )
-    ).one()
-    last: int = counter.last_sequence
-    now = datetime.now(UTC)
-    sequences = range(last - len(changes) + 1, last + 1)
-    entered = await insert_missing(
-        connection,
-        FEED,
-        {
-            "sequence": list(sequences),
-            "killmail_id": [version.killmail.killmail_id for _, version in changes],
-            "kind": [kind for kind, _ in changes],
-            "stored_at": [now] * len(changes),
-            "origin": [version.origin for _, version in changes],
-        },
-    )
-    if len(entered) != len(changes):
-        raise RuntimeError(f"feed_counter is at {last}, but the feed has higher sequences")
-    await insert_missing(connection, UNPUBLISHED, {"sequence": list(sequences)})
-    return [
-        Unpublished(
-            Entry(
-                sequence=sequence,
-                feed_id=counter.feed_id,
-                kind=kind,
-                killmail_id=version.killmail.killmail_id,
-                hash=version.killmail_hash,
-                stored_at=now.timestamp(),
-                origin=version.origin,
-                killmail=version.body,
-                zkb=version.zkb,
-            ),
-            version.killmail,
-        )
-        for sequence, (kind, version) in zip(sequences, changes, strict=True)
-    ]

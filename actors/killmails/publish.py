@@ -6,7 +6,6 @@ still in `unpublished`, so topic and channel get each entry at least once.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from actors.broker import DATABASE_QUEUE, actor
+from actors.killmails.append import Unpublished
 from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
@@ -25,13 +25,14 @@ from actors.shared.events import NotPublished
 from actors.shared.feed import (
     CHANNEL,
     Entry,
+    FeedEntry,
     encode_entry,
     entries_after,
-    entry_of,
+    feed_entry_of,
     join_entries,
     truncated_entry_of,
 )
-from actors.shared.killmail import Killmail, entity_ids, parse_killmail
+from actors.shared.killmail import entity_ids, parse_killmail
 from actors.shared.metrics import LATENCY, PUBLISHED, TRUNCATED
 from actors.shared.outage import Outage
 from actors.shared.produce import produce
@@ -53,20 +54,11 @@ LEFT_OUT: Final = (("killmail",), ("killmail", "zkb", "names"))
 """Fields left out of an entry that is too large for its topic: first try, second try."""
 
 
-@dataclass(frozen=True)
-class Unpublished:
-    """A stored entry, without names, and its parsed killmail."""
-
-    entry: Entry
-    killmail: Killmail | None
-    """None when the stored body is unreadable: the entry is truncated then."""
-
-
 _sweeping: Final = asyncio.Lock()
 _outage: Final = Outage("Kafka or Redis, for publishing")
 
 
-async def publish_or_leave(unpublished: Sequence[Unpublished]) -> None:
+async def publish_or_leave(unpublished: Sequence[Unpublished[FeedEntry]]) -> None:
     """Publish entries, or leave them to the sweep while Kafka or Redis is unavailable."""
     try:
         await publish(unpublished)
@@ -77,7 +69,7 @@ async def publish_or_leave(unpublished: Sequence[Unpublished]) -> None:
             _outage.worked()
 
 
-async def publish(unpublished: Sequence[Unpublished]) -> None:
+async def publish(unpublished: Sequence[Unpublished[FeedEntry]]) -> None:
     """Publish entries on channel and topic, then delete them from `unpublished`."""
     if not unpublished:
         return
@@ -115,7 +107,7 @@ async def sweep() -> None:
             await _publish_or_skip(overdue)
 
 
-async def _publish_or_skip(unpublished: Sequence[Unpublished]) -> None:
+async def _publish_or_skip(unpublished: Sequence[Unpublished[FeedEntry]]) -> None:
     try:
         await publish(unpublished)
     except OUTAGES:
@@ -129,12 +121,14 @@ async def _publish_or_skip(unpublished: Sequence[Unpublished]) -> None:
             log.error("publish.entry_skipped", sequence=sequence, reason=repr(error))
 
 
-def _named(entry: Entry, ids: Collection[int], names: dict[int, str]) -> Entry:
+def _named(entry: FeedEntry, ids: Collection[int], names: dict[int, str]) -> FeedEntry:
+    if not isinstance(entry, Entry):
+        return entry
     known = {entity_id: names[entity_id] for entity_id in ids if entity_id in names}
     return msgspec.structs.replace(entry, names=known)
 
 
-async def _produce(entries: Sequence[Entry], values: Sequence[bytes]) -> None:
+async def _produce(entries: Sequence[FeedEntry], values: Sequence[bytes]) -> None:
     """Send entries to their topic; returns when Kafka has stored them all.
 
     An entry that is too large for the topic is sent without its body or, if it is still too large,
@@ -150,16 +144,18 @@ async def _produce(entries: Sequence[Entry], values: Sequence[bytes]) -> None:
         too_large = await _send(entries, [encode_entry(entry) for entry in entries])
 
 
-async def _send(entries: Sequence[Entry], values: Sequence[bytes]) -> list[int]:
+async def _send(entries: Sequence[FeedEntry], values: Sequence[bytes]) -> list[int]:
     topic = resources().settings.named(topics.STORED.name)
-    keys = [str(entry.killmail_id).encode() for entry in entries]
+    keys = [entry.key for entry in entries]
     too_large = await produce(resources().producer, topic, list(zip(keys, values, strict=True)))
     for index in too_large:
         log.warning("message.too_large", topic=topic, bytes=len(values[index]))
     return too_large
 
 
-def _truncated(entry: Entry, left_out: Collection[str]) -> Entry:
+def _truncated(entry: FeedEntry, left_out: Collection[str]) -> FeedEntry:
+    if not isinstance(entry, Entry):
+        return entry
     empty = {"killmail": NO_JSON, "zkb": NO_JSON, "names": {}}
     return msgspec.structs.replace(
         entry, truncated=True, **{name: empty[name] for name in left_out}
@@ -177,7 +173,7 @@ async def _mark_published(sequences: Iterable[int]) -> None:
         await connection.execute(delete(UNPUBLISHED).where(UNPUBLISHED.c.sequence.in_(published)))
 
 
-async def _overdue(after: int) -> list[Unpublished]:
+async def _overdue(after: int) -> list[Unpublished[FeedEntry]]:
     unpublished = (
         select(UNPUBLISHED.c.sequence)
         .join(FEED, FEED.c.sequence == UNPUBLISHED.c.sequence)
@@ -192,10 +188,11 @@ async def _overdue(after: int) -> list[Unpublished]:
         return [_stored(row._mapping) for row in rows]
 
 
-def _stored(row: Mapping[str, Any]) -> Unpublished:
+def _stored(row: Mapping[str, Any]) -> Unpublished[FeedEntry]:
     try:
-        entry = entry_of(row, {})
-        return Unpublished(entry, parse_killmail(entry.killmail))
+        entry = feed_entry_of(row)
+        killmail = parse_killmail(entry.killmail) if isinstance(entry, Entry) else None
+        return Unpublished(entry, killmail)
     except Exception as error:  # an unreadable row must not block those behind it
         log.error("publish.entry_truncated", sequence=row["sequence"], reason=repr(error))
         return Unpublished(truncated_entry_of(row), None)

@@ -1,25 +1,28 @@
-"""Entries of the feed: the message on topic and channel for one stored killmail.
+"""Entries of the feed: messages on topic and channel, for a stored killmail or an imported day.
 
-Shape: {"v": 1, "feed_id": "5d0c…", "sequence": 17, "kind": "added" | "updated",
+Shapes: {"v": 1, "feed_id": "5d0c…", "sequence": 17, "kind": "added" | "updated",
 "killmail_id": 132467594, "hash": "8ef2…", "stored_at": 1767793100.25,
 "names": {"30004371": "Amamake", …}, "zkb": {…} | absent,
 "killmail": {ESI's body, exactly} | absent, "truncated": true | absent,
 "origin": "sync" | "import" | absent when live}
+and {"v": 2, "feed_id": "5d0c…", "sequence": 18, "kind": "imported", "day": "2015-03-01",
+"source": "everef" | "r2z2", "added": 14807, "total": 14809, "stored_at": 1767793101.5}
 
 `sequence` has no gaps and follows the order of commits: when N is committed, so are all below N.
 Topic and channel deliver entries at least once and not always in order: fold by sequence.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import Annotated, Any, Final, get_args
+from datetime import date
+from typing import Annotated, Any, Final, Literal, get_args
 
 import msgspec
 from sqlalchemy import Select, select
 
 from actors.shared.body import unpack
 from actors.shared.killmail import Id, Killmail
-from actors.shared.reference import NO_JSON, Origin, RawZkb, Version
-from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, NAMES
+from actors.shared.reference import NO_JSON, Origin, RawZkb
+from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"
 """The Redis channel of entries, one JSON object per line."""
@@ -31,7 +34,11 @@ _NAMES: Final = msgspec.Meta(extra_json_schema={"propertyNames": {"pattern": "^[
 """What our own entries are like, which decoding doesn't check."""
 
 
-class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+HistorySource = Literal["everef", "r2z2"]
+"""Where a day's killmails are imported from: the archives of EVE Ref, or R2Z2's of zKillboard."""
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="v", tag=1):
     """One entry of the feed with its killmail."""
 
     sequence: int
@@ -56,24 +63,66 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What brought the killmail: the live feed, a user's sync, or an import of history."""
     feed_id: str = ""
     """Distinguishes this feed from others: created with the database."""
-    v: Version = 1
-    """Version of this shape."""
+
+    @property
+    def key(self) -> bytes:
+        """The key of its message on the topic."""
+        return str(self.killmail_id).encode()
 
 
-_decoder: Final = msgspec.json.Decoder(Entry)
+class ImportedDay(msgspec.Struct, frozen=True, tag_field="v", tag=2):
+    """One entry of the feed for a day whose history was imported: take all of the day again."""
+
+    sequence: int
+    """Number in the feed, as of the other entries."""
+    day: date
+    """The day of the killmails' times, in UTC."""
+    source: HistorySource
+    """Where the killmails come from."""
+    added: int
+    """How many killmails of that day the import stored; they have no entries of their own."""
+    total: int
+    """How many killmails the source has of that day."""
+    stored_at: float
+    """Unix seconds of the commit. The killmails were stored before."""
+    feed_id: str = ""
+    """Distinguishes this feed from others: created with the database."""
+    kind: Literal["imported"] = "imported"
+    """What the entry says."""
+
+    @property
+    def key(self) -> bytes:
+        """The key of its message on the topic: empty."""
+        return b""
+
+    @property
+    def origin(self) -> Origin:
+        """What brought its killmails."""
+        return "import"
+
+    @property
+    def truncated(self) -> bool:
+        """Whether it lacks a part: never, as it is small."""
+        return False
+
+
+FeedEntry = Entry | ImportedDay
+
+_decoder: Final[msgspec.json.Decoder[FeedEntry]] = msgspec.json.Decoder(FeedEntry)
 _encoder: Final = msgspec.json.Encoder()
 
 
-def encode_entry(entry: Entry) -> bytes:
+def encode_entry(entry: FeedEntry) -> bytes:
     """Encode an entry as JSON, always with `v`."""
-    # Only NO_JSON itself is omitted; another empty Raw would be encoded as an empty value.
-    entry = msgspec.structs.replace(
-        entry, zkb=entry.zkb or NO_JSON, killmail=entry.killmail or NO_JSON
-    )
-    return b'{"v":1,' + _encoder.encode(entry)[1:]
+    if isinstance(entry, Entry):
+        # Only NO_JSON itself is omitted; another empty Raw would be encoded as an empty value.
+        entry = msgspec.structs.replace(
+            entry, zkb=entry.zkb or NO_JSON, killmail=entry.killmail or NO_JSON
+        )
+    return _encoder.encode(entry)
 
 
-def decode_entry(value: bytes | str) -> Entry:
+def decode_entry(value: bytes | str) -> FeedEntry:
     """Decode an entry. Raises msgspec's errors."""
     return _decoder.decode(value)
 
@@ -90,10 +139,18 @@ def entries_after(sequence: int, limit: int) -> Select[Any]:
             KILLMAILS.c.killmail_hash,
             KILLMAILS.c.zkb,
             KILLMAILS.c.body,
+            IMPORTED_DAYS.c.day,
+            IMPORTED_DAYS.c.source,
+            IMPORTED_DAYS.c.added,
+            IMPORTED_DAYS.c.total,
             select(FEED_COUNTER.c.feed_id).scalar_subquery().label("feed_id"),
         )
-        .join(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
-        .where(FEED.c.sequence > sequence)
+        .outerjoin(KILLMAILS, KILLMAILS.c.killmail_id == FEED.c.killmail_id)
+        .outerjoin(IMPORTED_DAYS, IMPORTED_DAYS.c.sequence == FEED.c.sequence)
+        .where(
+            FEED.c.sequence > sequence,
+            KILLMAILS.c.killmail_id.is_not(None) | IMPORTED_DAYS.c.day.is_not(None),
+        )
         .order_by(FEED.c.sequence)
         .limit(limit)
     )
@@ -104,8 +161,26 @@ def names_of(ids: Collection[int]) -> Select[Any]:
     return select(NAMES.c.id, NAMES.c.name).where(NAMES.c.id.in_(ids), NAMES.c.name.is_not(None))
 
 
+def feed_entry_of(row: Mapping[str, Any]) -> FeedEntry:
+    """Make an entry, without names, from a row of `entries_after`."""
+    return imported_day_of(row) if row["kind"] == "imported" else entry_of(row, {})
+
+
+def imported_day_of(row: Mapping[str, Any]) -> ImportedDay:
+    """Make the entry of an imported day from a row of `entries_after`."""
+    return ImportedDay(
+        sequence=row["sequence"],
+        day=row["day"],
+        source=row["source"],
+        added=row["added"],
+        total=row["total"],
+        stored_at=row["stored_at"].timestamp(),
+        feed_id=row["feed_id"],
+    )
+
+
 def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
-    """Make an entry from a row of `entries_after`; `names` are copied into it."""
+    """Make a killmail's entry from a row of `entries_after`; `names` are copied into it."""
     body = unpack(row["body"])
     zkb = row["zkb"]
     if not isinstance(zkb, str | None):  # SQLite through `databases` decodes what it reads

@@ -6,12 +6,12 @@ Source: AsyncAPI's specification 3.0.0, and the Kafka bindings 0.5.0 (read 2026-
 from importlib.metadata import version
 from typing import Any, Final
 
-from actors.shared.feed import CHANNEL, Entry
+from actors.shared.feed import CHANNEL, Entry, ImportedDay
 from actors.shared.health.kafka import GROUP
 from actors.shared.reference import Reference
 from actors.shared.rejection import Rejection
 from actors.shared.topics import MAX_MESSAGE_BYTES, RECEIVED, REJECTED, STORED, Topic
-from streams.asyncapi.examples import entry, reference, rejection
+from streams.asyncapi.examples import entry, imported_day, reference, rejection
 from streams.asyncapi.schemas import message_schemas, reference_to
 
 VERSION: Final = "3.0.0"
@@ -31,6 +31,11 @@ ID_OR_EMPTY_KEY: Final = {
     "pattern": "^[0-9]*$",
     "description": "The killmail's id; empty when it couldn't be read.",
 }
+EMPTY_KEY: Final = {
+    "type": "string",
+    "const": "",
+    "description": "Empty: the entry concerns a day.",
+}
 
 
 def document() -> dict[str, Any]:
@@ -49,9 +54,11 @@ def document() -> dict[str, Any]:
             "redis": _server("redis", "address", "127.0.0.1:6379", "KILLSTREAM_REDIS_URL"),
         },
         "channels": {
-            "received": _topic(RECEIVED, "reference", "References, before they are checked."),
-            "rejected": _topic(REJECTED, "rejection", "Refused values with the reason."),
-            "stored": _topic(STORED, "entry", "The feed, at least once. The topic to read."),
+            "received": _topic(RECEIVED, ["reference"], "References, before they are checked."),
+            "rejected": _topic(REJECTED, ["rejection"], "Refused values with the reason."),
+            "stored": _topic(
+                STORED, ["entry", "importedDay"], "The feed, at least once. The topic to read."
+            ),
             "live": {
                 "address": CHANNEL,
                 "title": "Redis channel",
@@ -77,11 +84,12 @@ def document() -> dict[str, Any]:
                 "reference": _message(Reference, ID_KEY, reference()),
                 "rejection": _message(Rejection, ID_OR_EMPTY_KEY, rejection()),
                 "entry": _message(Entry, ID_KEY, entry()),
+                "importedDay": _message(ImportedDay, EMPTY_KEY, imported_day()),
                 "entries": {
                     "title": "Entries",
                     "summary": "One or more entries, one a line, each complete.",
                     "contentType": "application/x-ndjson",
-                    "payload": reference_to(Entry),
+                    "payload": {"oneOf": [reference_to(Entry), reference_to(ImportedDay)]},
                 },
             },
             "schemas": message_schemas(),
@@ -98,13 +106,13 @@ def _server(protocol: str, variable: str, default: str, setting: str) -> dict[st
     }
 
 
-def _topic(topic: Topic, message: str, description: str) -> dict[str, Any]:
+def _topic(topic: Topic, messages: list[str], description: str) -> dict[str, Any]:
     return {
         "address": topic.name,
         "title": "Kafka topic",
         "description": description,
         "servers": [{"$ref": "#/servers/kafka"}],
-        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
+        "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
         "bindings": {
             "kafka": {
                 "partitions": topic.partitions,

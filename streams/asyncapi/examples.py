@@ -1,10 +1,11 @@
 """One made-up message of each kind, as the pipeline encodes it."""
 
+from datetime import date
 from typing import Any, Final
 
 import msgspec
 
-from actors.shared.feed import Entry, encode_entry
+from actors.shared.feed import Entry, ImportedDay, encode_entry
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.rejection import encode_rejection
@@ -52,6 +53,7 @@ ZKB: Final = msgspec.json.encode(
         "labels": ["tz:eu", "cat:6", "solo", "#:1", "pvp", "loc:lowsec"],
     }
 )
+FEED_ID: Final = "5d0c1f6b2a9e4d7f8c3b6a5e4f2d1c0b"
 SOURCE: Final = "r2z2:r2z2.zkillboard.com"
 
 
@@ -78,7 +80,21 @@ def entry() -> Any:
         killmail=msgspec.Raw(BODY),
         names={30004371: "Amamake", 587: "Rifter"},
         zkb=msgspec.Raw(ZKB),
-        feed_id="5d0c1f6b2a9e4d7f8c3b6a5e4f2d1c0b",
+        feed_id=FEED_ID,
+    )
+    return msgspec.json.decode(encode_entry(made))
+
+
+def imported_day() -> Any:
+    """Return the entry of an imported day."""
+    made = ImportedDay(
+        sequence=18,
+        day=date(2015, 3, 1),
+        source="everef",
+        added=14_807,
+        total=14_809,
+        stored_at=1767793101.5,
+        feed_id=FEED_ID,
     )
     return msgspec.json.decode(encode_entry(made))
 

@@ -13,13 +13,24 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.shared.feed import Entry
+from actors.shared.feed import Entry, ImportedDay
 from actors.shared.killmail import Attacker, Item, Killmail, Position, Victim
 from actors.shared.reference import Reference
 from actors.shared.rejection import Rejection
 from actors.shared.zkb import Zkb
 
-STRUCTS: Final = (Entry, Reference, Rejection, Killmail, Victim, Attacker, Item, Position, Zkb)
+STRUCTS: Final = (
+    Entry,
+    ImportedDay,
+    Reference,
+    Rejection,
+    Killmail,
+    Victim,
+    Attacker,
+    Item,
+    Position,
+    Zkb,
+)
 """What gets a schema: the messages, then what they hold."""
 
 ALWAYS_WRITTEN: Final = ("v", "feed_id")
@@ -63,6 +74,7 @@ def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
         for field in fields
         if field.required or not omits_defaults or field.name in ALWAYS_WRITTEN
     ]
+    tag = _tag(struct)
     said = dict(_field_docstrings(struct))
     if silent := [field.name for field in fields if field.name not in said]:
         raise LookupError(f"{struct.__name__} has fields without a docstring: {silent}")
@@ -70,8 +82,9 @@ def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
         "title": struct.__name__,
         "description": inspect.cleandoc(struct.__doc__ or ""),
         "type": "object",
-        "required": required,
-        "properties": {
+        "required": [*tag, *required],
+        "properties": tag
+        | {
             field.encode_name: {
                 "description": said[field.name],
                 **_field_schema(field),
@@ -81,6 +94,15 @@ def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
         },
     }
     return schema | ADDITIONS.get(struct, {})
+
+
+def _tag(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the property that tells kinds of messages apart, if the struct has one."""
+    config = struct.__struct_config__
+    if config.tag_field is None:
+        return {}
+    says = {"description": "Version of this shape.", "type": "integer", "const": config.tag}
+    return {config.tag_field: says}
 
 
 def _field_schema(field: msgspec.structs.FieldInfo) -> dict[str, Any]:

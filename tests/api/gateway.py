@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -14,8 +14,9 @@ from broadcaster import Broadcast
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.killmails.append import append_imported_day
 from actors.shared.body import pack
-from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
+from actors.shared.feed import CHANNEL, Entry, FeedEntry, ImportedDay, encode_entry, join_entries
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.tables import (
@@ -98,12 +99,20 @@ class Writer:
             await connection.execute(update(FEED_COUNTER).values(last_sequence=self.last))
         return entries
 
-    async def publish(self, *entries: Entry) -> None:
+    async def add_day(self, day: date) -> ImportedDay:
+        """Store and publish the entry of an imported day."""
+        self.last += 1
+        async with self.database.begin() as connection:
+            unpublished = await append_imported_day(connection, day, "everef", added=7, total=9)
+        await self.publish(unpublished.entry)
+        return unpublished.entry
+
+    async def publish(self, *entries: FeedEntry) -> None:
         """Publish entries in one message and mark them published."""
         await self.events.publish(CHANNEL, join_entries(encode_entry(e) for e in entries))
         await self.mark(*entries)
 
-    async def mark(self, *entries: Entry) -> None:
+    async def mark(self, *entries: FeedEntry) -> None:
         """Mark entries published."""
         async with self.database.begin() as connection:
             await connection.execute(

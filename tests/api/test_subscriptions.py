@@ -1,11 +1,15 @@
 """What a subscriber gets: each killmail once, in order, and after a break the rest."""
 
 from collections.abc import AsyncGenerator
+from datetime import date
 
 import aiohttp
 import msgspec
 import pytest
 
+from actors.shared.settings import Settings
+from api.database import open_read_database
+from api.reads import feed_page
 from api.tail import Tail
 from api.view import View
 from tests.api.gateway import Connection, Writer, a_killmail, connect
@@ -64,6 +68,40 @@ async def test_corrections_are_sent_only_by_feed_added(
                 {"sequence": 2, "kind": "updated", "killmail": {"killmailId": 1}},
                 {"sequence": 3, "kind": "added", "killmail": {"killmailId": 2}},
             ]
+
+
+async def test_an_imported_day_is_an_entry_without_a_killmail(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    document = (
+        "subscription ($after: Long) { feedAdded(after: $after)"
+        " { sequence kind killmail { killmailId } importedDay { day source added total } } }"
+    )
+    day = {"day": "2015-03-01", "source": "everef", "added": 7, "total": 9}
+    wanted = [
+        {"sequence": 1, "kind": "added", "killmail": {"killmailId": 1}, "importedDay": None},
+        {"sequence": 2, "kind": "imported", "killmail": None, "importedDay": day},
+        {"sequence": 3, "kind": "added", "killmail": {"killmailId": 2}, "importedDay": None},
+    ]
+    async with connect(client) as live, connect(client) as late, connect(client) as plain:
+        await live.subscribe(document)
+        await plain.subscribe(ADDED)
+        await writer.add(1)
+        await writer.add_day(date(2015, 3, 1))
+        await writer.add(2)
+        assert [(await live.next())["feedAdded"] for _ in range(3)] == wanted
+        assert await sequences(plain, 2) == [1, 3]
+        await late.subscribe(document, after=0)
+        assert [(await late.next())["feedAdded"] for _ in range(3)] == wanted
+
+
+async def test_the_feed_table_has_imported_days(settings: Settings, writer: Writer) -> None:
+    await writer.add(1)
+    entry = await writer.add_day(date(2015, 3, 1))
+    async with open_read_database(settings) as database:
+        views = await feed_page(database, 0, 10)
+    assert [view.sequence for view in views] == [1, 2]
+    assert views[1].entry == msgspec.structs.replace(entry, stored_at=views[1].entry.stored_at)
 
 
 @pytest.mark.parametrize("origin", ["sync", "import"])

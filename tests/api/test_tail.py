@@ -18,8 +18,9 @@ from api import reads
 from api import tail as tail_module
 from api.database import DatabaseUnavailable, ReadDatabase, open_read_database
 from api.tail import Tail, TooSlow, open_tail
-from api.view import View
+from api.view import FeedView
 from tests.api.gateway import Writer, a_killmail
+from tests.support.feed import of_killmail
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def tail(database: ReadDatabase, writer: Writer) -> AsyncIterator[Tail]:
         yield opened
 
 
-async def take(views: AsyncGenerator[View, None], count: int) -> list[int]:
+async def take(views: AsyncGenerator[FeedView, None], count: int) -> list[int]:
     async with asyncio.timeout(10):
         return [(await anext(views)).entry.sequence for _ in range(count)]
 
@@ -198,7 +199,7 @@ async def test_entries_of_another_feed_are_ignored_and_own_entries_are_delivered
             views = [await anext(reader) for _ in range(2)]
     finally:
         busy.cancel()
-    assert [view.entry.killmail_id for view in views] == [1, 2]
+    assert [of_killmail(view.entry).killmail_id for view in views] == [1, 2]
     assert counted(EVENTS_FOREIGN) > refused
     assert tail._out_of_order == {}
 

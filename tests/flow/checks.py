@@ -8,10 +8,11 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import unpack
-from actors.shared.feed import Entry, decode_entry
+from actors.shared.feed import Entry
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED, KILLMAILS, LEDGER
 from actors.shared.topics import STORED
+from tests.support.feed import decode_killmail
 from tests.support.topics import read_to_end
 
 
@@ -34,7 +35,7 @@ async def assert_stored(database: AsyncEngine, bodies: dict[int, bytes]) -> None
 async def read_topic(settings: Settings) -> list[Entry]:
     """Read all of `killmails.stored`."""
     partitions = [TopicPartition(STORED.name, p) for p in range(STORED.partitions)]
-    return [decode_entry(record.value) for record in await read_to_end(settings, partitions)]
+    return [decode_killmail(record.value) for record in await read_to_end(settings, partitions)]
 
 
 def assert_published(entries: list[Entry], bodies: dict[int, bytes], last_sequence: int) -> None:

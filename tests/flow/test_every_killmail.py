@@ -7,11 +7,12 @@ from pathlib import Path
 import aiohttp
 from redis.asyncio import Redis
 
-from actors.shared.feed import CHANNEL, Entry, decode_entry
+from actors.shared.feed import CHANNEL, Entry
 from actors.shared.settings import Settings
 from deploy.standin.faults import Faults
 from deploy.standin.server import load_dataset, start_standin
 from tests.flow.checks import assert_published, assert_stored, read_topic
+from tests.support.feed import decode_killmail
 from tests.support.killmails import bodies, standin_options
 from tests.support.pipeline import Pipeline, pipeline
 from tests.support.subscriber import Subscriber
@@ -124,7 +125,7 @@ async def _listen(settings: Settings, last_sequence: int) -> list[Entry]:
         await pubsub.subscribe(CHANNEL)
         async for message in pubsub.listen():
             if message["type"] == "message":
-                entries += [decode_entry(line) for line in message["data"].splitlines()]
+                entries += [decode_killmail(line) for line in message["data"].splitlines()]
                 if len(entries) >= last_sequence:
                     break
     return entries

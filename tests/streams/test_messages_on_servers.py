@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -12,7 +13,9 @@ from aiokafka import AIOKafkaConsumer
 from jsonschema import Draft7Validator
 from redis.asyncio import Redis
 
+from actors.killmails.append import append_imported_day
 from actors.killmails.persist import persist
+from actors.killmails.publish import publish
 from actors.killmails.reject import reject
 from actors.resources import open_resources, resources
 from actors.shared.feed import CHANNEL, decode_entry
@@ -23,7 +26,7 @@ from actors.shared.topics import RECEIVED, REJECTED, STORED, Topic
 from streams.worker import send_references
 from tests.support.esi import run, sent, standin
 from tests.support.made import a_body, a_reference
-from tests.support.schemas import check, document
+from tests.support.schemas import document, is_valid
 from tests.support.servers import empty_servers
 from tests.support.topic_limits import create_limited_topics
 from tests.support.topics import consumer_of, take
@@ -46,22 +49,20 @@ async def opened() -> AsyncIterator[Settings]:
     sent("database")
 
 
-def described(address: str) -> tuple[str, dict[str, Any]]:
-    """Give the name and the description of the one message of a topic or channel."""
+def described(address: str) -> list[tuple[str, dict[str, Any]]]:
+    """Give the descriptions of a topic's messages, each with the name of its schema."""
     (channel,) = (one for one in document()["channels"].values() if one["address"] == address)
-    (name,) = channel["messages"]
-    message: dict[str, Any] = document()["components"]["messages"][name]
-    return message["payload"]["$ref"].rpartition("/")[2], message
+    messages = [document()["components"]["messages"][name] for name in channel["messages"]]
+    return [(one["payload"]["$ref"].rpartition("/")[2], one) for one in messages]
 
 
 async def assert_described(consumer: AIOKafkaConsumer, topic: Topic, count: int) -> list[Any]:
-    """Check key, headers and value of so many messages."""
-    schema, said = described(topic.name)
+    """Check key, headers and value of so many messages: each is one of those described."""
     messages = await take(consumer, count)
     for message in messages:
+        (said,) = (one for schema, one in described(topic.name) if is_valid(schema, message.value))
         Draft7Validator(said["bindings"]["kafka"]["key"]).validate(message.key.decode())
         Draft7Validator(said["headers"]).validate(dict(message.headers))
-        check(schema, message.value)
     return messages
 
 
@@ -78,13 +79,17 @@ async def test_entries_are_as_described_on_topic_and_channel(opened: Settings) -
     values = [encode_reference(a_reference(body, i)) for i, body in enumerate(bodies)]
     async with consumer_of(STORED, opened) as consumer, channel_of(opened) as received:
         await run(persist, values)
-        messages = await assert_described(consumer, STORED, 9)
-        lines = (await received()).split(b"\n")
+        async with resources().database.begin() as connection:
+            day = await append_imported_day(connection, date(2015, 3, 1), "r2z2", added=1, total=1)
+        await publish([day])
+        messages = await assert_described(consumer, STORED, 10)
+        lines = [*(await received()).split(b"\n"), await received()]
     assert [decode_entry(m.value).truncated for m in messages].count(True) == 1
-    schema, _ = described(CHANNEL)
+    payload = document()["components"]["messages"]["entries"]["payload"]
+    names = [one["$ref"].rpartition("/")[2] for one in payload["oneOf"]]
     for line in lines:
-        check(schema, line)
-    assert len(lines) == 9
+        assert [is_valid(name, line) for name in names].count(True) == 1
+    assert len(lines) == 10
 
 
 async def test_rejections_are_as_described(opened: Settings) -> None:

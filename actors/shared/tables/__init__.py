@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from actors.shared.tables import entities, killmails, operations, postings, universe, users
+from actors.shared.tables import entities, history, killmails, operations, postings, universe, users
 from actors.shared.tables.columns import Utc
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "REVISION",
     "Utc",
     "entities",
+    "history",
     "killmails",
     "operations",
     "postings",
@@ -22,7 +23,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0013"
+REVISION: Final = "0014"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata
@@ -33,6 +34,8 @@ LABELS = METADATA.tables["labels"]
 KILLMAIL_DAYS = METADATA.tables["killmail_days"]
 POSTINGS_STATE = METADATA.tables["postings_state"]
 REPAIRED_BLOCKS = METADATA.tables["repaired_blocks"]
+HISTORY_DAYS = METADATA.tables["history_days"]
+IMPORTED_DAYS = METADATA.tables["imported_days"]
 FEED = METADATA.tables["feed"]
 UNPUBLISHED = METADATA.tables["unpublished"]
 FEED_COUNTER = METADATA.tables["feed_counter"]

@@ -68,7 +68,7 @@ class FeedRow(SQLModel, table=True):
     __table_args__ = INSERTED
 
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
-    killmail_id: int = Field(sa_type=BigInteger)
+    killmail_id: int | None = Field(default=None, sa_type=BigInteger)
     kind: str = Field(sa_type=Text)
     stored_at: datetime = Field(sa_type=Utc)
     origin: str = Field(default="live", sa_type=Text, sa_column_kwargs=_LIVE)

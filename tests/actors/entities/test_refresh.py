@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from actors.entities.refresh import due
 from actors.entities.schedule import schedule_refreshes
 from actors.entities.types import refresh_type
 from actors.entities.want import want
+from actors.killmails.append import append_imported_day
 from actors.killmails.persist import read, store
 from actors.resources import Resources
 from actors.shared.queues import Queue
@@ -195,8 +196,11 @@ async def test_imported_killmails_have_days_and_no_refreshes(
     opened: Resources, upstream: Standin
 ) -> None:
     await save(opened, upstream, source="zkillboard:character/1")
+    async with opened.database.begin() as connection:
+        await append_imported_day(connection, date(2015, 3, 1), "everef", added=1, total=1)
     await run(follow_feed)
-    assert await rows(opened.database, SNAPSHOT_DAYS)
+    days = {row["day"] for row in await rows(opened.database, SNAPSHOT_DAYS)}
+    assert days > {date(2015, 3, 1)}
     assert await rows(opened.database, CHARACTERS) == []
 
 

@@ -11,10 +11,10 @@ from sqlalchemy import Table, func, insert, select, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.killmails.append import Unpublished
 from actors.killmails.persist import read, store
-from actors.killmails.publish import Unpublished
 from actors.shared.body import unpack
-from actors.shared.feed import entries_after, entry_of
+from actors.shared.feed import Entry, entries_after, entry_of
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.rejection import decode_rejection, encode_rejection
@@ -41,7 +41,7 @@ from tests.support.tables import feed_of, receive, rows
 
 async def persisted(
     database: AsyncEngine, values: Iterable[Reference | bytes]
-) -> list[Unpublished]:
+) -> list[Unpublished[Entry]]:
     """Read and store a batch as `persist` does."""
     batch = [encode_reference(v) if isinstance(v, Reference) else v for v in values]
     return await store(database, *read(batch))
@@ -111,7 +111,7 @@ async def test_overlapping_batches_in_any_order_neither_deadlock_nor_double(
         encode_reference(msgspec.structs.replace(a.reference, as_of=LATER, zkb=msgspec.Raw(b"{}")))
         for a in read(batch)[0]
     ]
-    published: list[Unpublished] = []
+    published: list[Unpublished[Entry]] = []
     async with asyncio.timeout(120):
         for values in (batch, batch + newer, newer):
             shuffled = [order.sample(values, len(values)) for _ in range(6)]

@@ -1,21 +1,24 @@
 """Publishing: each entry reaches topic and channel whole, is marked, and never forgotten."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from aiokafka import AIOKafkaConsumer
+from broadcaster._base import Subscriber
 
 from actors.killmails import publish as publish_module
+from actors.killmails.append import append_imported_day
 from actors.killmails.persist import persist, read, store
 from actors.killmails.publish import sweep
 from actors.resources import Resources, open_resources
-from actors.shared.feed import CHANNEL, decode_entry
+from actors.shared.feed import CHANNEL
 from actors.shared.killmail import entity_ids, parse_killmail
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
@@ -23,6 +26,7 @@ from actors.shared.tables import KILLMAILS, UNPUBLISHED
 from actors.shared.topics import STORED
 from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
+from tests.support.feed import decode_killmail
 from tests.support.made import LATER, a_body, a_reference
 from tests.support.servers import empty_servers
 from tests.support.tables import feed_of, rows
@@ -88,7 +92,7 @@ async def test_the_topic_gets_each_entry_whole_under_its_key(
     by_id = {one.killmail_id: one for one in upstream.dataset.killmails}
     seen = set()
     for message in messages:
-        shape, entry = msgspec.json.decode(message.value), decode_entry(message.value)
+        shape, entry = msgspec.json.decode(message.value), decode_killmail(message.value)
         assert shape.keys() == {
             "v", "feed_id", "sequence", "kind", "killmail_id", "hash", "stored_at", "names", "zkb",
             "killmail",
@@ -108,12 +112,17 @@ async def test_the_channel_gets_the_same_entries_as_the_topic(
 ) -> None:
     async with opened.events.subscribe(CHANNEL) as subscriber:
         await run(persist, played(upstream))
-        message = ""  # an empty one says that the connection is new
-        async with asyncio.timeout(10):
-            while not message:
-                message = (await subscriber.get()).message
-    lines = sorted(line.encode() for line in message.split("\n"))
+        lines = sorted(await pushed(subscriber))
     assert lines == sorted(message.value for message in await take(topic, 50))
+
+
+async def pushed(subscriber: Subscriber) -> list[bytes]:
+    """Receive the entries of one message of the channel."""
+    message = ""  # an empty one says that the connection is new
+    async with asyncio.timeout(10):
+        while not message:
+            message = (await subscriber.get()).message
+    return message.encode().split(b"\n")
 
 
 @pytest.mark.service
@@ -129,7 +138,7 @@ async def test_what_came_twice_is_published_once(
     for _ in range(2):
         await run(persist, played(upstream))
     await run(persist, [encode_reference(a_reference(a_body(1)))])
-    sequences = [decode_entry(m.value).sequence for m in await take(topic, 51)]
+    sequences = [decode_killmail(m.value).sequence for m in await take(topic, 51)]
     assert sorted(sequences) == list(range(1, 52))
 
 
@@ -148,11 +157,35 @@ async def test_an_update_is_published_as_such(opened: Resources, topic: AIOKafka
         await run(
             persist, [encode_reference(a_reference(a_body(1), as_of=as_of, zkb=msgspec.Raw(zkb)))]
         )
-    entries = [decode_entry(message.value) for message in await take(topic, 2)]
+    entries = [decode_killmail(message.value) for message in await take(topic, 2)]
     assert [(e.sequence, e.kind, bytes(e.zkb)) for e in entries] == [
         (1, "added", b'{"points":1}'),
         (2, "updated", b'{"points":2}'),
     ]
+
+
+@pytest.mark.service
+@pytest.mark.usefixtures("_sweeps_at_once")
+async def test_an_imported_day_is_one_entry_without_a_killmail(
+    opened: Resources, topic: AIOKafkaConsumer
+) -> None:
+    await store(opened.database, *read([encode_reference(a_reference(a_body(1)))]))
+    async with opened.events.subscribe(CHANNEL) as subscriber:
+        async with opened.database.begin() as connection:
+            day = date(2015, 3, 1)
+            await append_imported_day(connection, day, "everef", added=7, total=9)
+        await run(sweep)
+        *_, line = await pushed(subscriber)
+    messages = {message.key: message.value for message in await take(topic, 2)}
+    shape = msgspec.json.decode(messages[b""])
+    assert shape.pop("feed_id") == decode_killmail(messages[b"1"]).feed_id
+    assert shape.pop("stored_at") == pytest.approx(time.time(), abs=60)
+    assert shape == {
+        "v": 2, "sequence": 2, "kind": "imported", "day": "2015-03-01", "source": "everef",
+        "added": 7, "total": 9,
+    }  # fmt: skip
+    assert line == messages[b""]
+    assert await unpublished(opened) == []
 
 
 @pytest.mark.service
@@ -161,7 +194,7 @@ async def test_names_come_along(
 ) -> None:
     await run(persist, played(upstream))
     for message in await take(topic, 50):
-        entry = decode_entry(message.value)
+        entry = decode_killmail(message.value)
         assert set(entry.names) == entity_ids(parse_killmail(entry.killmail))
         assert all(entry.names.values())
 
@@ -175,7 +208,7 @@ async def test_without_esi_in_time_it_is_published_without_names(upstream: Stand
     ):
         await run(persist, played(upstream))
         assert await unpublished(opened) == []
-        entries = [decode_entry(message.value) for message in await take(topic, 50)]
+        entries = [decode_killmail(message.value) for message in await take(topic, 50)]
         assert [entry.names for entry in entries] == [{}] * 50
         (later,) = sent("esi")
         wanted = set().union(*(entity_ids(parse_killmail(e.killmail)) for e in entries))
@@ -194,7 +227,7 @@ async def test_what_a_crash_left_unpublished_is_published_by_the_sweep(
     assert await unpublished(opened) == list(range(6, 51))
     await run(sweep)
     assert await unpublished(opened) == []
-    published = {e.sequence: e for e in (decode_entry(m.value) for m in await take(topic, 50))}
+    published = {e.sequence: e for e in (decode_killmail(m.value) for m in await take(topic, 50))}
     assert sorted(published) == list(range(1, 51))
     for one in left:
         entry, wanted = published[one.entry.sequence], one.entry

@@ -13,7 +13,7 @@ from actors.killmails.persist import persist, read, store
 from actors.killmails.publish import sweep
 from actors.killmails.reject import reject
 from actors.resources import Resources, open_resources
-from actors.shared.feed import CHANNEL, Entry, decode_entry
+from actors.shared.feed import CHANNEL, Entry
 from actors.shared.killmail import Killmail, entity_ids
 from actors.shared.metrics import TRUNCATED
 from actors.shared.reference import encode_reference
@@ -22,6 +22,7 @@ from actors.shared.tables import KILLMAILS, REJECTED, UNPUBLISHED
 from actors.shared.topics import REJECTED as REJECTED_TOPIC
 from actors.shared.topics import STORED
 from tests.support.esi import run, sent
+from tests.support.feed import decode_killmail
 from tests.support.made import a_body, a_reference
 from tests.support.servers import empty_servers
 from tests.support.tables import rows
@@ -64,7 +65,7 @@ def batch(large: int | None = None, zkb: bytes = b'{"points":1}') -> list[bytes]
 
 
 async def entries_on(topic: AIOKafkaConsumer, count: int = 20) -> dict[int, Entry]:
-    entries = [decode_entry(message.value) for message in await take(topic, count)]
+    entries = [decode_killmail(message.value) for message in await take(topic, count)]
     return {entry.killmail_id: entry for entry in entries}
 
 
@@ -88,7 +89,7 @@ async def test_the_channel_has_it_whole(opened: Resources) -> None:
         message = ""  # an empty one says that the connection is new
         while not message:
             message = (await subscriber.get()).message
-    assert len(decode_entry(message).killmail) > TOO_LARGE_BYTES
+    assert len(decode_killmail(message).killmail) > TOO_LARGE_BYTES
 
 
 async def test_an_entry_whose_rest_is_too_large_goes_with_nothing(

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.killmails.append import Unpublished
 from actors.killmails.persist import read, store
-from actors.killmails.publish import Unpublished
 from actors.shared.body import unpack
+from actors.shared.feed import Entry
 from actors.shared.reference import NO_JSON, Reference, encode_reference
 from actors.shared.tables import ATTACKERS, FEED, KILLMAILS
 from tests.support.made import a_body, a_reference, an_attacker
@@ -18,7 +19,7 @@ from tests.support.tables import rows
 ORDERS = 60
 
 
-async def persisted(database: AsyncEngine, *batch: Reference) -> list[Unpublished]:
+async def persisted(database: AsyncEngine, *batch: Reference) -> list[Unpublished[Entry]]:
     return await store(database, *read(encode_reference(reference) for reference in batch))
 
 

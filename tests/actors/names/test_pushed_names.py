@@ -11,13 +11,14 @@ from sqlalchemy import insert
 from actors.killmails.persist import persist
 from actors.names.resolve import resolve_names
 from actors.resources import Resources
-from actors.shared.feed import decode_entry, names_of
+from actors.shared.feed import names_of
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
 from actors.shared.tables import NAMES
 from actors.shared.topics import STORED
 from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
+from tests.support.feed import decode_killmail
 from tests.support.made import a_body, a_reference, an_attacker
 from tests.support.topics import consumer_of, take
 
@@ -62,7 +63,7 @@ async def pushed_names(topic: AIOKafkaConsumer, killmail_id: int) -> dict[int, s
     body = a_body(killmail_id, victim=VICTIM, attackers=[OTHER])
     await run(persist, [encode_reference(a_reference(body, killmail_id))])
     (message,) = await take(topic, 1)
-    return decode_entry(message.value).names
+    return decode_killmail(message.value).names
 
 
 async def test_renamed_pilot(opened: Resources, upstream: Standin, topic: AIOKafkaConsumer) -> None:

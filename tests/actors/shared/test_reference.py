@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.shared.errors import Invalid
-from actors.shared.feed import Entry, decode_entry, encode_entry, join_entries
+from actors.shared.feed import Entry, encode_entry, join_entries
 from actors.shared.reference import decode_reference, encode_reference, locate
 from actors.shared.rejection import decode_rejection, encode_rejection
+from tests.support.feed import decode_killmail
 from tests.support.made import a_body, a_reference
 
 GOOD = encode_reference(a_reference(a_body(), zkb=msgspec.Raw(b'{"points":1}')))
@@ -161,7 +162,7 @@ def test_an_entry_has_the_documented_shape() -> None:
         "names": {"587": "Rifter"},
         "killmail": msgspec.json.decode(body),
     }
-    assert bytes(decode_entry(encode_entry(an_entry(body))).killmail) == body
+    assert bytes(decode_killmail(encode_entry(an_entry(body))).killmail) == body
 
 
 def test_entries_on_the_channel_are_one_a_line_however_the_body_is_written() -> None:
@@ -170,4 +171,4 @@ def test_entries_on_the_channel_are_one_a_line_however_the_body_is_written() -> 
     lines = message.split("\n")
     assert len(lines) == 3
     for line in lines:
-        assert msgspec.json.decode(decode_entry(line).killmail) == msgspec.json.decode(body)
+        assert msgspec.json.decode(decode_killmail(line).killmail) == msgspec.json.decode(body)

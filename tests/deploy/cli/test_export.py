@@ -22,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from typer.testing import CliRunner, Result
 
 from actors.export.manifest import open_directory
+from actors.killmails.append import append_imported_day
 from actors.killmails.persist import read, store
-from actors.shared.feed import encode_entry, entries_after, entry_of
+from actors.shared.feed import encode_entry, entries_after, feed_entry_of
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.tables import DELAYED
 from deploy.cli import app
@@ -187,7 +188,8 @@ async def test_a_rerun_writes_only_what_has_changed_and_the_feed_completes_the_m
     assert "exported: 0 days" in await exported(out, "ndjson")
     assert {f: (f.stat().st_mtime_ns, f.stat().st_ino) for f in out.iterdir()} == before
     exec(code("python")[-1], recipe)  # the document's
-    mirror = recipe["load"](out)
+    mirror: dict[int, Any] = {}
+    recipe["load"](mirror, out)
 
     corrected = killmail_of(next(one for one in chosen() if day_of(one) == day()))
     body = msgspec.json.encode(corrected | {"war_id": 7})
@@ -199,11 +201,17 @@ async def test_a_rerun_writes_only_what_has_changed_and_the_feed_completes_the_m
     assert changed == {f"{day()}.ndjson"}
     assert manifest(out)[f"{day()}.ndjson"]["sequence"] == len(chosen()) + 2
 
+    imported = day() + timedelta(days=1)
+    async with database.begin() as connection:
+        await append_imported_day(connection, imported, "everef", added=1, total=1)
+    assert "exported: 1 days" in await exported(out, "ndjson")
     entries = await entries_of(database)
-    for entry in [*reversed(entries), *entries]:
-        recipe["fold"](mirror, entry)
+    again = [recipe["fold"](mirror, entry) for entry in [*reversed(entries), *entries]]
+    assert set(again) == {None, str(imported)}
+    whole: dict[int, Any] = {}
+    recipe["load"](whole, out)
     assert {id_: one for id_, (_, one) in mirror.items()} == {
-        id_: one for id_, (_, one) in recipe["load"](out).items()
+        id_: one for id_, (_, one) in whole.items()
     }
     assert mirror[7][1]["killmail"] == msgspec.json.decode(new)
 
@@ -211,7 +219,7 @@ async def test_a_rerun_writes_only_what_has_changed_and_the_feed_completes_the_m
 async def entries_of(database: AsyncEngine) -> list[dict[str, Any]]:
     async with database.connect() as connection:
         rows = (await connection.execute(entries_after(0, 10_000))).mappings().all()
-    return [msgspec.json.decode(encode_entry(entry_of(row, {}))) for row in rows]
+    return [msgspec.json.decode(encode_entry(feed_entry_of(row))) for row in rows]
 
 
 async def test_the_examples_of_the_document_run(
