@@ -119,8 +119,10 @@ CREATE TABLE history_days (
     rejected      BIGINT NOT NULL DEFAULT 0, -- what isn't a killmail, see the table rejected
     requested_at  TIMESTAMPTZ NOT NULL,
     updated_at    TIMESTAMPTZ NOT NULL,
-    next_try_at   TIMESTAMPTZ NOT NULL,      -- while waiting: when it may be begun, or is abandoned
+    next_try_at   TIMESTAMPTZ NOT NULL,      -- while waiting: when a message for it is sent (again)
     lease         TEXT,                      -- random, of the process that imports it
+    leased_until  TIMESTAMPTZ NOT NULL,      -- when another process may go on
+    downloading_until  TIMESTAMPTZ,          -- the archive is being downloaded; few are at once
     etag          TEXT                       -- of the archive that was imported last
 );
 CREATE INDEX history_days_due ON history_days (state, next_try_at);

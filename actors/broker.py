@@ -63,6 +63,8 @@ TYPES_QUEUE: Final = settings().named(Queue.TYPES)
 """The queues of actors that refresh entities."""
 UNIVERSE_QUEUE: Final = settings().named(Queue.UNIVERSE)
 """The queue of the actor that loads the static universe."""
+HISTORY_QUEUE: Final = settings().named(Queue.HISTORY)
+"""The queue of the actor that imports history by days."""
 
 MAX_PRIORITY: Final = 9
 """Highest priority of a message; live killmails have it, and the first sync of a user.

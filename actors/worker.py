@@ -10,6 +10,7 @@ from actors.entities.follow import follow_feed
 from actors.entities.schedule import schedule_refreshes
 from actors.entities.types import refresh_type
 from actors.history.imports import sync_zkillboard
+from actors.history.run import import_day, schedule_days
 from actors.killmails.fetch import fetch
 from actors.killmails.persist import persist
 from actors.killmails.publish import sweep
@@ -33,6 +34,7 @@ __all__ = [
     "enroll_corporation",
     "fetch",
     "follow_feed",
+    "import_day",
     "load_universe",
     "persist",
     "publish_delayed",
@@ -46,6 +48,7 @@ __all__ = [
     "relist",
     "remove_expired",
     "resolve_names",
+    "schedule_days",
     "schedule_refreshes",
     "schedule_syncs",
     "sweep",

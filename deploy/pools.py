@@ -30,6 +30,7 @@ CONCURRENCY: Final[Mapping[Queue, int]] = {
     Queue.ALLIANCES: 3,
     Queue.TYPES: 10,
     Queue.UNIVERSE: 1,
+    Queue.HISTORY: 1,
 }
 """The queues with threads of their own."""
 

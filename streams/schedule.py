@@ -9,6 +9,7 @@ from actors.broker import enqueue
 from actors.entities.follow import follow_feed
 from actors.entities.schedule import schedule_refreshes
 from actors.history.imports import sync_zkillboard
+from actors.history.run import schedule_days
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.killmails.relist import relist
@@ -81,6 +82,12 @@ async def publish_due() -> None:
 async def continue_imports() -> None:
     """Have the imports of history from zKillboard go on."""
     await enqueue(sync_zkillboard)
+
+
+@every(5.0, is_intake=True)
+async def continue_history() -> None:
+    """Have the days imported whose history was requested."""
+    await enqueue(schedule_days)
 
 
 @every(15.0, is_intake=True)

@@ -10,12 +10,8 @@ import structlog
 from sqlalchemy import and_, select, update
 
 from actors.broker import SYNC_QUEUE, actor
-from actors.history.zkillboard import (
-    MAX_PAGE,
-    Listed,
-    Unreadable,
-    list_page,
-)
+from actors.history.errors import Unreadable
+from actors.history.zkillboard import MAX_PAGE, Listed, list_page
 from actors.killmails.persist import persist_all
 from actors.resources import resources
 from actors.shared.errors import RetryLater

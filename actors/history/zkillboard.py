@@ -12,8 +12,9 @@ import aiohttp
 import msgspec
 
 from actors.esi.answer import Answer, read_answer
+from actors.history.errors import BANNED_MS, BUSY_MS, Unreadable
 from actors.shared.clean import clean_text
-from actors.shared.errors import DECODE_ERRORS, Invalid, KillstreamError, RetryLater
+from actors.shared.errors import DECODE_ERRORS, Invalid, RetryLater
 from actors.shared.settings import Settings
 from actors.shared.useragent import user_agent
 
@@ -24,10 +25,6 @@ MAX_PAGE: Final = 100
 MAX_PAGE_BYTES: Final = 64 * 1024 * 1024
 TIMEOUT: Final = aiohttp.ClientTimeout(total=90, sock_connect=5)
 """A deep page that nobody asked for took 37 s."""
-BUSY_MS: Final = 60_000
-"""Delay after a failure."""
-BANNED_MS: Final = 600_000
-"""Delay after a refusal of our address."""
 ESI_KEYS: Final = frozenset(
     {
         "killmail_id",
@@ -42,10 +39,6 @@ ESI_KEYS: Final = frozenset(
 _NOT_JSON: Final = (*DECODE_ERRORS, ValueError)
 _SPACE: Final = re.compile(r"[ \t\n\r]*")
 _decode_text: Final = json.JSONDecoder().raw_decode
-
-
-class Unreadable(KillstreamError):
-    """zKillboard says that the request is wrong: don't retry."""
 
 
 class _Zkb(msgspec.Struct, frozen=True):

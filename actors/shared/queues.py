@@ -22,3 +22,5 @@ class Queue(StrEnum):
     """ESI's error limit: types of items."""
     UNIVERSE = "universe"
     """CCP's archive of static data, once a day: nothing else waits for it."""
+    HISTORY = "history"
+    """Archives of history: a day takes seconds, and all of it days."""

@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     """Characters, corporations, alliances and types refreshed from ESI in an hour, of each."""
     zkillboard_url: HttpUrl = "https://zkillboard.com"
     """Base of zKillboard's API, for imports of history; `/api/…` is appended."""
+    everef_url: HttpUrl = "https://data.everef.net"
+    """Base of EVE Ref's archives, for history by days; `/killmails/…` is appended."""
     sde_url: HttpUrl = (
         "https://developers.eveonline.com/static-data/eve-online-static-data-latest-jsonl.zip"
     )

@@ -11,6 +11,7 @@ from deploy.cli import (
     diagnose,
     drain,
     export,
+    history,
     keys,
     pause,
     queue,
@@ -54,6 +55,7 @@ app.command(rich_help_panel=INSPECT)(export.export)
 app.command(rich_help_panel=INSPECT)(settings.settings)
 app.add_typer(users.app, name="users", rich_help_panel=INSPECT)
 app.add_typer(keys.app, name="keys", rich_help_panel=RUN)
+app.add_typer(history.app, name="history", rich_help_panel=RUN)
 app.add_typer(universe.app, name="universe", rich_help_panel=RUN)
 app.command(rich_help_panel=OPERATE)(queues.queues)
 app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)

@@ -1,9 +1,7 @@
 """Export days one after the other, with progress; stop on a signal and go on later."""
 
 import asyncio
-import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +21,7 @@ from actors.export.read import changed_days, read_feed
 from actors.shared.database import reading
 from actors.shared.errors import KillstreamError
 from deploy.cli.process import console
+from deploy.cli.signals import cancel_on_signals
 
 
 class Stopped(KillstreamError):
@@ -54,7 +53,7 @@ async def export_days(
         CannotWrite: the disk refuses a file.
         Invalid: a stored body isn't a killmail; says which.
     """
-    _cancel_on_signals()
+    cancel_on_signals()
     days = [first + timedelta(days=n) for n in range((last - first).days + 1)]
     done = Done()
     with open_directory(out):
@@ -70,21 +69,6 @@ async def export_days(
             ) from None
     done.sequence = min(manifest.files[name_of(day, format_)].sequence for day in days)
     return done
-
-
-def _cancel_on_signals() -> None:
-    """Have SIGINT and SIGTERM cancel this task, once; a second one ends the process."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-    assert task
-
-    def cancel() -> None:
-        for number in signal.SIGINT, signal.SIGTERM:
-            loop.remove_signal_handler(number)
-        task.cancel()
-
-    with suppress(RuntimeError):  # only the main thread has signals
-        for number in signal.SIGINT, signal.SIGTERM:
-            loop.add_signal_handler(number, cancel)
 
 
 async def _pending(

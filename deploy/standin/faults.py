@@ -28,6 +28,9 @@ WrongObject = Literal["429", "503", "cut", "utf8"]
 WrongArchive = Literal["html", "cut", "rows", "twice", "file"]
 """200 with a page; half of the archive; half of the types; a type twice; a file is missing."""
 
+WrongDay = Literal["html", "cut", "file"]
+"""200 with a page; half of the archive; a file that isn't a killmail among the others."""
+
 SsoError = Literal["token", "grant", "migrate", "expired", "client", "credentials", "unavailable"]
 """Refusals of a refresh: the first five are for ever, the last passes."""
 SsoAlgorithm = Literal["RS256", "ES256"]
@@ -290,6 +293,18 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             "refuse each batch with one, the others answer 404."
         ),
     ] = ()
+
+    everef_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
+    everef_status: Annotated[
+        ErrorStatus | None, Meta(description="Answer everything with this status.")
+    ] = None
+    everef_wrong: Annotated[
+        WrongDay | None,
+        Meta(
+            description="Serve wrong archives: html (a page), cut (half of it), file (one that"
+            " isn't a killmail)."
+        ),
+    ] = None
 
     zkillboard_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
     zkillboard_status: Annotated[

@@ -59,7 +59,7 @@ class R2z2:
         """Return the number of killmails of each finished day."""
         refusal = await self._refusal(request)
         if refusal is None:
-            totals = {day: len(indexes) for day, indexes in sorted(self._days().items())}
+            totals = {day: len(indexes) for day, indexes in sorted(self.days().items())}
             return self._counted("totals", _json(msgspec.json.encode(totals)))
         return self._counted("totals", refusal)
 
@@ -73,14 +73,14 @@ class R2z2:
     async def raw_day(self, request: web.Request) -> web.Response:
         """Return the ESI bodies of one day, by id."""
         refusal = await self._refusal(request)
-        if refusal is None and (played := self._played_on(request.match_info["day"])):
+        if refusal is None and (played := self.played_on(request.match_info["day"])):
             bodies = b",".join(b'"%d":%b' % (one.killmail_id, one.body) for one in played)
             return self._counted("history", _json(b"{" + bodies + b"}"))
         return self._counted("history", refusal or _not_found())
 
     def hashes_of(self, day: str) -> bytes | None:
         """Write the ids and hashes of one day; None when it isn't published."""
-        played = self._played_on(day)
+        played = self.played_on(day)
         hashes = {str(one.killmail_id): one.killmail_hash for one in played}
         return msgspec.json.encode(hashes) if played else None
 
@@ -161,11 +161,12 @@ class R2z2:
         if slot.updates is not None:
             faults["rewrite"] += 1
 
-    def _played_on(self, day: str) -> list[UpstreamKillmail]:
+    def played_on(self, day: str) -> list[UpstreamKillmail]:
+        """Return the killmails of a day (YYYYMMDD); none when it isn't published."""
         killmails = self._playback.dataset.killmails
-        return [killmails[index] for index in self._days().get(day, ())]
+        return [killmails[index] for index in self.days().get(day, ())]
 
-    def _days(self) -> dict[str, list[int]]:
+    def days(self) -> dict[str, list[int]]:
         """Sort what is out by day of the kill; a day is published at 06:00 of the next."""
         now_s = self._playback.now_s()
         dataset = self._playback.dataset

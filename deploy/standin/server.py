@@ -14,6 +14,7 @@ from deploy.standin.dataset import Dataset
 from deploy.standin.entities import Entities
 from deploy.standin.esi import Esi
 from deploy.standin.esi_gateway import EsiGateway
+from deploy.standin.everef import EveRef
 from deploy.standin.killmails import Killmails, read_killmails
 from deploy.standin.members import Members
 from deploy.standin.names import Names, read_bands
@@ -89,6 +90,7 @@ async def start_standin(options: StandinOptions) -> Standin:
     census = Census(playback, participants)
     upstreams = (
         r2z2,
+        EveRef(playback, r2z2),  # before ESI, whose paths are wider
         Redisq(playback),
         Esi(playback, gateway),
         Members(playback, gateway, participants, census),
@@ -143,7 +145,9 @@ def describe(options: StandinOptions) -> str:
     rate_per_s = options.effective_rate_per_s
     pace = "all at once" if rate_per_s is None else f"{rate_per_s:g} per second"
     limits = "limits on" if options.limits and options.faults.limits else "limits off"
-    return f"{what}, {pace}, {limits}; R2Z2, RedisQ, ESI, SSO and zKillboard on this address"
+    return (
+        f"{what}, {pace}, {limits}; R2Z2, RedisQ, ESI, SSO, zKillboard and EVE Ref on this address"
+    )
 
 
 def _load_killmails(options: StandinOptions) -> Killmails:

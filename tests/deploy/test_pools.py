@@ -84,6 +84,7 @@ def test_options_change_concurrency_and_prefetch_of_one_queue() -> None:
         Queue.ALLIANCES: Pool(3, 3),
         Queue.TYPES: Pool(4, 4),
         Queue.UNIVERSE: Pool(1, 2),
+        Queue.HISTORY: Pool(1, 2),
     }
 
 

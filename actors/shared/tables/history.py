@@ -25,6 +25,8 @@ class HistoryDayRow(SQLModel, table=True):
     updated_at: datetime = Field(sa_type=Utc)
     next_try_at: datetime = Field(sa_type=Utc)
     lease: str | None = Field(default=None, sa_type=Text)
+    leased_until: datetime = Field(sa_type=Utc)
+    downloading_until: datetime | None = Field(default=None, sa_type=Utc)
     etag: str | None = Field(default=None, sa_type=Text)
 
 

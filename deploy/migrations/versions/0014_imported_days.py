@@ -32,6 +32,8 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("next_try_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lease", sa.Text),
+        sa.Column("leased_until", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("downloading_until", sa.DateTime(timezone=True)),
         sa.Column("etag", sa.Text),
     )
     op.create_index("history_days_due", "history_days", ["state", "next_try_at"])

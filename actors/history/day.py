@@ -1,0 +1,237 @@
+"""Import the killmails of one day from an archive."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import Final, NamedTuple
+
+import aiohttp
+import msgspec
+import structlog
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.history import everef
+from actors.history.errors import NoSuchDay, Unreadable
+from actors.history.everef import Archived, Refused
+from actors.history.schedule import (
+    Leased,
+    LeaseLost,
+    begin_download,
+    fail,
+    give_back,
+    renew,
+)
+from actors.killmails.append import Unpublished, append_imported_day
+from actors.killmails.bulk import store_archived
+from actors.killmails.findable import known_for
+from actors.killmails.reject import record_rejections
+from actors.killmails.version import Version
+from actors.shared.errors import Invalid, RetryLater
+from actors.shared.feed import ImportedDay
+from actors.shared.finding.kinds import MAX_KILLMAIL_ID
+from actors.shared.killmail import killmail_hash, parse_killmail
+from actors.shared.metrics import HASHES_CORRECTED
+from actors.shared.outage import one_line
+from actors.shared.reference import NO_JSON
+from actors.shared.rejection import encode_rejection
+from actors.shared.settings import Settings
+from actors.shared.tables import HISTORY_DAYS
+
+log: Final = structlog.get_logger()
+
+BATCH: Final = {"postgresql": 2_500, "sqlite": 1_000}
+"""Killmails in one transaction: few enough that a live killmail that waits for it waits briefly."""
+SQLITE_PAUSE_S: Final = 0.1
+"""Between transactions: a writer that waits for SQLite's lock polls for it at such intervals."""
+DOWNLOAD_POLL_S: Final = 0.5
+"""How often a day that waits for others' downloads asks again."""
+NOT_YET: Final = timedelta(days=3)
+"""Age up to which a day may still get its archive."""
+AGAIN: Final = timedelta(hours=6)
+"""When a day without an archive is tried again."""
+
+
+class _Batch(NamedTuple):
+    versions: list[Version]
+    rejections: list[bytes]
+    elsewhere: int
+    """Killmails of other days, which belong to other archives."""
+
+
+OnRejections = Callable[[list[bytes]], Awaitable[None]]
+
+
+async def import_leased(
+    settings: Settings,
+    database: AsyncEngine,
+    http: aiohttp.ClientSession,
+    leased: Leased,
+    on_rejections: OnRejections,
+) -> Unpublished[ImportedDay] | None:
+    """Import a day that this process has leased, or postpone it, or give it up.
+
+    Each batch is one transaction, so after a crash what is stored is stored, and counted once. The
+    last one enters the day in the feed. A process that ends gives the day back.
+
+    Args:
+        settings: Where the archives are.
+        database: Where killmails are stored.
+        http: What sends requests.
+        leased: The day.
+        on_rejections: Called with what was recorded as rejected, after each batch.
+
+    Returns:
+        The day's entry of the feed, to be published; None without one, as nothing was added.
+    """
+    try:
+        return await _import(settings, database, http, leased, on_rejections)
+    except LeaseLost as error:
+        log.warning("history.lease_lost", reason=str(error))
+    except RetryLater as error:
+        await give_back(database, leased, str(error), timedelta(milliseconds=error.delay_ms))
+        log.warning("history.postponed", day=str(leased.day), reason=str(error))
+    except NoSuchDay as error:
+        await _without_archive(database, leased, str(error))
+    except Unreadable as error:
+        await fail(database, leased, str(error))
+        log.error("history.failed", day=str(leased.day), reason=str(error))
+    except BaseException:
+        await asyncio.shield(_give_back_if_possible(database, leased))
+        raise
+    return None
+
+
+async def _import(
+    settings: Settings,
+    database: AsyncEngine,
+    http: aiohttp.ClientSession,
+    leased: Leased,
+    on_rejections: OnRejections,
+) -> Unpublished[ImportedDay] | None:
+    while not await begin_download(database, leased):  # noqa: ASYNC110  # of other processes
+        await asyncio.sleep(DOWNLOAD_POLL_S)
+    archive = await everef.download(settings, http, leased.day)
+    async with database.begin() as connection:
+        await renew(connection, leased, downloading_until=None, state_reason=None)
+    dialect = database.dialect.name
+    batches = _batches(archive.content, leased, BATCH[dialect])
+    done: Counter[str] = Counter()
+    upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+    try:
+        while batch := await upcoming:
+            upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            await _store(database, leased, batch)
+            done["total"] += len(batch.versions)
+            done["rejected"] += len(batch.rejections)
+            done["elsewhere"] += batch.elsewhere
+            await on_rejections(batch.rejections)
+            if dialect == "sqlite":
+                await asyncio.sleep(SQLITE_PAUSE_S)
+    finally:
+        upcoming.cancel()
+    entry = await _finish(database, leased, archive.etag, done)
+    added = entry.entry.added if entry else 0
+    log.info("history.imported", day=str(leased.day), added=added, **done)
+    return entry
+
+
+def _batches(content: bytes, leased: Leased, size: int) -> Iterator[_Batch]:
+    """Unpack and parse an archive; each killmail once."""
+    files = everef.unpack(content)
+    seen: set[int] = set()
+    while files_of_batch := list(islice(files, size)):
+        yield _parse(files_of_batch, leased, seen)
+
+
+def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _Batch:
+    source = f"{leased.source}:{leased.day}"
+    batch = _Batch([], [], 0)
+    elsewhere = 0
+    for file in files:
+        if isinstance(file, Refused):
+            batch.rejections.append(encode_rejection(file.reason, file.text, source=source))
+            continue
+        try:
+            version = _version(file)
+        except Invalid as error:
+            batch.rejections.append(encode_rejection(str(error), file.body, source=source))
+            continue
+        killmail = version.killmail
+        if killmail.killmail_time.astimezone(UTC).date() != leased.day:
+            elsewhere += 1
+        elif killmail.killmail_id not in seen:
+            seen.add(killmail.killmail_id)
+            batch.versions.append(version)
+    return batch._replace(elsewhere=elsewhere)
+
+
+def _version(file: Archived) -> Version:
+    killmail = parse_killmail(file.body)
+    if killmail.killmail_id > MAX_KILLMAIL_ID:
+        raise Invalid(f"killmail_id is over {MAX_KILLMAIL_ID}, so nothing could find the killmail")
+    computed = killmail_hash(killmail)
+    if file.killmail_hash != computed:
+        HASHES_CORRECTED.inc()
+    return Version(
+        killmail=killmail,
+        killmail_hash=computed,
+        body=msgspec.Raw(file.body),
+        body_as_of=0.0,
+        zkb=NO_JSON,
+        zkb_as_of=None,
+        origin="import",
+    )
+
+
+async def _store(database: AsyncEngine, leased: Leased, batch: _Batch) -> None:
+    known = await known_for(database, batch.versions)
+    async with database.begin() as connection:
+        added = await store_archived(connection, known, batch.versions)
+        await record_rejections(connection, batch.rejections)
+        await renew(
+            connection,
+            leased,
+            added=HISTORY_DAYS.c.added + added,
+        )
+
+
+async def _finish(
+    database: AsyncEngine, leased: Leased, etag: str | None, done: Counter[str]
+) -> Unpublished[ImportedDay] | None:
+    """Mark the day done, and enter it in the feed if the import added killmails."""
+    async with database.begin() as connection:
+        await renew(
+            connection,
+            leased,
+            state="done",
+            state_reason=None,
+            total=done["total"],
+            rejected=done["rejected"],
+            etag=etag,
+        )
+        days = HISTORY_DAYS.c
+        added = await connection.scalar(select(days.added).where(days.day == leased.day))
+        if not added:
+            return None
+        return await append_imported_day(
+            connection, leased.day, leased.source, added=added, total=done["total"]
+        )
+
+
+async def _without_archive(database: AsyncEngine, leased: Leased, reason: str) -> None:
+    if datetime.now(UTC).date() - leased.day <= NOT_YET:
+        await give_back(database, leased, reason, AGAIN)
+    else:
+        await fail(database, leased, reason)
+    log.info("history.no_archive", day=str(leased.day))
+
+
+async def _give_back_if_possible(database: AsyncEngine, leased: Leased) -> None:
+    try:
+        async with asyncio.timeout(1):
+            await give_back(database, leased, None)
+    except Exception as error:  # the lease ends by itself
+        log.info("history.lease_kept", day=str(leased.day), reason=one_line(error))

@@ -1,0 +1,18 @@
+"""How requests for history fail, and how long to wait then."""
+
+from typing import Final
+
+from actors.shared.errors import KillstreamError
+
+BUSY_MS: Final = 60_000
+"""Delay after a failure."""
+BANNED_MS: Final = 600_000
+"""Delay after a refusal of our address."""
+
+
+class Unreadable(KillstreamError):
+    """The upstream's answer can't be used, or it says that the request is wrong: don't retry."""
+
+
+class NoSuchDay(KillstreamError):
+    """The upstream has no killmails of that day, or none yet."""

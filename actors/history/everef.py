@@ -1,0 +1,156 @@
+"""The client of EVE Ref's killmail archives: one for each day, each killmail a file of its own.
+
+Source: EVE Ref's documentation of its killmail dataset (read 2026-11-21).
+"""
+
+import tarfile
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from http import HTTPStatus
+from io import BytesIO
+from typing import Final, NamedTuple
+
+import aiohttp
+import msgspec
+
+from actors.esi.answer import Answer, read_answer
+from actors.history.errors import BANNED_MS, BUSY_MS, NoSuchDay, Unreadable
+from actors.shared.errors import DECODE_ERRORS, RetryLater
+from actors.shared.killmail import MAX_BODY_BYTES
+from actors.shared.outage import one_line
+from actors.shared.settings import Settings
+from actors.shared.useragent import user_agent
+
+MAX_ARCHIVE_BYTES: Final = 256 * 1024 * 1024
+"""Of one day. The largest known ones have some 20 MB."""
+MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024 * 1024
+TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
+REQUESTS_AT_ONCE: Final = 2
+"""Of all processes together: eight at once were refused."""
+OTHER_KEYS: Final = ("killmail_hash", "http_last_modified")
+"""What EVE Ref adds to ESI's bodies."""
+
+_MEMBER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_TOTALS: Final = msgspec.json.Decoder(dict[str, int])
+_DAMAGED: Final = (tarfile.TarError, OSError, EOFError, ValueError, OverflowError)
+
+
+class Archived(NamedTuple):
+    """A killmail of an archive."""
+
+    body: bytes
+    """ESI's object, as the archive has it."""
+    killmail_hash: str
+    """As the archive says; empty when it doesn't."""
+
+
+class Refused(NamedTuple):
+    """A file of an archive that isn't a killmail."""
+
+    reason: str
+    text: bytes
+
+
+class Archive(NamedTuple):
+    """A day's archive, not yet unpacked."""
+
+    content: bytes
+    etag: str | None
+
+
+async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -> Archive:
+    """Download a day's archive.
+
+    Raises:
+        NoSuchDay: there is none of that day, or none yet.
+        RetryLater: EVE Ref is overloaded or fails, or bans this address.
+        Unreadable: it gives too much.
+        Misconfigured: the contact is missing.
+    """
+    answer = await _get(settings, http, f"{day:%Y}/killmails-{day}.tar.bz2")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        raise NoSuchDay(f"EVE Ref has no archive of {day}")
+    _check(answer)
+    return Archive(answer.body, answer.headers.get("ETag"))
+
+
+async def totals(settings: Settings, http: aiohttp.ClientSession) -> dict[date, int]:
+    """Return how many killmails EVE Ref has of each day.
+
+    Raises:
+        RetryLater: EVE Ref is overloaded or fails, or bans this address.
+        Misconfigured: the contact is missing.
+    """
+    answer = await _get(settings, http, "totals.json")
+    _check(answer)
+    try:
+        counts = _TOTALS.decode(answer.body)
+        return {_date(day): count for day, count in counts.items()}
+    except (*DECODE_ERRORS, ValueError) as error:
+        raise RetryLater(f"EVE Ref's totals.json: {one_line(error)}", delay_ms=BUSY_MS) from None
+
+
+def unpack(content: bytes) -> Iterator[Archived | Refused]:
+    """Yield the killmails of an archive, unchecked, and the files that aren't objects.
+
+    Raises:
+        Unreadable: the archive is damaged or too large; what was yielded before is right.
+    """
+    left = MAX_UNPACKED_BYTES
+    try:
+        with tarfile.open(fileobj=BytesIO(content), mode="r|bz2") as archive:
+            for member in archive:
+                left -= member.size
+                if left < 0:
+                    raise Unreadable(f"the archive unpacks to more than {MAX_UNPACKED_BYTES} bytes")
+                if not (member.isreg() and member.name.endswith(".json")):
+                    continue
+                if member.size > 2 * MAX_BODY_BYTES:
+                    yield Refused(f"{member.name[:200]} has {member.size} bytes", b"")
+                    continue
+                file = archive.extractfile(member)
+                assert file is not None, "it is a regular file"
+                yield _read(file.read())
+    except _DAMAGED as error:
+        raise Unreadable(f"the archive is damaged: {one_line(error)}") from None
+
+
+def _date(text: str) -> date:
+    """Parse YYYYMMDD. Raises ValueError."""
+    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
+
+
+async def _get(settings: Settings, http: aiohttp.ClientSession, path: str) -> Answer:
+    url = f"{settings.everef_url.rstrip('/')}/killmails/{path}"
+    headers = {"User-Agent": user_agent(settings, url), "Accept-Encoding": "identity"}
+    try:
+        async with http.get(
+            url, headers=headers, timeout=TIMEOUT, allow_redirects=False
+        ) as response:
+            return await read_answer(response, max_bytes=MAX_ARCHIVE_BYTES)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise RetryLater(f"EVE Ref: {one_line(error)}", delay_ms=BUSY_MS) from None
+
+
+def _check(answer: Answer) -> None:
+    if answer.status in (403, 429):
+        raise RetryLater(f"EVE Ref refuses: {answer.status}", delay_ms=BANNED_MS)
+    if answer.status != HTTPStatus.OK:
+        raise RetryLater(f"EVE Ref answers {answer.status}", delay_ms=BUSY_MS)
+    if len(answer.body) > MAX_ARCHIVE_BYTES:
+        raise Unreadable(f"EVE Ref gives more than {MAX_ARCHIVE_BYTES} bytes")
+
+
+def _read(text: bytes) -> Archived | Refused:
+    """Cut EVE Ref's keys out of a killmail's object; the values of the others stay as they are."""
+    try:
+        members = _MEMBER.decode(text)
+    except DECODE_ERRORS as error:
+        return Refused(f"not an object: {error}", text)
+    given = members.get("killmail_hash", b'""')
+    body = ",".join(
+        f"{msgspec.json.encode(name).decode()}:{bytes(value).decode()}"
+        for name, value in members.items()
+        if name not in OTHER_KEYS
+    )
+    return Archived(b"{%b}" % body.encode(), bytes(given).decode().strip('"'))

@@ -1,0 +1,279 @@
+"""History by days: whole, once, resumable, in several processes, and entered in the feed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import update
+
+from actors.history import day as module
+from actors.history import everef
+from actors.history.day import import_leased
+from actors.history.everef import Refused, unpack
+from actors.history.run import import_day, schedule_days
+from actors.history.schedule import (
+    EPOCH,
+    LeaseLost,
+    begin_download,
+    lease_day,
+    read_standing,
+    request_days,
+)
+from actors.killmails.check.run import check_all
+from actors.killmails.persist import read, store
+from actors.resources import Resources
+from actors.shared.body import unpack as unpack_body
+from actors.shared.reference import encode_reference
+from actors.shared.tables import (
+    ATTACKERS,
+    FEED,
+    HISTORY_DAYS,
+    IMPORTED_DAYS,
+    KILLMAILS,
+    REJECTED,
+    UNPUBLISHED,
+)
+from deploy.standin.everef import pack
+from deploy.standin.killmails import UpstreamKillmail
+from deploy.standin.server import Standin
+from tests.support.esi import run, sent, set_faults, standin
+from tests.support.made import a_reference
+from tests.support.tables import rows
+
+COUNT = 300
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Standin]:
+    async with standin(COUNT, rate_per_s=0.001, released_before_s=COUNT * 1001) as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def _small_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "BATCH", {"postgresql": 40, "sqlite": 40})
+    monkeypatch.setattr(module, "SQLITE_PAUSE_S", 0.0)
+    monkeypatch.setattr(module, "DOWNLOAD_POLL_S", 0.01)
+    yield
+    for queue in ("database", "history", "esi"):
+        sent(queue)
+
+
+def by_day(upstream: Standin) -> dict[date, list[UpstreamKillmail]]:
+    days: dict[date, list[UpstreamKillmail]] = {}
+    for one in upstream.dataset.killmails:
+        days.setdefault(datetime.fromtimestamp(one.killed_at_s, UTC).date(), []).append(one)
+    return days
+
+
+async def requested(opened: Resources) -> dict[date, int]:
+    totals = await everef.totals(opened.settings, opened.http)
+    await request_days(opened.database, "everef", totals)
+    return totals
+
+
+async def import_all(opened: Resources) -> None:
+    """Work as timer and actors do, until nothing is due."""
+    await run(schedule_days)
+    while messages := sent("history"):
+        for message in messages:
+            await run(import_day, *message.args)
+        await run(schedule_days)
+
+
+async def assert_whole(opened: Resources, upstream: Standin) -> None:
+    """Check that all is stored, once, findable, and its days are in the feed."""
+    played = list(upstream.dataset.killmails)
+    stored = await rows(opened.database, KILLMAILS)
+    assert {row["killmail_id"]: unpack_body(row["body"]) for row in stored} == {
+        one.killmail_id: one.body for one in played
+    }
+    assert {row["killmail_id"]: row["killmail_hash"] for row in stored} == {
+        one.killmail_id: one.killmail_hash for one in played
+    }
+    assert (await check_all(opened.database, mend=False)).differing.total() == 0
+    attackers = sum(len(msgspec.json.decode(one.body)["attackers"]) for one in played)
+    assert len(await rows(opened.database, ATTACKERS)) == attackers
+
+
+async def test_each_day_is_stored_whole_and_entered_once(
+    opened: Resources, upstream: Standin
+) -> None:
+    totals = await requested(opened)
+    days = by_day(upstream)
+    assert totals == {day: len(played) for day, played in days.items()}
+    await import_all(opened)
+    await assert_whole(opened, upstream)
+    assert {
+        (row["day"], row["source"], row["added"], row["total"])
+        for row in await rows(opened.database, IMPORTED_DAYS)
+    } == {(day, "everef", len(played), len(played)) for day, played in days.items()}
+    feed = await rows(opened.database, FEED)
+    assert [(row["kind"], row["killmail_id"]) for row in feed] == [("imported", None)] * len(days)
+    assert await rows(opened.database, UNPUBLISHED) == []
+    before = await rows(opened.database, HISTORY_DAYS)
+    assert await request_days(opened.database, "everef", totals) == 0
+    await import_all(opened)
+    assert await rows(opened.database, HISTORY_DAYS) == before
+
+
+async def test_what_is_stored_already_stays_and_is_not_counted(
+    opened: Resources, upstream: Standin
+) -> None:
+    known = list(upstream.dataset.killmails)[:100]
+    live = [a_reference(one.body, i, zkb=msgspec.Raw(one.zkb)) for i, one in enumerate(known)]
+    await store(opened.database, *read(map(encode_reference, live)))
+    ids = {one.killmail_id for one in known}
+    before = [row for row in await rows(opened.database, KILLMAILS) if row["killmail_id"] in ids]
+    await requested(opened)
+    await import_all(opened)
+    await assert_whole(opened, upstream)
+    after = [row for row in await rows(opened.database, KILLMAILS) if row["killmail_id"] in ids]
+    assert after == before
+    assert sum(row["added"] for row in await rows(opened.database, IMPORTED_DAYS)) == COUNT - 100
+
+
+async def test_a_day_that_is_interrupted_goes_on_and_is_counted_once(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await requested(opened)
+    stored = module._store
+    calls = 0
+
+    async def crash_at_times(*args: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls % 5 == 0:  # in the middle of days of three batches
+            raise RuntimeError("crash")
+        await stored(*args)
+
+    monkeypatch.setattr(module, "_store", crash_at_times)
+    for _ in range(20):
+        await run(schedule_days)
+        for message in sent("history"):
+            try:
+                await run(import_day, *message.args)
+            except RuntimeError:
+                continue
+    assert calls > 6
+    standing = await read_standing(opened.database, date.min, date.max)
+    assert standing.days == {"done": len(by_day(upstream))}
+    assert standing.added == COUNT
+    await assert_whole(opened, upstream)
+    assert len(await rows(opened.database, FEED)) == len(by_day(upstream))
+
+
+async def test_who_lost_the_lease_writes_nothing(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await requested(opened)
+    day = max(by_day(upstream))
+    leased = await lease_day(opened.database, day)
+    assert leased
+    assert await lease_day(opened.database, day) is None
+    async with opened.database.begin() as connection:
+        await connection.execute(update(HISTORY_DAYS).values(leased_until=EPOCH))
+    other = await lease_day(opened.database, day)
+    assert other
+    with pytest.raises(LeaseLost):
+        await begin_download(opened.database, leased)
+    monkeypatch.setattr(module, "begin_download", lambda *_: asyncio.sleep(0, True))
+
+    async def ignore(_: list[bytes]) -> None: ...
+
+    args = opened.settings, opened.database, opened.http
+    assert await import_leased(*args, leased, ignore) is None
+    assert await rows(opened.database, KILLMAILS) == []
+    entry = await import_leased(*args, other, ignore)
+    assert entry
+    assert entry.entry.added == len(by_day(upstream)[day])
+
+
+async def test_two_importers_at_once_add_each_killmail_once(
+    opened: Resources, upstream: Standin
+) -> None:
+    await requested(opened)
+    await run(schedule_days)
+    messages = sent("history")
+    await asyncio.gather(*(run(import_day, *one.args) for one in [*messages, *messages]))
+    await import_all(opened)
+    await assert_whole(opened, upstream)
+    assert upstream.playback.stats.refused["everef"] == 0
+    assert sum(row["added"] for row in await rows(opened.database, IMPORTED_DAYS)) == COUNT
+
+
+@pytest.mark.parametrize(
+    ("faults", "state"),
+    [
+        ({"everef_status": 429}, "waiting"),
+        ({"everef_status": 503}, "waiting"),
+        ({"everef_wrong": "html"}, "failed"),
+        ({"everef_wrong": "cut"}, "failed"),
+    ],
+)
+async def test_a_day_whose_archive_fails_says_why(
+    opened: Resources, upstream: Standin, faults: dict[str, Any], state: str
+) -> None:
+    totals = await requested(opened)
+    set_faults(upstream, **faults)
+    await import_all(opened)
+    failed = await rows(opened.database, HISTORY_DAYS)
+    assert {row["state"] for row in failed} == {state}
+    assert all(row["state_reason"] for row in failed)
+    assert await rows(opened.database, FEED) == []
+    set_faults(upstream)
+    async with opened.database.begin() as connection:
+        await connection.execute(update(HISTORY_DAYS).values(next_try_at=EPOCH, leased_until=EPOCH))
+    await request_days(opened.database, "everef", totals)
+    await import_all(opened)
+    await assert_whole(opened, upstream)
+
+
+async def test_what_is_no_killmail_is_rejected_and_the_others_are_stored(
+    opened: Resources, upstream: Standin
+) -> None:
+    set_faults(upstream, everef_wrong="file")
+    await requested(opened)
+    await import_all(opened)
+    await assert_whole(opened, upstream)
+    rejected = await rows(opened.database, REJECTED)
+    assert len(rejected) == len(by_day(upstream))
+    assert all("not an object" in row["reason"] for row in rejected)
+    assert {row["rejected"] for row in await rows(opened.database, HISTORY_DAYS)} == {1}
+
+
+async def test_a_day_without_an_archive_fails_when_it_is_old(opened: Resources) -> None:
+    today = datetime.now(UTC).date()
+    await request_days(opened.database, "everef", {date(2008, 1, 1): 5, today: 5})
+    await import_all(opened)
+    states = {row["day"]: row["state"] for row in await rows(opened.database, HISTORY_DAYS)}
+    assert states == {date(2008, 1, 1): "failed", today: "waiting"}
+
+
+async def test_few_messages_are_under_way(opened: Resources) -> None:
+    days = {date(2008, 1, 1) + timedelta(days=n): 5 for n in range(100)}
+    await request_days(opened.database, "everef", days)
+    await run(schedule_days)
+    await run(schedule_days)
+    assert [message.args[0] for message in sent("history")] == [
+        str(day) for day in sorted(days, reverse=True)[:40]
+    ]
+
+
+def test_esis_text_stays_as_it_was() -> None:
+    body = b'{"a":1.0e5,"b":{"killmail_hash":"\\u00e9"},"killmail_id":7}'
+    for text in (
+        b'{"killmail_hash":"ab",' + body[1:],
+        body[:-1] + b',"killmail_hash":"ab","http_last_modified":"x"}',
+        body.replace(b',"b"', b',"http_last_modified":"x","killmail_hash":"ab","b"'),
+    ):
+        (found,) = unpack(pack([("killmails/7.json", text)]))
+        assert found == (body, "ab")
+
+
+def test_files_that_are_not_killmails_are_told_apart() -> None:
+    found = list(unpack(pack([("a.json", b"[]"), ("b.txt", b"{}"), ("c.json", b"\xff")])))
+    assert [type(one) for one in found] == [Refused, Refused]
