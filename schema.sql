@@ -29,24 +29,25 @@ CREATE TABLE killmails (
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
 
--- One attacker of one killmail, in ESI's order.
+-- One attacker of one killmail, for questions in SQL: Killstream itself reads the body. Read it by killmail or
+-- by a range of killmail ids. An id that doesn't fit is null, another number the nearest that does.
 CREATE TABLE attackers (
     killmail_id      BIGINT NOT NULL,
-    ordinal          BIGINT NOT NULL,
     character_id     BIGINT,
-    corporation_id   BIGINT,
-    alliance_id      BIGINT,
-    faction_id       BIGINT,
-    ship_type_id     BIGINT,
-    weapon_type_id   BIGINT,
-    damage_done      BIGINT NOT NULL,
-    final_blow       BOOLEAN NOT NULL,
-    security_status  DOUBLE PRECISION NOT NULL,
-    PRIMARY KEY (killmail_id, ordinal)
+    ordinal          INTEGER NOT NULL,       -- from 0, in ESI's order
+    corporation_id   INTEGER,
+    alliance_id      INTEGER,
+    faction_id       INTEGER,
+    ship_type_id     INTEGER,
+    weapon_type_id   INTEGER,
+    damage_done      INTEGER NOT NULL,
+    security_status  REAL NOT NULL,
+    final_blow       BOOLEAN NOT NULL
 ) WITH (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01
 );
+CREATE INDEX attackers_killmail ON attackers USING brin (killmail_id) WITH (autosummarize = on);
 
 -- The killmails in one window of ids that have one term (what is in a killmail, and in which role):
 -- an index over all conditions. `actors/shared/finding` makes the keys and reads the rows.

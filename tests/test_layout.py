@@ -110,7 +110,7 @@ async def test_postgresql_is_the_same_from_schema_tables_and_migrations() -> Non
         await migrate(Settings(database_url=migrated))
         wanted = await _catalogue(schema)
         assert await _catalogue(migrated) == wanted
-        assert len(wanted["parameters"]) == 9
+        assert len(wanted["parameters"]) == 10
         assert len(wanted.pop("views")) == 3  # which no SQLModel class makes
         assert await _catalogue(tables) == wanted | {"views": []}
 

@@ -13,8 +13,10 @@ from actors.broker import DATABASE_QUEUE, actor
 from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, TYPE, Kind
 from actors.entities.want import want
 from actors.resources import resources
+from actors.shared.body import parse_stored
+from actors.shared.killmail import Attacker, Killmail, Victim
 from actors.shared.rows import among, insert_missing
-from actors.shared.tables import ATTACKERS, FEED, FEED_READERS, IMPORTED_DAYS, KILLMAILS
+from actors.shared.tables import FEED, FEED_READERS, IMPORTED_DAYS, KILLMAILS
 from actors.snapshots.days import mark_changed
 
 READER: Final = "entities"
@@ -24,19 +26,8 @@ WORKS_FOR_S: Final = 20.0
 """How long one message reads; the next one goes on."""
 NEWS: Final = timedelta(hours=1)
 """Age of an entry after which its entities aren't refreshed for its sake."""
-
-_VICTIM: Final = {
-    CHARACTER: ("victim_character_id",),
-    CORPORATION: ("victim_corporation_id",),
-    ALLIANCE: ("victim_alliance_id",),
-    TYPE: ("victim_ship_type_id",),
-}
-_ATTACKER: Final = {
-    CHARACTER: ("character_id",),
-    CORPORATION: ("corporation_id",),
-    ALLIANCE: ("alliance_id",),
-    TYPE: ("ship_type_id", "weapon_type_id"),
-}
+BODIES: Final = 500
+"""Bodies that are read at once."""
 
 
 @actor(queue_name=DATABASE_QUEUE, priority=7, scheduled=True)
@@ -106,11 +97,25 @@ async def _want(connection: AsyncConnection, entries: Sequence[Any]) -> None:
 async def ids_of(connection: AsyncConnection, killmail_ids: Sequence[int]) -> dict[Kind, set[int]]:
     """Read the entities that killmails mention: those of victims and attackers."""
     ids: dict[Kind, set[int]] = defaultdict(set)
-    for table, names_of in ((KILLMAILS, _VICTIM), (ATTACKERS, _ATTACKER)):
-        columns = [table.c[name] for names in names_of.values() for name in names]
-        of_killmails = among(connection, table.c.killmail_id, killmail_ids)
-        rows = await connection.execute(select(*columns).where(of_killmails).distinct())
-        for row in rows.all():
-            for kind, names in names_of.items():
-                ids[kind] |= {getattr(row, name) for name in names} - {None}
+    unique = sorted(set(killmail_ids))
+    key = KILLMAILS.c.killmail_id
+    for start in range(0, len(unique), BODIES):
+        some = among(connection, key, unique[start : start + BODIES])
+        for row in await connection.execute(select(key, KILLMAILS.c.body).where(some)):
+            killmail = parse_stored(row.killmail_id, row.body)
+            if killmail is not None:
+                _add_mentioned(ids, killmail)
     return ids
+
+
+def _add_mentioned(ids: dict[Kind, set[int]], killmail: Killmail) -> None:
+    sides: Sequence[Victim | Attacker] = (killmail.victim, *killmail.attackers)
+    mentioned = {
+        CHARACTER: {side.character_id for side in sides},
+        CORPORATION: {side.corporation_id for side in sides},
+        ALLIANCE: {side.alliance_id for side in sides},
+        TYPE: {side.ship_type_id for side in sides}
+        | {attacker.weapon_type_id for attacker in killmail.attackers},
+    }
+    for kind, of_kind in mentioned.items():
+        ids[kind].update(id_ for id_ in of_kind if id_ is not None)

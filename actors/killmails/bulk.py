@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.findable import Known, make_findable
 from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
-from actors.shared.rows import insert_missing
+from actors.shared.rows import insert_all, insert_missing
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
 
@@ -30,6 +30,6 @@ async def store_archived(
     added = set(await insert_missing(connection, KILLMAILS, columns))
     fresh = [version for version in ordered if version.killmail.killmail_id in added]
     if fresh:
-        await insert_missing(connection, ATTACKERS, attacker_columns(fresh))
+        await insert_all(connection, ATTACKERS, attacker_columns(fresh))
     await make_findable(connection, known, fresh, [])
     return len(fresh)

@@ -7,7 +7,7 @@ only by a later one, so the resulting row doesn't depend on the order of arrival
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -17,6 +17,12 @@ from actors.shared.body import pack, unpack
 from actors.shared.killmail import Killmail, parse_killmail
 from actors.shared.reference import NO_JSON, Origin, Reference
 from actors.shared.rows import Columns
+
+N = TypeVar("N", int, float)
+
+MAX_INTEGER: Final = 2**31 - 1
+MAX_REAL: Final = 3.4e38
+"""PostgreSQL's largest 4-byte numbers."""
 
 
 class Version(msgspec.Struct, frozen=True, gc=False):
@@ -154,7 +160,11 @@ def zkb_columns(versions: Sequence[Version]) -> Columns:
 
 
 def attacker_columns(versions: Sequence[Version]) -> Columns:
-    """Build the columns of `attackers`."""
+    """Build the columns of `attackers`.
+
+    An id that the column can't hold is NULL, and another number the nearest that it can: ESI
+    promises 8 bytes, but its ids fit in 4, except those of characters some day.
+    """
     rows = [
         (v.killmail.killmail_id, ordinal, attacker)
         for v in versions
@@ -163,17 +173,25 @@ def attacker_columns(versions: Sequence[Version]) -> Columns:
     attackers = [attacker for _, _, attacker in rows]
     return {
         "killmail_id": [killmail_id for killmail_id, _, _ in rows],
-        "ordinal": [ordinal for _, ordinal, _ in rows],
         "character_id": [a.character_id for a in attackers],
-        "corporation_id": [a.corporation_id for a in attackers],
-        "alliance_id": [a.alliance_id for a in attackers],
-        "faction_id": [a.faction_id for a in attackers],
-        "ship_type_id": [a.ship_type_id for a in attackers],
-        "weapon_type_id": [a.weapon_type_id for a in attackers],
-        "damage_done": [a.damage_done for a in attackers],
+        "ordinal": [ordinal for _, ordinal, _ in rows],
+        "corporation_id": _narrow([a.corporation_id for a in attackers]),
+        "alliance_id": _narrow([a.alliance_id for a in attackers]),
+        "faction_id": _narrow([a.faction_id for a in attackers]),
+        "ship_type_id": _narrow([a.ship_type_id for a in attackers]),
+        "weapon_type_id": _narrow([a.weapon_type_id for a in attackers]),
+        "damage_done": [_within(a.damage_done, MAX_INTEGER) for a in attackers],
+        "security_status": [_within(a.security_status, MAX_REAL) for a in attackers],
         "final_blow": [a.final_blow for a in attackers],
-        "security_status": [a.security_status for a in attackers],
     }
+
+
+def _narrow(ids: list[int | None]) -> list[int | None]:
+    return [one if one is None or one <= MAX_INTEGER else None for one in ids]
+
+
+def _within(number: N, limit: N) -> N:
+    return number if -limit <= number <= limit else limit if number > 0 else -limit
 
 
 def _first(columns: Columns) -> dict[str, Any]:

@@ -23,13 +23,23 @@ async def insert_missing(
         return []
     if connection.dialect.name == "postgresql":
         result = await connection.exec_driver_sql(
-            _unnest(table, tuple(columns)), tuple(columns.values())
+            _insert_missing(table, tuple(columns)), tuple(columns.values())
         )
     else:
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         statement = sqlite.insert(table).on_conflict_do_nothing()
-        result = await connection.execute(statement.returning(_key(table)), rows)
+        result = await connection.execute(statement.returning(_key(table)), _as_rows(columns))
     return [row[0] for row in result]
+
+
+async def insert_all(connection: AsyncConnection, table: Table, columns: Columns) -> None:
+    """Insert rows that aren't there yet, as the caller has made sure."""
+    if not any(columns.values()):
+        return
+    if connection.dialect.name == "postgresql":
+        statement = _insert_unnest(table, tuple(columns))
+        await connection.exec_driver_sql(statement, tuple(columns.values()))
+    else:
+        await connection.execute(table.insert(), _as_rows(columns))
 
 
 def among(connection: AsyncConnection, column: Column[Any], values: Collection[Any]) -> Any:
@@ -48,8 +58,18 @@ def _key(table: Table) -> Any:
     return next(iter(table.primary_key))
 
 
+def _as_rows(columns: Columns) -> list[dict[str, Any]]:
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
 @cache
-def _unnest(table: Table, names: tuple[str, ...]) -> str:
+def _insert_missing(table: Table, names: tuple[str, ...]) -> str:
+    key = postgresql.dialect().identifier_preparer.quote(_key(table).name)
+    return f"{_insert_unnest(table, names)} ON CONFLICT DO NOTHING RETURNING {key}"
+
+
+@cache
+def _insert_unnest(table: Table, names: tuple[str, ...]) -> str:
     dialect = postgresql.dialect()
     arrays = ", ".join(
         f"${i}::{table.c[name].type.compile(dialect)}[]" for i, name in enumerate(names, 1)
@@ -57,5 +77,4 @@ def _unnest(table: Table, names: tuple[str, ...]) -> str:
     quoted = dialect.identifier_preparer.quote
     return (
         f"INSERT INTO {table.name} ({', '.join(map(quoted, names))}) SELECT * FROM unnest({arrays})"
-        f" ON CONFLICT DO NOTHING RETURNING {quoted(_key(table).name)}"
     )

@@ -10,11 +10,12 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.zkb import facts_of
+from actors.shared.body import parse_stored
 from actors.shared.database import reading
-from actors.shared.rows import among
-from actors.shared.tables import ATTACKERS, KILLMAILS
+from actors.shared.killmail import Killmail, Victim
+from actors.shared.tables import KILLMAILS
 
-KILLMAILS_PER_QUERY: Final = 2_000
+KILLMAILS_PER_QUERY: Final = 500
 CAPSULES: Final = frozenset({670, 33_328})
 """Types of capsules, which aren't counted as ships."""
 
@@ -60,57 +61,42 @@ async def count_day(database: AsyncEngine, day: date) -> Day:
     one's own side counts as a kill and as a loss.
     """
     counted = Day(defaultdict(Counts), defaultdict(Counts))
-    async for killmails, attackers in _pages(database, day):
-        by_alliance, by_corporation = _sides(attackers)
-        for killmail in killmails:
-            facts = {
-                "is_ship": _is_ship(killmail),
-                "isk": facts_of((killmail.zkb or "").encode()).total_value or 0.0,
-            }
-            _count(
-                counted.alliances,
-                by_alliance[killmail.killmail_id],
-                killmail.victim_alliance_id,
-                facts,
-            )
-            _count(
-                counted.corporations,
-                by_corporation[killmail.killmail_id],
-                killmail.victim_corporation_id,
-                facts,
-            )
+    async for rows in _pages(database, day):
+        for row in rows:
+            killmail = parse_stored(row.killmail_id, row.body)
+            if killmail is not None:
+                isk = facts_of((row.zkb or "").encode()).total_value or 0.0
+                _count_killmail(counted, killmail, isk)
     return counted
+
+
+def _count_killmail(counted: Day, killmail: Killmail, isk: float) -> None:
+    victim, attackers = killmail.victim, killmail.attackers
+    facts = {"is_ship": _is_ship(victim), "isk": isk}
+    alliances = {attacker.alliance_id for attacker in attackers}
+    corporations = {attacker.corporation_id for attacker in attackers}
+    _count(counted.alliances, alliances, victim.alliance_id, facts)
+    _count(counted.corporations, corporations, victim.corporation_id, facts)
 
 
 def _count(
     counts: defaultdict[int, Counts],
-    attackers: Iterable[int],
+    attackers: Iterable[int | None],
     victim: int | None,
     facts: dict[str, Any],
 ) -> None:
     for id_ in attackers:
-        counts[id_].add_kill(**facts)
+        if id_:
+            counts[id_].add_kill(**facts)
     if victim:
         counts[victim].add_loss(**facts)
 
 
-def _sides(attackers: Sequence[Any]) -> tuple[dict[int, set[int]], dict[int, set[int]]]:
-    alliances, corporations = defaultdict[int, set[int]](set), defaultdict[int, set[int]](set)
-    for row in attackers:
-        if row.alliance_id:
-            alliances[row.killmail_id].add(row.alliance_id)
-        if row.corporation_id:
-            corporations[row.killmail_id].add(row.corporation_id)
-    return alliances, corporations
+def _is_ship(victim: Victim) -> bool:
+    return bool(victim.character_id) and victim.ship_type_id not in CAPSULES
 
 
-def _is_ship(killmail: Any) -> bool:
-    return bool(killmail.victim_character_id) and killmail.victim_ship_type_id not in CAPSULES
-
-
-async def _pages(
-    database: AsyncEngine, day: date
-) -> AsyncIterator[tuple[Sequence[Any], Sequence[Any]]]:
+async def _pages(database: AsyncEngine, day: date) -> AsyncIterator[Sequence[Any]]:
     start = datetime.combine(day, time(), UTC)
     after = (start, -1)
     columns = KILLMAILS.c
@@ -120,10 +106,7 @@ async def _pages(
             select(
                 columns.killmail_id,
                 columns.killmail_time,
-                columns.victim_character_id,
-                columns.victim_corporation_id,
-                columns.victim_alliance_id,
-                columns.victim_ship_type_id,
+                columns.body,
                 columns.zkb,
             )
             .where(
@@ -136,14 +119,7 @@ async def _pages(
         )
         async with reading(database) as connection:
             killmails = (await connection.execute(query)).all()
-            of_page = among(
-                connection, ATTACKERS.c.killmail_id, [one.killmail_id for one in killmails]
-            )
-            sides = select(
-                ATTACKERS.c.killmail_id, ATTACKERS.c.alliance_id, ATTACKERS.c.corporation_id
-            )
-            attackers = (await connection.execute(sides.where(of_page).distinct())).all()
-        yield killmails, attackers
+        yield killmails
         if len(killmails) < KILLMAILS_PER_QUERY:
             return
         after = (killmails[-1].killmail_time, killmails[-1].killmail_id)

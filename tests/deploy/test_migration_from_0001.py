@@ -58,7 +58,17 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "damage_done": 100,
             "final_blow": True,
             "security_status": 0.5,
-        }
+        },
+        {
+            "killmail_id": 1,
+            "ordinal": 1,
+            "character_id": 2**31,
+            "alliance_id": 99_000_001,
+            "ship_type_id": 2**31,
+            "damage_done": -(2**31),
+            "final_blow": False,
+            "security_status": 1e-300,
+        },
     ],
     "feed": [
         {"sequence": 1, "killmail_id": 1, "kind": "added", "stored_at": THEN, "told_at": THEN},
@@ -106,11 +116,17 @@ async def filled_and_upgraded(settings: Settings) -> AsyncIterator[AsyncEngine]:
 
 async def insert(connection: AsyncConnection, table: str, its_rows: list[dict[str, Any]]) -> None:
     now = METADATA.tables[table].c
-    columns = [
-        sa.column(name, Utc if name == "told_at" else now[RENAMED.get(name, name)].type)
-        for name in its_rows[0]
-    ]
-    await connection.execute(sa.insert(sa.table(table, *columns)), its_rows)
+    for row in its_rows:
+        columns = [sa.column(name, _type(now, name)) for name in row]
+        await connection.execute(sa.insert(sa.table(table, *columns)), [row])
+
+
+def _type(now: Any, name: str) -> Any:
+    if name == "told_at":
+        return Utc
+    of_column = now[RENAMED.get(name, name)].type
+    widened = {sa.Integer: sa.BigInteger(), sa.REAL: sa.Double()}
+    return widened.get(type(of_column), of_column)
 
 
 async def test_killmails_get_a_version_of_each_part(upgraded: AsyncEngine) -> None:
@@ -118,7 +134,16 @@ async def test_killmails_get_a_version_of_each_part(upgraded: AsyncEngine) -> No
     assert (first["body"], first["body_as_of"], first["zkb_as_of"]) == (BODY, THEN, THEN)
     assert (second["body"], second["body_as_of"], second["zkb_as_of"]) == (BODY, THEN, None)
     assert first["zkb"].replace(" ", "") == '{"npc":false}'
-    assert [row["killmail_id"] for row in await rows(upgraded, ATTACKERS)] == [1]
+
+
+async def test_attackers_are_kept_as_far_as_their_columns_go(upgraded: AsyncEngine) -> None:
+    first, second = await rows(upgraded, ATTACKERS)
+    assert first == dict.fromkeys(ATTACKERS.c.keys()) | ROWS["attackers"][0]
+    assert second == first | ROWS["attackers"][1] | {
+        "ship_type_id": None,
+        "damage_done": 1 - 2**31,
+        "security_status": 0,
+    }
 
 
 async def test_filters_are_incomplete_until_a_repair(upgraded: AsyncEngine) -> None:

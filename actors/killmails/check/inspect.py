@@ -11,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.killmails.check.findings import Findings
 from actors.killmails.check.stored import (
+    Attackers,
     Stored,
+    attackers_between,
     attackers_derived,
-    attackers_of,
     by_ids,
     read_known,
     read_stored,
@@ -51,11 +52,12 @@ async def inspect_block(database: AsyncEngine, block: int) -> tuple[Findings, di
         while low < high:
             query = select(KILLMAILS).where(column >= low, column < high)
             stored = await read_stored(connection, query.order_by(column).limit(CHUNK))
-            ids = [*(row.killmail_id for row in stored.rows), *stored.unreadable]
+            ids = sorted([*(row.killmail_id for row in stored.rows), *stored.unreadable])
             if not ids:
                 break
-            low = max(ids) + 1
-            entries.append(await _inspect_chunk(connection, stored, known, found))
+            low = ids[-1] + 1
+            attackers = await attackers_between(connection, ids[0], ids[-1])
+            entries.append(await _inspect_chunk(connection, stored, attackers, known, found))
         expected = await _apart(grouped, _together(entries)) if entries else {}
         found.rows = len(expected)
         differing = await _with_actual(connection, expected)
@@ -70,13 +72,22 @@ async def inspect_some(database: AsyncEngine, ids: Sequence[int]) -> Findings:
         known = await read_known(database, connection)
         for start in range(0, len(ids), CHUNK):
             stored = await read_stored(connection, by_ids(connection, ids[start : start + CHUNK]))
-            expected = grouped(await _inspect_chunk(connection, stored, known, found))
+            attackers: Attackers = {}
+            for row in stored.rows:
+                id_ = row.killmail_id
+                attackers |= await attackers_between(connection, id_, id_)
+            entries = await _inspect_chunk(connection, stored, attackers, known, found)
+            expected = grouped(entries)
             _note_all(found, await _with_actual(connection, expected), _lacking)
     return found
 
 
 async def _inspect_chunk(
-    connection: AsyncConnection, stored: Stored, known: Known, found: Findings
+    connection: AsyncConnection,
+    stored: Stored,
+    attackers: Attackers,
+    known: Known,
+    found: Findings,
 ) -> Entries:
     """Check all but postings; return the postings that the killmails should have."""
     ids = [row.killmail_id for row in stored.rows]
@@ -85,8 +96,8 @@ async def _inspect_chunk(
     for row, derived in zip(stored.rows, stored.derived(), strict=True):
         if any(row._mapping[name] != value for name, value in derived.items()):
             found.columns.add(row.killmail_id)
-    actual, derived_ = await attackers_of(connection, ids), attackers_derived(stored.versions)
-    found.attackers |= {id_ for id_ in ids if actual.get(id_, []) != derived_.get(id_, [])}
+    follow = attackers_derived(stored.versions)
+    found.attackers |= {id_ for id_ in ids if attackers.get(id_, []) != follow.get(id_, [])}
     for id_ in unnumbered(stored.versions, known.label_ids):
         found.postings[id_] |= set()
     await _inspect_days(connection, stored, found)

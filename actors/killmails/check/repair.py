@@ -17,7 +17,7 @@ from actors.killmails.postings import (
     lock_blocks,
 )
 from actors.killmails.version import attacker_columns
-from actors.shared.rows import among, insert_missing
+from actors.shared.rows import insert_all
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
 BATCH: Final = 500
@@ -54,10 +54,10 @@ async def _repair_columns(connection: AsyncConnection, found: Findings, stored: 
 async def _repair_attackers(connection: AsyncConnection, found: Findings, stored: Stored) -> None:
     versions = [v for v in stored.versions if v.killmail.killmail_id in found.attackers]
     if versions:
-        ids = [version.killmail.killmail_id for version in versions]
-        of_ids = among(connection, ATTACKERS.c.killmail_id, ids)
-        await connection.execute(ATTACKERS.delete().where(of_ids))
-        await insert_missing(connection, ATTACKERS, attacker_columns(versions))
+        for version in versions:
+            of_killmail = ATTACKERS.c.killmail_id == version.killmail.killmail_id
+            await connection.execute(ATTACKERS.delete().where(of_killmail))
+        await insert_all(connection, ATTACKERS, attacker_columns(versions))
 
 
 async def _repair_postings(

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import zstandard
+from numpy import float32
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -19,6 +20,10 @@ from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import NO_JSON
 from actors.shared.rows import among
 from actors.shared.tables import ATTACKERS, KILLMAILS, LABELS
+
+Attackers = dict[int, list[tuple[Any, ...]]]
+"""The columns of attackers by killmail, without its id; what PostgreSQL rounds is rounded."""
+_SECURITY: Final = [column.name for column in ATTACKERS.c].index("security_status") - 1
 
 
 @dataclass(frozen=True)
@@ -54,18 +59,21 @@ def by_ids(connection: AsyncConnection, ids: Collection[int]) -> Select[Any]:
     return select(KILLMAILS).where(among(connection, column, ids)).order_by(column)
 
 
-async def attackers_of(
-    connection: AsyncConnection, ids: Sequence[int]
-) -> dict[int, list[tuple[Any, ...]]]:
-    """Read the attackers' rows of killmails, in their order, without the killmail's id."""
+async def attackers_between(connection: AsyncConnection, first: int, last: int) -> Attackers:
+    """Read the attackers' rows of a range of killmails, in their order.
+
+    A range, as the BRIN index serves no list of ids.
+    """
     key = ATTACKERS.c.killmail_id
-    query = select(ATTACKERS).where(among(connection, key, ids)).order_by(key, ATTACKERS.c.ordinal)
-    return _by_killmail(await connection.execute(query))
+    query = select(ATTACKERS).where(key >= first, key <= last)
+    return _by_killmail(await connection.execute(query.order_by(key, ATTACKERS.c.ordinal)))
 
 
-def attackers_derived(versions: Sequence[Version]) -> dict[int, list[tuple[Any, ...]]]:
+def attackers_derived(versions: Sequence[Version]) -> Attackers:
     """Build the same from the bodies."""
-    return _by_killmail(zip(*attacker_columns(versions).values(), strict=True))
+    columns = attacker_columns(versions)
+    ordered = (columns[column.name] for column in ATTACKERS.c)
+    return _by_killmail(zip(*ordered, strict=True))
 
 
 async def read_known(database: AsyncEngine, connection: AsyncConnection) -> Known:
@@ -74,10 +82,11 @@ async def read_known(database: AsyncEngine, connection: AsyncConnection) -> Know
     return Known(label_ids, await current_universe(database))
 
 
-def _by_killmail(rows: Iterable[Any]) -> dict[int, list[tuple[Any, ...]]]:
-    found: dict[int, list[tuple[Any, ...]]] = {}
-    for row in rows:
-        found.setdefault(row[0], []).append(tuple(row[1:]))
+def _by_killmail(rows: Iterable[Any]) -> Attackers:
+    found: Attackers = {}
+    for killmail_id, *columns in rows:
+        columns[_SECURITY] = float32(columns[_SECURITY])
+        found.setdefault(killmail_id, []).append(tuple(columns))
     return found
 
 

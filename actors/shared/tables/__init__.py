@@ -23,7 +23,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0014"
+REVISION: Final = "0015"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

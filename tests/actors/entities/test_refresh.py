@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.broker import broker
 from actors.entities.alliances import refresh_alliance
 from actors.entities.characters import DOOMHEIM, refresh_characters
 from actors.entities.corporations import refresh_corporation
-from actors.entities.follow import follow_feed
+from actors.entities.follow import follow_feed, ids_of
 from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, KINDS, TYPE
 from actors.entities.refresh import due
 from actors.entities.schedule import schedule_refreshes
@@ -32,15 +33,17 @@ from actors.shared.tables import (
     ALLIANCE_CORPORATIONS,
     ALLIANCE_SNAPSHOTS,
     ALLIANCES,
+    ATTACKERS,
     CHARACTERS,
     CORPORATION_SNAPSHOTS,
     CORPORATIONS,
+    KILLMAILS,
     SNAPSHOT_DAYS,
 )
 from actors.snapshots.take import take_snapshots
 from deploy.standin.server import Standin
 from tests.support.esi import opened_resources, run, sent, set_faults, standin
-from tests.support.made import a_reference
+from tests.support.made import a_body, a_reference, an_attacker
 from tests.support.tables import rows, statements
 
 QUEUES = (Queue.ALLIANCES, Queue.CORPORATIONS, Queue.CHARACTERS, Queue.TYPES)
@@ -190,6 +193,18 @@ async def test_members_of_the_day_become_snapshots(opened: Resources, upstream: 
         for row in await rows(opened.database, ALLIANCE_SNAPSHOTS)
         if row["day"] == today and row["corporations"]
     } == of_alliance
+
+
+async def test_an_unreadable_killmail_mentions_nobody(sqlite: AsyncEngine) -> None:
+    attacker = an_attacker(character_id=7, weapon_type_id=8)
+    bodies = [a_body(1), a_body(2, attackers=[attacker])]
+    await store(sqlite, read([encode_reference(a_reference(body)) for body in bodies])[0])
+    async with sqlite.begin() as connection:
+        await connection.execute(ATTACKERS.delete())  # the bodies are the truth
+        of_first = KILLMAILS.c.killmail_id == 1
+        await connection.execute(update(KILLMAILS).where(of_first).values(body=b"?"))
+        ids = await ids_of(connection, [2, 1, 2])
+    assert ids == {CHARACTER: {7, 90_000_001}, CORPORATION: set(), ALLIANCE: set(), TYPE: {8, 587}}
 
 
 async def test_imported_killmails_have_days_and_no_refreshes(

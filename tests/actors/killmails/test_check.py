@@ -90,6 +90,9 @@ DAMAGES: dict[str, Any] = {
     "attacker": update(ATTACKERS)
     .where(ATTACKERS.c.killmail_id == FIRST + 99)
     .values(character_id=55),
+    "surplus attacker": insert(ATTACKERS).values(
+        killmail_id=FIRST + 99, ordinal=9, damage_done=1, security_status=0.3, final_blow=False
+    ),
     "day": update(KILLMAIL_DAYS).values(first_killmail_id=FIRST + 5),
     "days": delete(KILLMAIL_DAYS),
 }

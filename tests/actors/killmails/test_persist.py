@@ -4,14 +4,16 @@ import asyncio
 import itertools
 import random
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Table, func, insert, select, update
+from sqlalchemy import Table, func, insert, select, text, update
 from sqlalchemy.exc import NoResultFound
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.append import Unpublished
+from actors.killmails.check.run import check_all
 from actors.killmails.persist import read, store
 from actors.shared.body import unpack
 from actors.shared.feed import Entry, entries_after, entry_of
@@ -273,6 +275,41 @@ async def test_five_thousand_attackers_pass_the_store(database: AsyncEngine) -> 
     attackers = await rows(database, ATTACKERS)
     assert [a["character_id"] for a in attackers] == [90_000_000 + i for i in range(5_000)]
     assert [a["final_blow"] for a in attackers] == [False] * 4_999 + [True]
+
+
+async def test_numbers_too_large_for_attackers_cost_nothing_but_themselves(
+    database: AsyncEngine,
+) -> None:
+    large = 2**31
+    ids = dict.fromkeys(("corporation_id", "alliance_id", "faction_id", "ship_type_id"), large)
+    huge = an_attacker(
+        character_id=large, weapon_type_id=large, damage_done=large, security_status=1e300, **ids
+    )
+    tiny = an_attacker(damage_done=-large, security_status=-1e-300, corporation_id=large - 1)
+    await persisted(database, [a_reference(a_body(1, attackers=[huge, tiny]))])
+    first, second = await rows(database, ATTACKERS)
+    assert {first[name] for name in (*ids, "weapon_type_id")} == {None}
+    assert (first["character_id"], first["damage_done"]) == (large, large - 1)
+    assert first["security_status"] == pytest.approx(3.4e38)
+    assert (second["damage_done"], second["corporation_id"]) == (1 - large, large - 1)
+    assert (await check_all(database, mend=False)).remaining == 0
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(
+    "statement",
+    [
+        ATTACKERS.delete().where(ATTACKERS.c.killmail_id == 7),
+        ATTACKERS.select().where(ATTACKERS.c.killmail_id >= 7, ATTACKERS.c.killmail_id <= 9),
+    ],
+    ids=["delete", "range"],
+)
+async def test_attackers_are_found_by_their_index(postgresql: AsyncEngine, statement: Any) -> None:
+    async with postgresql.begin() as connection:
+        await connection.execute(text("SET LOCAL enable_seqscan = off"))  # the table is empty
+        compiled = statement.compile(postgresql, compile_kwargs={"literal_binds": True})
+        plan = await connection.scalars(text(f"EXPLAIN {compiled}"))
+        assert "attackers_killmail" in str(plan.all())
 
 
 async def test_a_body_over_the_limit_is_rejected(database: AsyncEngine) -> None:

@@ -12,7 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
 from actors.shared.reference import encode_reference
-from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS, SNAPSHOT_DAYS
+from actors.shared.tables import (
+    ALLIANCE_SNAPSHOTS,
+    ATTACKERS,
+    CORPORATION_SNAPSHOTS,
+    KILLMAILS,
+    SNAPSHOT_DAYS,
+)
 from actors.snapshots import members
 from actors.snapshots.days import changed_days, mark_changed
 from actors.snapshots.growth import ALLIANCE_GROWTH, CORPORATION_GROWTH, FLOWS, PERIODS, STOCKS
@@ -270,6 +276,20 @@ async def test_killmail_that_arrives_late_has_its_day_computed_anew(database: As
     for corporation_id in CORPORATIONS:
         found = (await stored(database, CORPORATION_SNAPSHOTS, corporation_id)).get(FIRST)
         counts = by_hand(mails, FIRST, "corporation_id", corporation_id)
+        assert (tuple(found[flow] for flow in FLOWS) if found else (0,) * 6) == counts
+
+
+async def test_an_unreadable_killmail_costs_only_itself(database: AsyncEngine) -> None:
+    mails = [a_mail(n, FIRST, random.Random(n)) for n in (1, 2)]
+    await save(database, mails)
+    async with database.begin() as connection:
+        await connection.execute(ATTACKERS.delete())  # the bodies are the truth
+        of_first = KILLMAILS.c.killmail_id == 1
+        await connection.execute(update(KILLMAILS).where(of_first).values(body=b"?"))
+    await take_day(database, FIRST)
+    for corporation_id in CORPORATIONS:
+        found = (await stored(database, CORPORATION_SNAPSHOTS, corporation_id)).get(FIRST)
+        counts = by_hand(mails[1:], FIRST, "corporation_id", corporation_id)
         assert (tuple(found[flow] for flow in FLOWS) if found else (0,) * 6) == counts
 
 
