@@ -17,7 +17,7 @@ CREATE TABLE killmails (
     victim_damage_taken    BIGINT NOT NULL,
     attacker_count         BIGINT NOT NULL,
     zkb                    JSONB,            -- labels, values, points; absent when ESI was the source
-    body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame
+    body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame; see dictionaries
     body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
     zkb_as_of              TIMESTAMPTZ,      -- the same of zkb
     created_at             TIMESTAMPTZ NOT NULL, -- when it was stored here
@@ -28,6 +28,17 @@ CREATE TABLE killmails (
 );
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
+
+-- The zstd dictionaries that bodies are compressed with, each trained from killmails stored here. Never delete
+-- one: the bodies that name its id in their frame can't be read without it.
+CREATE TABLE dictionaries (
+    version          BIGINT PRIMARY KEY,     -- the highest is used for what is stored
+    dictionary_id    BIGINT NOT NULL UNIQUE, -- random; in the header of each frame
+    dictionary       BYTEA NOT NULL,
+    killmails        BIGINT NOT NULL,        -- how many it was trained from
+    created_at       TIMESTAMPTZ NOT NULL,
+    recompressed_to  BIGINT                  -- older bodies are, up to this killmail_id; null: all are
+);
 
 -- One attacker of one killmail, for questions in SQL: Killstream itself reads the body. Read it by killmail or
 -- by a range of killmail ids. An id that doesn't fit is null, another number the nearest that does.

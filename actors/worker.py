@@ -11,6 +11,7 @@ from actors.entities.schedule import schedule_refreshes
 from actors.entities.types import refresh_type
 from actors.history.imports import sync_zkillboard
 from actors.history.run import import_day, schedule_days
+from actors.killmails.compress import compress
 from actors.killmails.fetch import fetch
 from actors.killmails.persist import persist
 from actors.killmails.publish import sweep
@@ -31,6 +32,7 @@ keep: Final = actor(actor_name="keep", queue_name=DATABASE_QUEUE)(persist.fn)
 
 __all__ = [
     "broker",
+    "compress",
     "enroll_corporation",
     "fetch",
     "follow_feed",

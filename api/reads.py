@@ -11,6 +11,7 @@ import zstandard
 from sqlalchemy import Select, func, literal, select, tuple_
 
 from actors.shared.body import unpack
+from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.errors import Invalid, KillstreamError
 from actors.shared.feed import Entry, entries_after, entry_of, feed_entry_of, names_of
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
@@ -112,6 +113,7 @@ async def feed_page(
     if up_to is not None:
         query = query.where(FEED.c.sequence <= up_to)
     rows = await database.fetch_all(query)
+    await learn_dictionaries(database.fetch_all, rows)
     views = [view for row in rows if (view := _view_or_none(row._mapping))]
     if with_names:
         await add_names(database, [view for view in views if isinstance(view, View)])
@@ -171,7 +173,10 @@ async def body(database: ReadDatabase, killmail_id: int) -> bytes | None:
     """Read ESI's body, byte for byte as received; None when it isn't stored."""
     query = select(KILLMAILS.c.body).where(KILLMAILS.c.killmail_id == killmail_id)
     row = await database.fetch_one(query)
-    return unpack(row["body"]) if row else None
+    if row is None:
+        return None
+    await learn_dictionaries(database.fetch_all, [row])
+    return unpack(row["body"])
 
 
 async def names(database: ReadDatabase, ids: Collection[int]) -> dict[int, str]:
@@ -197,7 +202,8 @@ async def matching(
         .limit(limit)
     )
     rows = await database.fetch_all(query)
-    entries = [entry_of({**_NO_FEED_COLUMNS, **row._mapping}, {}) for row in rows]
+    await learn_dictionaries(database.fetch_all, rows)
+    entries = [entry for row in rows if (entry := _killmail_or_none(row._mapping))]
     return await _views(database, entries, with_names)
 
 
@@ -212,6 +218,14 @@ async def add_names(database: ReadDatabase, views: list[View]) -> list[View]:
     for view in views:
         view.names = known
     return views
+
+
+def _killmail_or_none(row: Mapping[str, Any]) -> Entry | None:
+    try:
+        return entry_of({**_NO_FEED_COLUMNS, **row}, {})
+    except zstandard.ZstdError as error:
+        _log.error("killmail.unreadable", killmail_id=row["killmail_id"], reason=str(error))
+        return None
 
 
 def _view_or_none(row: Mapping[str, Any]) -> FeedView | None:

@@ -10,6 +10,7 @@ from actors.entities.follow import follow_feed
 from actors.entities.schedule import schedule_refreshes
 from actors.history.imports import sync_zkillboard
 from actors.history.run import schedule_days
+from actors.killmails.compress import compress
 from actors.killmails.publish import sweep
 from actors.killmails.recall import recall
 from actors.killmails.relist import relist
@@ -113,6 +114,12 @@ async def check_universe() -> None:
 async def relist_killmails() -> None:
     """Have killmails listed by the universe that was loaded after they were stored."""
     await enqueue(relist)
+
+
+@every(60.0, is_intake=True)
+async def compress_bodies() -> None:
+    """Have bodies compressed with a dictionary that is trained from the first ones."""
+    await enqueue(compress)
 
 
 @every(3600.0, is_intake=True)

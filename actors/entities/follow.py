@@ -14,6 +14,7 @@ from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, TYPE, Kind
 from actors.entities.want import want
 from actors.resources import resources
 from actors.shared.body import parse_stored
+from actors.shared.dictionaries import read_bodies
 from actors.shared.killmail import Attacker, Killmail, Victim
 from actors.shared.rows import among, insert_missing
 from actors.shared.tables import FEED, FEED_READERS, IMPORTED_DAYS, KILLMAILS
@@ -101,7 +102,7 @@ async def ids_of(connection: AsyncConnection, killmail_ids: Sequence[int]) -> di
     key = KILLMAILS.c.killmail_id
     for start in range(0, len(unique), BODIES):
         some = among(connection, key, unique[start : start + BODIES])
-        for row in await connection.execute(select(key, KILLMAILS.c.body).where(some)):
+        for row in await read_bodies(connection, select(key, KILLMAILS.c.body).where(some)):
             killmail = parse_stored(row.killmail_id, row.body)
             if killmail is not None:
                 _add_mentioned(ids, killmail)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.body import unpack
 from actors.shared.database import reading
+from actors.shared.dictionaries import read_bodies
 from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS
 
 KILLMAILS_PER_QUERY: Final = 200
@@ -59,7 +60,7 @@ async def killmails_of(connection: AsyncConnection, day: date) -> AsyncIterator[
         query = chosen.where(
             tuple_(*key) > tuple_(*after, types=types), columns.killmail_time < start + DAY
         ).limit(KILLMAILS_PER_QUERY)
-        rows = (await connection.execute(query)).all()
+        rows = await read_bodies(connection, query)
         yield rows
         if len(rows) < KILLMAILS_PER_QUERY:
             return

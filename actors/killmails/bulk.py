@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.findable import Known, make_findable
 from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
+from actors.shared.dictionaries import current_dictionary
 from actors.shared.rows import insert_all, insert_missing
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
@@ -26,7 +27,8 @@ async def store_archived(
     """
     ordered = sorted(versions, key=lambda version: version.killmail.killmail_id)
     created_at = [datetime.now(UTC)] * len(ordered)
-    columns = body_columns(ordered) | zkb_columns(ordered) | {"created_at": created_at}
+    dictionary = await current_dictionary(connection)
+    columns = body_columns(ordered, dictionary) | zkb_columns(ordered) | {"created_at": created_at}
     added = set(await insert_missing(connection, KILLMAILS, columns))
     fresh = [version for version in ordered if version.killmail.killmail_id in added]
     if fresh:

@@ -10,10 +10,12 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 import msgspec
+import zstandard
 from sqlalchemy import select
 
 from actors.broker import ESI_QUEUE, MAX_PRIORITY, actor, enqueue
@@ -25,6 +27,7 @@ from actors.killmails.reject import reject
 from actors.resources import resources
 from actors.shared.body import unpack
 from actors.shared.database import reading
+from actors.shared.dictionaries import read_bodies
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.reference import (
     Origin,
@@ -133,10 +136,13 @@ async def _stored(ids: Collection[int]) -> dict[int, tuple[str, bytes]]:
     """Read hashes and bodies by killmail_id."""
     query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.body)
     async with reading(resources().database) as connection:
-        rows = await connection.execute(
-            query.where(among(connection, KILLMAILS.c.killmail_id, ids))
-        )
-        return {row.killmail_id: (row.killmail_hash, unpack(row.body)) for row in rows}
+        stored = query.where(among(connection, KILLMAILS.c.killmail_id, ids))
+        rows = await read_bodies(connection, stored)
+    found = {}
+    for row in rows:
+        with suppress(zstandard.ZstdError):  # unreadable: ESI has it
+            found[row.killmail_id] = (row.killmail_hash, unpack(row.body))
+    return found
 
 
 async def _ask(killmail_id: int, killmail_hash: str, budget_class: BudgetClass) -> Outcome:

@@ -35,6 +35,7 @@ from actors.killmails.version import (
 from actors.resources import resources
 from actors.shared.ack import Acked, ack
 from actors.shared.clean import clean_object
+from actors.shared.dictionaries import current_dictionary, read_bodies
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
 from actors.shared.finding.kinds import MAX_KILLMAIL_ID
@@ -186,13 +187,16 @@ async def store(
         publishable, listed = await hold_back(connection, arrivals)
         latest = _latest(publishable)
         created_at = [datetime.now(UTC)] * len(latest)
-        columns = body_columns(latest) | zkb_columns(latest) | {"created_at": created_at}
+        dictionary = await current_dictionary(connection)
+        columns = (
+            body_columns(latest, dictionary) | zkb_columns(latest) | {"created_at": created_at}
+        )
         added = set(await insert_missing(connection, KILLMAILS, columns))
         fresh = [v for v in latest if v.killmail.killmail_id in added]
         if fresh:
             await insert_all(connection, ATTACKERS, attacker_columns(fresh))
         known = [v for v in latest if v.killmail.killmail_id not in added]
-        changes = await _update(connection, known) if known else []
+        changes = await _update(connection, known, dictionary) if known else []
         await make_findable(connection, known_terms, fresh, changes)
         updated = [one.version for one in changes if one.worth_an_entry]
         positions = [(a.reference.source, a.reference.position) for a in arrivals]
@@ -224,10 +228,13 @@ def _latest(arrivals: Iterable[Arrival]) -> list[Version]:
     return [latest[killmail_id] for killmail_id in sorted(latest)]
 
 
-async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list[Change]:
+async def _update(
+    connection: AsyncConnection, known: Sequence[Version], dictionary: int
+) -> list[Change]:
     """Update rows with later versions; return the changes."""
     by_id = {v.killmail.killmail_id: v for v in known}
-    stored = await connection.execute(
+    stored = await read_bodies(
+        connection,
         select(
             KILLMAILS.c.killmail_id,
             KILLMAILS.c.body,
@@ -237,9 +244,9 @@ async def _update(connection: AsyncConnection, known: Sequence[Version]) -> list
         )
         .where(among(connection, KILLMAILS.c.killmail_id, list(by_id)))
         .order_by(KILLMAILS.c.killmail_id)
-        .with_for_update()
+        .with_for_update(),
     )
-    changes = [change(row, by_id[row.killmail_id]) for row in stored]
+    changes = [change(row, by_id[row.killmail_id], dictionary) for row in stored]
     later = [one for one in changes if one]
     for one in later:
         await _write(connection, one)

@@ -21,6 +21,7 @@ from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
 from actors.shared.database import reading
+from actors.shared.dictionaries import read_bodies
 from actors.shared.events import NotPublished
 from actors.shared.feed import (
     CHANNEL,
@@ -182,9 +183,8 @@ async def _overdue(after: int) -> list[Unpublished[FeedEntry]]:
         .limit(SWEEP_ENTRIES)
     )
     async with reading(resources().database) as connection:
-        rows = await connection.execute(
-            entries_after(after, SWEEP_ENTRIES).where(FEED.c.sequence.in_(unpublished))
-        )
+        entries = entries_after(after, SWEEP_ENTRIES).where(FEED.c.sequence.in_(unpublished))
+        rows = await read_bodies(connection, entries)
         return [_stored(row._mapping) for row in rows]
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+import zstandard
 from sqlalchemy.exc import StatementError
 
 DATA_CLASSES: Final = frozenset({"22", "54"})
@@ -14,11 +15,14 @@ MAX_REASON_CHARS: Final = 300
 
 
 def is_refusal(error: Exception) -> bool:
-    """Distinguish a refusal of data from outages, deadlocks and programming errors."""
+    """Distinguish a refusal of data from outages, deadlocks and programming errors.
+
+    A stored body that can't be read refuses its new version.
+    """
     cause = _cause(error)
     sqlstate = getattr(cause, "sqlstate", None) or ""
     return sqlstate[:2] in DATA_CLASSES or isinstance(
-        cause, OverflowError | UnicodeError | sqlite3.DataError
+        cause, OverflowError | UnicodeError | sqlite3.DataError | zstandard.ZstdError
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.killmails.zkb import ZkbFacts, facts_of
-from actors.shared.body import pack, unpack
+from actors.shared.body import NO_DICTIONARY, pack, unpack
 from actors.shared.killmail import Killmail, parse_killmail
 from actors.shared.reference import NO_JSON, Origin, Reference
 from actors.shared.rows import Columns
@@ -80,7 +80,7 @@ def merge(one: Version, other: Version) -> Version:
     return one if one.origin == origin else replace(one, origin=origin)
 
 
-def change(row: Any, version: Version) -> Change | None:
+def change(row: Any, version: Version, dictionary: int = NO_DICTIONARY) -> Change | None:
     """Compare a version with the stored row; None when neither body nor zkb block is later.
 
     The first zkb block is stored regardless of its time.
@@ -88,6 +88,7 @@ def change(row: Any, version: Version) -> Change | None:
     Args:
         row: the columns `body`, `body_as_of`, `zkb`, `zkb_as_of`.
         version: the version received.
+        dictionary: id of the dictionary that a new body is compressed with.
     """
     newer_body = _time(version.body_as_of) > row.body_as_of
     newer_zkb = version.zkb_as_of is not None and (
@@ -101,7 +102,7 @@ def change(row: Any, version: Version) -> Change | None:
     if newer_body:
         columns = {"body_as_of": _time(version.body_as_of)}
         if stored != bytes(version.body):
-            columns = _first(body_columns([version]))
+            columns = _first(body_columns([version], dictionary))
     else:
         version = replace(version, killmail=before, body=msgspec.Raw(stored))
     if newer_zkb:
@@ -120,10 +121,15 @@ def change(row: Any, version: Version) -> Change | None:
     )
 
 
-def body_columns(versions: Sequence[Version]) -> Columns:
-    """Build the columns of `killmails` that depend on the body."""
+def body_columns(versions: Sequence[Version], dictionary: int = NO_DICTIONARY) -> Columns:
+    """Build the columns of `killmails` that depend on the body.
+
+    Args:
+        versions: The killmails.
+        dictionary: `current_dictionary` of the transaction that stores them.
+    """
     return derived_columns(versions) | {
-        "body": [pack(bytes(v.body)) for v in versions],
+        "body": [pack(bytes(v.body), dictionary) for v in versions],
         "body_as_of": [_time(v.body_as_of) for v in versions],
     }
 

@@ -1,4 +1,9 @@
-"""Compress ESI's bodies for storage: one zstd frame per body, byte for byte."""
+"""Compress ESI's bodies for storage: one zstd frame per body, byte for byte.
+
+A frame names the dictionary that it needs in its header, or none. Dictionaries are in the table
+`dictionaries`; this module knows those that the process has read from there. Their ids are random,
+so that an id never means another dictionary, whatever database the process has seen before.
+"""
 
 import threading
 from typing import Final
@@ -11,23 +16,92 @@ from actors.shared.killmail import MAX_BODY_BYTES, Killmail, parse_killmail
 
 log: Final = structlog.get_logger()
 
+NO_DICTIONARY: Final = 0
+"""The id that zstd uses for none."""
+LEVEL: Final = 6
+"""With a dictionary: 309 bytes and 25 us a body; level 3 would give 335 in 7 us."""
+PLAIN_LEVEL: Final = 3
+
+_dictionaries: Final[dict[int, zstandard.ZstdCompressionDict]] = {}
 _local = threading.local()
 
 
-def pack(body: bytes) -> bytes:
-    """Compress a body, to about a third of its size."""
-    if not hasattr(_local, "compressor"):
-        _local.compressor = zstandard.ZstdCompressor(level=3)
-    packed: bytes = _local.compressor.compress(body)
+class MissingDictionary(zstandard.ZstdError):
+    """A body's dictionary isn't known, and isn't in the database when a read has looked there."""
+
+    def __init__(self, dictionary_id: int) -> None:
+        super().__init__(
+            f"compressed with dictionary {dictionary_id}, which the table dictionaries lacks"
+        )
+
+
+def learn(dictionary_id: int, dictionary: bytes) -> None:
+    """Make a dictionary known to this process."""
+    data = zstandard.ZstdCompressionDict(dictionary)
+    data.precompute_compress(level=LEVEL)
+    _dictionaries[dictionary_id] = data
+
+
+def is_known(dictionary_id: int) -> bool:
+    """Tell whether a dictionary is known; `NO_DICTIONARY` always is."""
+    return dictionary_id == NO_DICTIONARY or dictionary_id in _dictionaries
+
+
+def dictionary_of(packed: bytes) -> int:
+    """Return the id of the dictionary that a frame needs; `NO_DICTIONARY` for what is no frame."""
+    try:
+        found: int = zstandard.get_frame_parameters(packed).dict_id
+    except zstandard.ZstdError:
+        return NO_DICTIONARY
+    return found
+
+
+def pack(body: bytes, dictionary_id: int = NO_DICTIONARY) -> bytes:
+    """Compress a body: to about a quarter of its size, with a dictionary to an eighth.
+
+    Raises:
+        MissingDictionary: the dictionary isn't known.
+    """
+    packed: bytes = _compressor(dictionary_id).compress(body)
     return packed
 
 
 def unpack(packed: bytes) -> bytes:
-    """Decompress what `pack` returned."""
-    if not hasattr(_local, "decompressor"):
-        _local.decompressor = zstandard.ZstdDecompressor()
-    body: bytes = _local.decompressor.decompress(packed, max_output_size=MAX_BODY_BYTES)
+    """Decompress what `pack` returned.
+
+    Raises:
+        MissingDictionary: read the row with `actors.shared.dictionaries`, which learns it.
+        ZstdError: it can't be decompressed.
+    """
+    decompressor = _decompressor(dictionary_of(packed))
+    body: bytes = decompressor.decompress(packed, max_output_size=MAX_BODY_BYTES)
     return body
+
+
+def _compressor(dictionary_id: int) -> zstandard.ZstdCompressor:
+    """Return this thread's compressor: it isn't safe to share."""
+    made: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
+    if dictionary_id not in made:
+        data = _known(dictionary_id)
+        level = PLAIN_LEVEL if data is None else LEVEL
+        made[dictionary_id] = zstandard.ZstdCompressor(level=level, dict_data=data)
+    return made[dictionary_id]
+
+
+def _decompressor(dictionary_id: int) -> zstandard.ZstdDecompressor:
+    made: dict[int, zstandard.ZstdDecompressor] = _local.__dict__.setdefault("decompressors", {})
+    if dictionary_id not in made:
+        made[dictionary_id] = zstandard.ZstdDecompressor(dict_data=_known(dictionary_id))
+    return made[dictionary_id]
+
+
+def _known(dictionary_id: int) -> zstandard.ZstdCompressionDict | None:
+    if dictionary_id == NO_DICTIONARY:
+        return None
+    try:
+        return _dictionaries[dictionary_id]
+    except KeyError:
+        raise MissingDictionary(dictionary_id) from None
 
 
 def parse_stored(killmail_id: int, packed: bytes) -> Killmail | None:

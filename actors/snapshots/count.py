@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.killmails.zkb import facts_of
 from actors.shared.body import parse_stored
 from actors.shared.database import reading
+from actors.shared.dictionaries import read_bodies
 from actors.shared.killmail import Killmail, Victim
 from actors.shared.tables import KILLMAILS
 
@@ -118,7 +119,7 @@ async def _pages(database: AsyncEngine, day: date) -> AsyncIterator[Sequence[Any
             .limit(KILLMAILS_PER_QUERY)
         )
         async with reading(database) as connection:
-            killmails = (await connection.execute(query)).all()
+            killmails = await read_bodies(connection, query)
         yield killmails
         if len(killmails) < KILLMAILS_PER_QUERY:
             return

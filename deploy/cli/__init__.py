@@ -9,6 +9,7 @@ from deploy.cli import (
     check,
     dead,
     diagnose,
+    dictionary,
     drain,
     export,
     history,
@@ -49,6 +50,7 @@ app.command(rich_help_panel=INSPECT)(status.status)
 app.command(rich_help_panel=INSPECT)(tail.tail)
 app.command(rich_help_panel=INSPECT)(diagnose.diagnose)
 app.command(rich_help_panel=INSPECT)(check.check)
+app.add_typer(dictionary.app, name="dictionary", rich_help_panel=INSPECT)
 app.add_typer(rejected, rich_help_panel=INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)
 app.command(rich_help_panel=INSPECT)(export.export)

@@ -26,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.killmails.persist import read, store
 from actors.shared.body import unpack
 from actors.shared.database import open_database, reading
+from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.finding.find import find
 from actors.shared.finding.kinds import ID_BITS, WINDOW_BITS, Kind, term_of
 from actors.shared.finding.tree import EVERYTHING, And, Has, Not, OneAttacker, Or, Time, Tree, Value
@@ -236,7 +237,9 @@ async def deep(rows: Any, known: Known) -> int:
 async def whole(rows: Any, ids: list[int]) -> None:
     """Read the rows of a page, bodies opened."""
     columns = (KILLMAILS.c.body, KILLMAILS.c.zkb, KILLMAILS.c.killmail_hash)
-    for row in await rows(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids))):
+    found = await rows(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids)))
+    await learn_dictionaries(rows, found)
+    for row in found:
         unpack(row.body)
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import unpack
+from actors.shared.dictionaries import read_bodies
 from actors.shared.feed import Entry
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED, KILLMAILS, LEDGER
@@ -19,7 +20,8 @@ from tests.support.topics import read_to_end
 async def assert_stored(database: AsyncEngine, bodies: dict[int, bytes]) -> None:
     """The database holds exactly these killmails, their bodies, and a feed without gaps."""
     async with database.connect() as connection:
-        rows = await connection.execute(select(KILLMAILS.c.killmail_id, KILLMAILS.c.body))
+        query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.body)
+        rows = await read_bodies(connection, query)
         stored = {killmail_id: unpack(body) for killmail_id, body in rows}
         feed = (await connection.execute(select(FEED).order_by(FEED.c.sequence))).all()
         waiting = select(LEDGER).where(LEDGER.c.kind != "hole")  # its file may come for a day

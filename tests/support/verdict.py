@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.body import unpack
+from actors.shared.dictionaries import read_bodies
 from actors.shared.tables import FEED, GAPS, KILLMAILS, LEDGER, REJECTED, UNPUBLISHED
 from deploy.standin.dataset import Dataset
 from deploy.standin.faults import Faults
@@ -26,7 +27,8 @@ async def stored_verdict(database: AsyncEngine, dataset: Dataset) -> dict[str, A
     """Compare the database with what was played. What should be empty is empty in a good run."""
     bodies = {killmail.killmail_id: killmail.body for killmail in dataset.killmails}
     async with database.connect() as connection:
-        found = await connection.execute(select(KILLMAILS.c.killmail_id, KILLMAILS.c.body))
+        query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.body)
+        found = await read_bodies(connection, query)
         stored = {killmail_id: unpack(body) for killmail_id, body in found}
         feed = (await connection.execute(select(FEED).order_by(FEED.c.sequence))).all()
     added = Counter(row.killmail_id for row in feed if row.kind == "added")

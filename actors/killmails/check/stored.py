@@ -15,6 +15,7 @@ from actors.killmails.known_universe import current_universe
 from actors.killmails.version import Version, attacker_columns, derived_columns
 from actors.killmails.zkb import facts_of
 from actors.shared.body import unpack
+from actors.shared.dictionaries import read_bodies
 from actors.shared.errors import Invalid
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import NO_JSON
@@ -44,7 +45,7 @@ class Stored:
 async def read_stored(connection: AsyncConnection, query: Select[Any]) -> Stored:
     """Run a query on all columns of `killmails`."""
     versions, rows, unreadable = [], [], set()
-    for row in await connection.execute(query):
+    for row in await read_bodies(connection, query):
         try:
             versions.append(_version(row))
             rows.append(row)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import CompoundSelect, Select, func, select
 
-from actors.shared.body import unpack
+from actors.shared.body import parse_stored
+from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.finding.kinds import (
     ID_BITS,
     MAX_KILLMAIL_ID,
@@ -38,7 +39,6 @@ from actors.shared.finding.tree import (
     push_not_down,
 )
 from actors.shared.finding.windows import Codes, Ids, Read, is_among, next_windows, which_have
-from actors.shared.killmail import parse_killmail
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS, POSTINGS
 
 FIRST_WINDOWS: Final = 8
@@ -298,11 +298,14 @@ class _Walk:
             return set()
         columns = (KILLMAILS.c.killmail_id, KILLMAILS.c.body, KILLMAILS.c.total_value)
         rows = await self.read(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids)))
+        await learn_dictionaries(self.read, rows)
         self.spent += BODY_COST * len(rows)
         listed = await self._listed(np.array(sorted(ids), np.int64))
         confirmed = set()
         for row in rows:
-            killmail = parse_killmail(unpack(row.body))
+            killmail = parse_stored(row.killmail_id, row.body)
+            if killmail is None:
+                continue
             terms = {term for term, of_term in listed.items() if row.killmail_id in of_term}
             subject = Subject(killmail, terms_of(killmail) | terms, row.total_value)
             if matches(self.tree, subject):

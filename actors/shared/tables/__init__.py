@@ -23,12 +23,13 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0015"
+REVISION: Final = "0016"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata
 KILLMAILS = METADATA.tables["killmails"]
 ATTACKERS = METADATA.tables["attackers"]
+DICTIONARIES = METADATA.tables["dictionaries"]
 POSTINGS = METADATA.tables["postings"]
 LABELS = METADATA.tables["labels"]
 KILLMAIL_DAYS = METADATA.tables["killmail_days"]

@@ -42,6 +42,19 @@ class KillmailRow(SQLModel, table=True):
     total_value: float | None = None
 
 
+class DictionaryRow(SQLModel, table=True):
+    """One dictionary that bodies are compressed with; the newest is used."""
+
+    __tablename__ = "dictionaries"
+
+    version: int = Field(primary_key=True, sa_type=BigInteger)
+    dictionary_id: int = Field(unique=True, sa_type=BigInteger)
+    dictionary: bytes = Field(sa_type=LargeBinary)
+    killmails: int = Field(sa_type=BigInteger)
+    created_at: datetime = Field(sa_type=Utc)
+    recompressed_to: int | None = Field(default=None, sa_type=BigInteger)
+
+
 class AttackerRow(SQLModel, table=True):
     """One attacker of one killmail, in ESI's order: for questions in SQL, we read the body.
 

@@ -1,0 +1,110 @@
+"""Recompress stored bodies with the newest dictionary, in the background."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+import structlog
+import zstandard
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.shared.body import dictionary_of, pack, unpack
+from actors.shared.daemon import in_daemon
+from actors.shared.database import reading
+from actors.shared.dictionaries import current_dictionary, read_bodies
+from actors.shared.rows import among
+from actors.shared.tables import DICTIONARIES, KILLMAILS
+
+log: Final = structlog.get_logger()
+
+BATCH: Final = 500
+"""Bodies in one transaction: what is stored meanwhile waits for some 0.1 s."""
+PAUSE_S: Final = 0.1
+"""Between batches: on SQLite a writer that waits for the lock polls for it at such intervals."""
+WORTH: Final = 0.9
+"""A body is stored anew when that makes it smaller than this share."""
+
+
+_ID: Final = KILLMAILS.c.killmail_id
+_BODIES: Final = select(_ID, KILLMAILS.c.body)
+
+
+async def recompress(
+    database: AsyncEngine, *, until_s: float = float("inf"), pause_s: float = PAUSE_S
+) -> int:
+    """Compress older bodies with the newest dictionary; return how many were stored anew.
+
+    Safe beside running processes, to interrupt, and in several processes: how far it is, is
+    stored with each batch. A body that was corrected meanwhile stays as it is.
+
+    Args:
+        database: Where.
+        until_s: The time, of `time.monotonic`, at which it stops.
+        pause_s: Between batches.
+    """
+    changed = 0
+    while time.monotonic() < until_s:
+        done = await _recompress_batch(database)
+        if done is None:
+            break
+        changed += done
+        await asyncio.sleep(pause_s)
+    if changed:
+        log.info("bodies.recompressed", killmails=changed)
+    return changed
+
+
+async def _recompress_batch(database: AsyncEngine) -> int | None:
+    """Do the next batch; None when nothing is left."""
+    columns = DICTIONARIES.c
+    newest = select(columns.version, columns.dictionary_id, columns.recompressed_to)
+    async with reading(database) as connection:
+        query = newest.order_by(columns.version.desc()).limit(1)
+        state = (await connection.execute(query)).one_or_none()
+        if state is None or state.recompressed_to is None:
+            return None
+        await current_dictionary(connection)
+        after = _BODIES.where(state.recompressed_to < _ID).order_by(_ID).limit(BATCH)
+        rows = await read_bodies(connection, after)
+    smaller = await in_daemon(partial(_pack_anew, rows, state.dictionary_id), "recompress")
+    to = rows[-1].killmail_id if rows else None
+    async with database.begin() as connection:
+        is_here = (
+            columns.version == state.version,
+            columns.recompressed_to == state.recompressed_to,
+        )
+        moved = update(DICTIONARIES).where(*is_here).values(recompressed_to=to)
+        if not (await connection.execute(moved)).rowcount:
+            return 0  # another process has done this batch
+        return await _replace(connection, smaller) if smaller else 0
+
+
+async def _replace(connection: AsyncConnection, bodies: Sequence[Mapping[str, Any]]) -> int:
+    """Store bodies anew that are still the same; locks by id, as `persist` does."""
+    ids = [body["id_"] for body in bodies]
+    locked = select(_ID).where(among(connection, _ID, ids)).order_by(_ID).with_for_update()
+    await connection.execute(locked)
+    unchanged = (bindparam("id_") == _ID, KILLMAILS.c.body == bindparam("before"))
+    statement = update(KILLMAILS).where(*unchanged).values(body=bindparam("after"))
+    await connection.execute(statement, list(bodies))
+    return len(bodies)
+
+
+def _pack_anew(rows: Sequence[Any], dictionary_id: int) -> list[dict[str, Any]]:
+    """Compress what gets smaller by it; each one is read back. What can't be read stays."""
+    smaller = []
+    for row in rows:
+        if dictionary_of(row.body) == dictionary_id:
+            continue
+        try:
+            body = unpack(row.body)
+        except zstandard.ZstdError as error:
+            log.error("killmail.unreadable", killmail_id=row.killmail_id, reason=repr(error))
+            continue
+        packed = pack(body, dictionary_id)
+        if len(packed) < WORTH * len(row.body) and unpack(packed) == body:
+            smaller.append({"id_": row.killmail_id, "before": row.body, "after": packed})
+    return smaller
