@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.findable import Known, make_findable
 from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
 from actors.shared.dictionaries import current_dictionary
-from actors.shared.rows import insert_all, insert_missing
+from actors.shared.rows import Columns, among, copy_all, insert_missing
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
 
@@ -25,13 +27,26 @@ async def store_archived(
         known: Of these killmails, see `known_for`.
         versions: Killmails without a zkb block, each once.
     """
-    ordered = sorted(versions, key=lambda version: version.killmail.killmail_id)
-    created_at = [datetime.now(UTC)] * len(ordered)
-    dictionary = await current_dictionary(connection)
-    columns = body_columns(ordered, dictionary) | zkb_columns(ordered) | {"created_at": created_at}
-    added = set(await insert_missing(connection, KILLMAILS, columns))
-    fresh = [version for version in ordered if version.killmail.killmail_id in added]
-    if fresh:
-        await insert_all(connection, ATTACKERS, attacker_columns(fresh))
+    ids = [version.killmail.killmail_id for version in versions]
+    query = select(KILLMAILS.c.killmail_id).where(among(connection, KILLMAILS.c.killmail_id, ids))
+    stored = set(await connection.scalars(query))
+    missing = [version for version in versions if version.killmail.killmail_id not in stored]
+    missing.sort(key=lambda version: version.killmail.killmail_id)
+    fresh = await _insert(connection, missing)
+    await copy_all(connection, ATTACKERS, attacker_columns(fresh))
     await make_findable(connection, known, fresh, [])
     return len(fresh)
+
+
+async def _insert(connection: AsyncConnection, versions: Sequence[Version]) -> list[Version]:
+    """Insert killmails; return those that weren't stored meanwhile."""
+    dictionary = await current_dictionary(connection)
+    columns: Columns = body_columns(versions, dictionary) | zkb_columns(versions)
+    columns["created_at"] = [datetime.now(UTC)] * len(versions)
+    try:
+        async with connection.begin_nested():
+            await copy_all(connection, KILLMAILS, columns)
+    except IntegrityError:  # another transaction has just stored one
+        added = set(await insert_missing(connection, KILLMAILS, columns))
+        return [version for version in versions if version.killmail.killmail_id in added]
+    return list(versions)

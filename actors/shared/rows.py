@@ -4,8 +4,10 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
+import asyncpg
 from sqlalchemy import Column, Table, bindparam, func
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Columns = dict[str, list[Any]]
@@ -40,6 +42,27 @@ async def insert_all(connection: AsyncConnection, table: Table, columns: Columns
         await connection.exec_driver_sql(statement, tuple(columns.values()))
     else:
         await connection.execute(table.insert(), _as_rows(columns))
+
+
+async def copy_all(connection: AsyncConnection, table: Table, columns: Columns) -> None:
+    """Insert many rows as `insert_all` does; on PostgreSQL by COPY, which takes half the time.
+
+    Raises:
+        DBAPIError: the database refuses a row, for example one that exists (`IntegrityError`).
+    """
+    if connection.dialect.name != "postgresql" or not any(columns.values()):
+        await insert_all(connection, table, columns)
+        return
+    raw = await connection.get_raw_connection()
+    assert raw.driver_connection is not None, "the connection is open"
+    try:
+        await raw.driver_connection.copy_records_to_table(
+            table.name, columns=list(columns), records=zip(*columns.values(), strict=True)
+        )
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise IntegrityError(None, None, error) from None
+    except (asyncpg.DataError, ValueError, OverflowError) as error:
+        raise DataError(None, None, error) from None
 
 
 def among(connection: AsyncConnection, column: Column[Any], values: Collection[Any]) -> Any:

@@ -1,18 +1,21 @@
 """History by days: whole, once, resumable, in several processes, and entered in the feed."""
 
 import asyncio
+import tarfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import update
+from sqlalchemy import false, update
 
 from actors.history import day as module
 from actors.history import everef
 from actors.history.day import import_leased
-from actors.history.everef import Refused, unpack
+from actors.history.errors import Unreadable
+from actors.history.everef import Archived, Refused, unpack
 from actors.history.run import import_day, schedule_days
 from actors.history.schedule import (
     EPOCH,
@@ -22,6 +25,7 @@ from actors.history.schedule import (
     read_standing,
     request_days,
 )
+from actors.killmails import bulk
 from actors.killmails.check.run import check_all
 from actors.killmails.persist import read, store
 from actors.resources import Resources
@@ -133,6 +137,19 @@ async def test_what_is_stored_already_stays_and_is_not_counted(
     await assert_whole(opened, upstream)
     after = [row for row in await rows(opened.database, KILLMAILS) if row["killmail_id"] in ids]
     assert after == before
+    assert sum(row["added"] for row in await rows(opened.database, IMPORTED_DAYS)) == COUNT - 100
+
+
+async def test_what_is_stored_between_look_and_insert_is_left_alone(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = list(upstream.dataset.killmails)[:100]
+    live = [a_reference(one.body, i, zkb=msgspec.Raw(one.zkb)) for i, one in enumerate(known)]
+    await store(opened.database, *read(map(encode_reference, live)))
+    monkeypatch.setattr(bulk, "among", lambda *_: false())  # it sees none of them
+    await requested(opened)
+    await import_all(opened)
+    await assert_whole(opened, upstream)
     assert sum(row["added"] for row in await rows(opened.database, IMPORTED_DAYS)) == COUNT - 100
 
 
@@ -274,6 +291,28 @@ def test_esis_text_stays_as_it_was() -> None:
         assert found == (body, "ab")
 
 
-def test_files_that_are_not_killmails_are_told_apart() -> None:
-    found = list(unpack(pack([("a.json", b"[]"), ("b.txt", b"{}"), ("c.json", b"\xff")])))
-    assert [type(one) for one in found] == [Refused, Refused]
+def test_files_that_are_no_objects_are_told_apart_and_folders_are_skipped() -> None:
+    written = BytesIO()
+    with tarfile.open(fileobj=written, mode="w:bz2", format=tarfile.PAX_FORMAT) as archive:
+        folder = tarfile.TarInfo("killmails")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, text in (("é" * 200, b"[]"), ("b", b'{"a":1}'), ("c", b"\xff"), ("d", b"")):
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, BytesIO(text))
+    found = list(unpack(written.getvalue()))
+    assert [type(one) for one in found] == [Refused, Archived, Refused, Refused]
+
+
+@pytest.mark.parametrize("end", [1, 50, -30, -1])
+def test_an_archive_that_is_cut_off_is_damaged(end: int) -> None:
+    whole = pack([(f"{n}.json", b'{"a":1}') for n in range(3)])
+    with pytest.raises(Unreadable, match="damaged"):
+        list(unpack(whole[:end]))
+
+
+def test_a_header_that_promises_too_much_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(everef, "MAX_FILE_BYTES", 10)
+    with pytest.raises(Unreadable, match="has 12 bytes"):
+        list(unpack(pack([("a.json", b'{"a":123456}')])))

@@ -1,0 +1,173 @@
+"""`just bench history`: killmails a second from EVE Ref's archives to stored, found and entered.
+
+Archives of many killmails made from the real ones, and one day of 40,000; so many processes of
+`killstream history import` on PostgreSQL, each as an actors process does it.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from datetime import UTC, date
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from sqlalchemy import func, select, text
+
+from actors.killmails.check.run import check_sample
+from actors.shared.database import open_database
+from actors.shared.killmail import killmail_hash, parse_killmail
+from actors.shared.reference import decode_reference
+from actors.shared.settings import Settings
+from actors.shared.tables import HISTORY_DAYS, IMPORTED_DAYS, KILLMAILS
+from deploy.standin.everef import pack
+from tests.bench.many import many_references
+from tests.bench.report import report
+from tests.support.processes import Killstream, cpu_s, killstream, server_pids
+from tests.support.servers import migrated_database
+
+ADDED = b',"killmail_hash":"%b","http_last_modified":"2026-01-01T00:00:00Z"}'
+LARGE = date(2024, 1, 1)
+"""The day of 40,000 killmails."""
+TABLES = ("killmails", "postings", "labels", "attackers")
+
+
+def write_archives(folder: Path, count: int, large: int) -> dict[date, int]:
+    """Write the archives of all days; return the number of killmails of each."""
+    days: dict[date, list[tuple[str, bytes]]] = defaultdict(list)
+    for index, value in enumerate(many_references(count + large)):
+        body = bytes(decode_reference(value).body)
+        killmail = parse_killmail(body)
+        day = killmail.killmail_time.astimezone(UTC).date()
+        if index >= count:  # the last ones are all of one day
+            body = body.replace(f"{day}T".encode(), f"{LARGE}T".encode(), 1)
+            killmail, day = parse_killmail(body), LARGE
+        added = ADDED % killmail_hash(killmail).encode()
+        days[day].append((f"killmails/{killmail.killmail_id}.json", body[:-1] + added))
+    for day, files in days.items():
+        (folder / f"killmails-{day}.tar.bz2").write_bytes(pack(files))
+    return {day: len(files) for day, files in days.items()}
+
+
+@contextlib.asynccontextmanager
+async def served(folder: Path, totals: dict[date, int]) -> AsyncIterator[str]:
+    """Serve archives and totals; give the URL."""
+
+    async def archive(request: web.Request) -> web.FileResponse:
+        return web.FileResponse(folder / request.match_info["name"])
+
+    async def counted(_: web.Request) -> web.Response:
+        return web.json_response({f"{day:%Y%m%d}": count for day, count in totals.items()})
+
+    app = web.Application()
+    app.router.add_get("/killmails/totals.json", counted)
+    app.router.add_get("/killmails/{year}/{name}", archive)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def imported(settings: Settings, totals: dict[date, int], processes: int) -> dict[str, Any]:
+    """Import everything; give rate, CPU and memory."""
+    before = {name: cpu_s(pids) for name, pids in server_pids().items()}
+    began_s = time.perf_counter()
+    with tempfile.TemporaryDirectory() as logs:
+        async with contextlib.AsyncExitStack() as stack:
+            command = ("history", "import", f"--from={min(totals)}", f"--to={max(totals)}")
+            started = [
+                await stack.enter_async_context(
+                    killstream(*command, settings=settings, log=Path(logs) / f"{n}.log")
+                )
+                for n in range(processes)
+            ]
+            used, peaks = await _watched(started)
+            print((Path(logs) / "0.log").read_text(), file=sys.stderr)
+    count = sum(totals.values())
+    used |= {name: cpu_s(pids) - before[name] for name, pids in server_pids().items()}
+    return {
+        "per_s": await _rate(settings, count),
+        "per_s_with_start": round(count / (time.perf_counter() - began_s)),
+        "cpu_ms_per_killmail": {
+            name: round(seconds * 1000 / count, 3) for name, seconds in used.items() if seconds > 1
+        },
+        "peak_mb_per_process": peaks,
+    }
+
+
+async def _watched(started: list[Killstream]) -> tuple[dict[str, float], list[int]]:
+    """Wait until processes end; return the CPU of all and each one's highest memory."""
+    used, peaks = [0.0] * len(started), [0] * len(started)
+    while any(one.process.returncode is None for one in started):
+        for n, one in enumerate(started):
+            used[n] = max(used[n], cpu_s([one.pid]))
+            peaks[n] = max(peaks[n], _peak_mb(one.pid))
+        await asyncio.sleep(0.2)
+    if codes := [one.process.returncode for one in started if one.process.returncode]:
+        raise AssertionError(f"ended with {codes}")
+    return {"importers": sum(used)}, peaks
+
+
+def _peak_mb(pid: int) -> int:
+    """Return the highest memory of a process; 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) // 1024 for line in lines if line.startswith("VmHWM"))
+
+
+async def _rate(settings: Settings, count: int) -> int:
+    """Return killmails a second from the first that was stored to the last day's entry."""
+    async with open_database(settings) as database, database.connect() as connection:
+        stored = await connection.scalar(select(func.count()).select_from(KILLMAILS))
+        entered = await connection.scalar(select(func.sum(IMPORTED_DAYS.c.added)))
+        assert stored == entered == count, (stored, entered, count)
+        first = await connection.scalar(select(func.min(KILLMAILS.c.created_at)))
+        last = await connection.scalar(select(func.max(HISTORY_DAYS.c.updated_at)))
+        assert first
+        assert last
+        assert not (await check_sample(database, 2_000)).differing.total()
+        seconds: float = (last - first).total_seconds()
+        return round(count / seconds)
+
+
+async def sizes(settings: Settings, count: int) -> dict[str, int]:
+    """Return the bytes of each table with its indexes, for each killmail."""
+    async with open_database(settings) as database, database.connect() as connection:
+        query = "SELECT " + ", ".join(f"pg_total_relation_size('{name}')" for name in TABLES)
+        row = (await connection.execute(text(query))).one()
+        return {name: round(size / count) for name, size in zip(TABLES, row, strict=True)}
+
+
+async def main() -> None:
+    """Make archives, import them, print."""
+    parser = argparse.ArgumentParser(prog="just bench history", description=__doc__)
+    parser.add_argument("--killmails", type=int, default=200_000)
+    parser.add_argument("--large", type=int, default=40_000, help="killmails of the large day")
+    parser.add_argument("--processes", type=int, default=2)
+
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+
+        totals = write_archives(folder, options.killmails, options.large)
+        count = sum(totals.values())
+        print(f"{count:,} killmails of {len(totals)} days are in archives", file=sys.stderr)
+        async with migrated_database() as url, served(folder, totals) as everef:
+            settings = Settings(database_url=url, everef_url=everef)
+            figures = await imported(settings, totals, options.processes)
+            figures["bytes_per_killmail"] = await sizes(settings, count)
+    report("history", {"killmails": count, "days": len(totals), **figures})
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
