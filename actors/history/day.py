@@ -27,6 +27,7 @@ from actors.history.schedule import (
 from actors.killmails.append import Unpublished, append_imported_day
 from actors.killmails.bulk import store_archived
 from actors.killmails.findable import known_for
+from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import record_rejections
 from actors.killmails.version import Version
 from actors.shared.errors import Invalid, RetryLater
@@ -48,6 +49,8 @@ SQLITE_PAUSE_S: Final = 0.1
 """Between transactions: a writer that waits for SQLite's lock polls for it at such intervals."""
 DOWNLOAD_POLL_S: Final = 0.5
 """How often a day that waits for others' downloads asks again."""
+AFTER_ERROR: Final = timedelta(minutes=1)
+"""When a day is tried again that failed unexpectedly."""
 NOT_YET: Final = timedelta(days=3)
 """Age up to which a day may still get its archive."""
 AGAIN: Final = timedelta(hours=6)
@@ -98,8 +101,11 @@ async def import_leased(
     except Unreadable as error:
         await fail(database, leased, str(error))
         log.error("history.failed", day=str(leased.day), reason=str(error))
-    except BaseException:
-        await asyncio.shield(_give_back_if_possible(database, leased))
+    except asyncio.CancelledError:
+        await asyncio.shield(_give_back_if_possible(database, leased, None))
+        raise
+    except Exception as error:
+        await _give_back_if_possible(database, leased, one_line(error))
         raise
     return None
 
@@ -123,11 +129,11 @@ async def _import(
     try:
         while batch := await upcoming:
             upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
-            await _store(database, leased, batch)
+            rejections = await _store(database, leased, batch)
             done["total"] += len(batch.versions)
-            done["rejected"] += len(batch.rejections)
+            done["rejected"] += len(rejections)
             done["elsewhere"] += batch.elsewhere
-            await on_rejections(batch.rejections)
+            await on_rejections(rejections)
             if dialect == "sqlite":
                 await asyncio.sleep(SQLITE_PAUSE_S)
     finally:
@@ -147,7 +153,7 @@ def _batches(content: bytes, leased: Leased, size: int) -> Iterator[_Batch]:
 
 
 def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _Batch:
-    source = f"{leased.source}:{leased.day}"
+    source = _source(leased)
     batch = _Batch([], [], 0)
     elsewhere = 0
     for file in files:
@@ -168,6 +174,10 @@ def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _
     return batch._replace(elsewhere=elsewhere)
 
 
+def _source(leased: Leased) -> str:
+    return f"{leased.source}:{leased.day}"
+
+
 def _version(file: Archived) -> Version:
     killmail = parse_killmail(file.body)
     if killmail.killmail_id > MAX_KILLMAIL_ID:
@@ -186,16 +196,30 @@ def _version(file: Archived) -> Version:
     )
 
 
-async def _store(database: AsyncEngine, leased: Leased, batch: _Batch) -> None:
+async def _store(database: AsyncEngine, leased: Leased, batch: _Batch) -> list[bytes]:
+    """Store a batch; return all that was rejected.
+
+    A batch that the database refuses is halved until the refused killmail is alone.
+    """
     known = await known_for(database, batch.versions)
-    async with database.begin() as connection:
-        added = await store_archived(connection, known, batch.versions)
-        await record_rejections(connection, batch.rejections)
-        await renew(
-            connection,
-            leased,
-            added=HISTORY_DAYS.c.added + added,
-        )
+    try:
+        async with database.begin() as connection:
+            added = await store_archived(connection, known, batch.versions)
+            await record_rejections(connection, batch.rejections)
+            await renew(connection, leased, added=HISTORY_DAYS.c.added + added)
+    except Exception as error:
+        if not (is_refusal(error) and batch.versions):
+            raise
+        reason = reason_of(error)
+    else:
+        return batch.rejections
+    if len(batch.versions) == 1:
+        body = bytes(batch.versions[0].body)
+        rejection = encode_rejection(reason, body, source=_source(leased))
+        return await _store(database, leased, _Batch([], [*batch.rejections, rejection], 0))
+    half = len(batch.versions) // 2
+    first = await _store(database, leased, _Batch(batch.versions[:half], batch.rejections, 0))
+    return first + await _store(database, leased, _Batch(batch.versions[half:], [], 0))
 
 
 async def _finish(
@@ -229,9 +253,10 @@ async def _without_archive(database: AsyncEngine, leased: Leased, reason: str) -
     log.info("history.no_archive", day=str(leased.day))
 
 
-async def _give_back_if_possible(database: AsyncEngine, leased: Leased) -> None:
+async def _give_back_if_possible(database: AsyncEngine, leased: Leased, reason: str | None) -> None:
+    """Give a day back, at once or, with a reason, after a while."""
     try:
         async with asyncio.timeout(1):
-            await give_back(database, leased, None)
+            await give_back(database, leased, reason, AFTER_ERROR if reason else timedelta())
     except Exception as error:  # the lease ends by itself
         log.info("history.lease_kept", day=str(leased.day), reason=one_line(error))

@@ -160,14 +160,15 @@ async def test_a_day_that_is_interrupted_goes_on_and_is_counted_once(
     stored = module._store
     calls = 0
 
-    async def crash_at_times(*args: Any) -> None:
+    async def crash_at_times(*args: Any) -> list[bytes]:
         nonlocal calls
         calls += 1
         if calls % 5 == 0:  # in the middle of days of three batches
             raise RuntimeError("crash")
-        await stored(*args)
+        return await stored(*args)
 
     monkeypatch.setattr(module, "_store", crash_at_times)
+    monkeypatch.setattr(module, "AFTER_ERROR", timedelta())
     for _ in range(20):
         await run(schedule_days)
         for message in sent("history"):
@@ -260,6 +261,48 @@ async def test_what_is_no_killmail_is_rejected_and_the_others_are_stored(
     assert len(rejected) == len(by_day(upstream))
     assert all("not an object" in row["reason"] for row in rejected)
     assert {row["rejected"] for row in await rows(opened.database, HISTORY_DAYS)} == {1}
+
+
+async def test_what_the_database_refuses_is_rejected_alone(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = {one.killmail_id for one in list(upstream.dataset.killmails)[::40]}
+    stored = bulk._insert
+
+    async def refuse_some(connection: Any, versions: Any) -> Any:
+        if refused & {version.killmail.killmail_id for version in versions}:
+            raise OverflowError("too large")
+        return await stored(connection, versions)
+
+    monkeypatch.setattr(bulk, "_insert", refuse_some)
+    await requested(opened)
+    await import_all(opened)
+    kept = {row["killmail_id"] for row in await rows(opened.database, KILLMAILS)}
+    assert kept == {one.killmail_id for one in upstream.dataset.killmails} - refused
+    rejected = await rows(opened.database, REJECTED)
+    assert len(rejected) == len(refused)
+    days = await rows(opened.database, HISTORY_DAYS)
+    assert sum(row["rejected"] for row in days) == len(refused)
+    assert sum(row["added"] for row in days) == COUNT - len(refused)
+
+
+async def test_an_unexpected_error_postpones_the_day(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(module, "_store", fail)
+    await requested(opened)
+    await run(schedule_days)
+    for message in sent("history"):
+        with pytest.raises(RuntimeError):
+            await run(import_day, *message.args)
+    postponed = await rows(opened.database, HISTORY_DAYS)
+    assert {row["state"] for row in postponed} == {"waiting"}
+    assert all("unexpected" in row["state_reason"] for row in postponed)
+    await run(schedule_days)
+    assert sent("history") == []
 
 
 async def test_a_day_without_an_archive_fails_when_it_is_old(opened: Resources) -> None:
