@@ -70,7 +70,8 @@ async def _recompress_batch(database: AsyncEngine) -> int | None:
         after = _BODIES.where(state.recompressed_to < _ID).order_by(_ID).limit(BATCH)
         rows = await read_bodies(connection, after)
     smaller = await in_daemon(partial(_pack_anew, rows, state.dictionary_id), "recompress")
-    to = rows[-1].killmail_id if rows else None
+    # What is stored after the last one is compressed with the newest already.
+    to = rows[-1].killmail_id if len(rows) == BATCH else None
     async with database.begin() as connection:
         is_here = (
             columns.version == state.version,
