@@ -16,7 +16,7 @@ CREATE TABLE killmails (
     victim_ship_type_id    BIGINT NOT NULL,
     victim_damage_taken    BIGINT NOT NULL,
     attacker_count         BIGINT NOT NULL,
-    zkb                    JSONB,            -- labels, values, points; absent when ESI was the source
+    zkb                    BYTEA,            -- zKillboard's JSON (labels, values, points), compressed as body; or null
     body                   BYTEA NOT NULL,   -- ESI's JSON, one zstd frame; see dictionaries
     body_as_of             TIMESTAMPTZ NOT NULL, -- the time of this version of the body; a later one wins
     zkb_as_of              TIMESTAMPTZ,      -- the same of zkb
@@ -29,8 +29,8 @@ CREATE TABLE killmails (
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
 
--- The zstd dictionaries that bodies are compressed with, each trained from killmails stored here. Never delete
--- one: the bodies that name its id in their frame can't be read without it.
+-- The zstd dictionaries that bodies and zkb blocks are compressed with, each trained from killmails stored here.
+-- Never delete one: what names its id in its frame can't be read without it.
 CREATE TABLE dictionaries (
     version          BIGINT PRIMARY KEY,     -- the highest is used for what is stored
     dictionary_id    BIGINT NOT NULL UNIQUE, -- random; in the header of each frame

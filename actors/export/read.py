@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.body import unpack
+from actors.shared.body import unpack, unpack_zkb
 from actors.shared.database import reading
 from actors.shared.dictionaries import read_bodies
 from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS
@@ -68,8 +68,10 @@ async def killmails_of(connection: AsyncConnection, day: date) -> AsyncIterator[
 
 
 def unpacked(row: Any) -> Stored:
-    """Decompress a row's body."""
-    return Stored(row.killmail_id, row.killmail_hash, unpack(row.body), row.zkb)
+    """Decompress a row's body and zkb block."""
+    return Stored(
+        row.killmail_id, row.killmail_hash, unpack(row.body), unpack_zkb(row.zkb).decode() or None
+    )
 
 
 async def changed_days(database: AsyncEngine, exported: Mapping[date, int]) -> set[date]:

@@ -1,4 +1,4 @@
-"""Train dictionaries for bodies from stored killmails."""
+"""Train dictionaries for bodies and zkb blocks from stored killmails."""
 
 import secrets
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import zstandard
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.body import pack, unpack
+from actors.shared.body import NO_DICTIONARY, pack, unpack, unpack_zkb
 from actors.shared.daemon import in_daemon
 from actors.shared.database import reading
 from actors.shared.dictionaries import current_dictionary, read_bodies
@@ -37,11 +37,18 @@ _MIN_ID, _MAX_ID = 2**15, 2**31 - 1
 """The ids below are reserved. Source: the documentation of zstd's format, `Dictionary_ID`."""
 
 _ID: Final = KILLMAILS.c.killmail_id
-_BODIES: Final = select(_ID, KILLMAILS.c.body)
+_BODIES: Final = select(_ID, KILLMAILS.c.body, KILLMAILS.c.zkb)
 
 
 class TooFew(KillstreamError):
     """There are too few killmails to train from."""
+
+
+class Sample(NamedTuple):
+    """What of a killmail is compressed. One dictionary is as good for both as two would be."""
+
+    body: bytes
+    zkb: bytes
 
 
 class Trained(NamedTuple):
@@ -50,7 +57,7 @@ class Trained(NamedTuple):
     version: int
     killmails: int
     bytes_before: float
-    """Mean size of a body without a dictionary."""
+    """Mean size of body and zkb block without a dictionary."""
     bytes_after: float
 
 
@@ -78,9 +85,10 @@ async def train(database: AsyncEngine) -> Trained | None:
     if len(samples) < LEAST_SAMPLES:
         raise TooFew(f"there are {len(samples):,} killmails; {LEAST_SAMPLES:,} are needed")
     tested = samples[::10]
-    used: list[Any] = [one for number, one in enumerate(samples) if number % 10]
+    used = [one for number, one in enumerate(samples) if number % 10]
+    parts: list[Any] = [part for one in used for part in one if part]
     dictionary_id = _MIN_ID + secrets.randbelow(_MAX_ID - _MIN_ID)
-    training = partial(zstandard.train_dictionary, DICTIONARY_BYTES, used, dict_id=dictionary_id)
+    training = partial(zstandard.train_dictionary, DICTIONARY_BYTES, parts, dict_id=dictionary_id)
     dictionary = (await in_daemon(training, "dictionary")).as_bytes()
     async with database.begin() as connection:
         row = {
@@ -99,16 +107,21 @@ async def train(database: AsyncEngine) -> Trained | None:
     trained = Trained(
         version,
         len(used),
-        sum(len(pack(one)) for one in tested) / len(tested),
-        sum(len(pack(one, dictionary_id)) for one in tested) / len(tested),
+        _mean_size(tested, NO_DICTIONARY),
+        _mean_size(tested, dictionary_id),
     )
     log.info("dictionary.trained", **trained._asdict())
     return trained
 
 
-async def _samples(connection: AsyncConnection) -> list[bytes]:
-    """Read bodies: some from all over the ids, and the newest."""
-    found: dict[int, bytes] = {}
+def _mean_size(samples: Sequence[Sample], dictionary_id: int) -> float:
+    packed = [len(pack(part, dictionary_id)) for one in samples for part in one if part]
+    return sum(packed) / len(samples)
+
+
+async def _samples(connection: AsyncConnection) -> list[Sample]:
+    """Read killmails: some from all over the ids, and the newest."""
+    found: dict[int, Sample] = {}
     bounds = (await connection.execute(select(func.min(_ID), func.max(_ID)))).one()
     first, last = bounds[0] or 0, bounds[1] or 0
     size = 0
@@ -127,15 +140,16 @@ async def _samples(connection: AsyncConnection) -> list[bytes]:
     return [found[killmail_id] for killmail_id in sorted(found)]
 
 
-def _add(found: dict[int, bytes], rows: Sequence[Any]) -> int:
+def _add(found: dict[int, Sample], rows: Sequence[Any]) -> int:
     """Add samples; return their size."""
     size = 0
     for row in rows:
         try:
-            found[row.killmail_id] = unpack(row.body)[:MAX_SAMPLE_BYTES]
+            sample = Sample(unpack(row.body)[:MAX_SAMPLE_BYTES], unpack_zkb(row.zkb))
         except zstandard.ZstdError:
             continue
-        size += len(found[row.killmail_id])
+        found[row.killmail_id] = sample
+        size += len(sample.body) + len(sample.zkb)
     return size
 
 

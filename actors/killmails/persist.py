@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 import structlog
-from msgspec.structs import replace
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -142,8 +141,7 @@ async def store_all(
 ) -> tuple[list[Unpublished[Entry]], list[bytes]]:
     """Store a batch; return the new feed entries and the rejections.
 
-    A batch that the database refuses is halved until the refused killmail is alone. It is stored
-    without its zkb block or, if that is refused too, rejected.
+    A batch that the database refuses is halved until the refused killmail is alone and rejected.
     """
     try:
         return await store(database, arrivals, rejections), []
@@ -155,23 +153,13 @@ async def store_all(
         await store(database, (), rejections)
         return await store_all(database, arrivals)
     if len(arrivals) == 1:
-        return await _store_refused(database, arrivals[0], reason)
+        rejection = encode_rejection(reason, arrivals[0].value, arrivals[0].reference)
+        await store(database, (), [rejection])
+        return [], [rejection]
     half = len(arrivals) // 2
     first = await store_all(database, arrivals[:half])
     second = await store_all(database, arrivals[half:])
     return first[0] + second[0], first[1] + second[1]
-
-
-async def _store_refused(
-    database: AsyncEngine, arrival: Arrival, reason: str
-) -> tuple[list[Unpublished[Entry]], list[bytes]]:
-    if arrival.version.zkb:
-        _report_zkb(arrival.reference, reason)
-        bare = replace(arrival, version=arrival.version.without_zkb())
-        return await store_all(database, [bare])
-    rejection = encode_rejection(reason, arrival.value, arrival.reference)
-    await store(database, (), [rejection])
-    return [], [rejection]
 
 
 async def store(
@@ -189,7 +177,9 @@ async def store(
         created_at = [datetime.now(UTC)] * len(latest)
         dictionary = await current_dictionary(connection)
         columns = (
-            body_columns(latest, dictionary) | zkb_columns(latest) | {"created_at": created_at}
+            body_columns(latest, dictionary)
+            | zkb_columns(latest, dictionary)
+            | {"created_at": created_at}
         )
         added = set(await insert_missing(connection, KILLMAILS, columns))
         fresh = [v for v in latest if v.killmail.killmail_id in added]

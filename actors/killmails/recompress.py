@@ -11,7 +11,7 @@ import zstandard
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.body import dictionary_of, pack, unpack
+from actors.shared.body import pack, pack_zkb, unpack, unpack_zkb
 from actors.shared.daemon import in_daemon
 from actors.shared.database import reading
 from actors.shared.dictionaries import current_dictionary, read_bodies
@@ -29,7 +29,7 @@ WORTH: Final = 0.9
 
 
 _ID: Final = KILLMAILS.c.killmail_id
-_BODIES: Final = select(_ID, KILLMAILS.c.body)
+_BODIES: Final = select(_ID, KILLMAILS.c.body, KILLMAILS.c.zkb)
 
 
 async def recompress(
@@ -83,29 +83,45 @@ async def _recompress_batch(database: AsyncEngine) -> int | None:
         return await _replace(connection, smaller) if smaller else 0
 
 
-async def _replace(connection: AsyncConnection, bodies: Sequence[Mapping[str, Any]]) -> int:
-    """Store bodies anew that are still the same; locks by id, as `persist` does."""
-    ids = [body["id_"] for body in bodies]
+async def _replace(connection: AsyncConnection, repacked: Sequence[Mapping[str, Any]]) -> int:
+    """Store anew what is still the same; locks by id, as `persist` does."""
+    ids = [one["id_"] for one in repacked]
     locked = select(_ID).where(among(connection, _ID, ids)).order_by(_ID).with_for_update()
     await connection.execute(locked)
-    unchanged = (bindparam("id_") == _ID, KILLMAILS.c.body == bindparam("before"))
-    statement = update(KILLMAILS).where(*unchanged).values(body=bindparam("after"))
-    await connection.execute(statement, list(bodies))
-    return len(bodies)
+    body, zkb = KILLMAILS.c.body, KILLMAILS.c.zkb
+    unchanged = (
+        bindparam("id_") == _ID,
+        body == bindparam("body_before"),
+        zkb.is_not_distinct_from(bindparam("zkb_before", type_=zkb.type)),
+    )
+    after: dict[str, Any] = {"body": bindparam("body_after"), "zkb": bindparam("zkb_after")}
+    await connection.execute(update(KILLMAILS).where(*unchanged).values(after), list(repacked))
+    return len(repacked)
 
 
 def _pack_anew(rows: Sequence[Any], dictionary_id: int) -> list[dict[str, Any]]:
     """Compress what gets smaller by it; each one is read back. What can't be read stays."""
     smaller = []
     for row in rows:
-        if dictionary_of(row.body) == dictionary_id:
-            continue
         try:
-            body = unpack(row.body)
+            body, zkb = unpack(row.body), unpack_zkb(row.zkb)
         except zstandard.ZstdError as error:
             log.error("killmail.unreadable", killmail_id=row.killmail_id, reason=repr(error))
             continue
-        packed = pack(body, dictionary_id)
-        if len(packed) < WORTH * len(row.body) and unpack(packed) == body:
-            smaller.append({"id_": row.killmail_id, "before": row.body, "after": packed})
+        packed, packed_zkb = pack(body, dictionary_id), pack_zkb(zkb, dictionary_id)
+        is_worth_it = _size(packed, packed_zkb) < WORTH * _size(row.body, row.zkb)
+        if is_worth_it and (unpack(packed), unpack_zkb(packed_zkb)) == (body, zkb):
+            smaller.append(
+                {
+                    "id_": row.killmail_id,
+                    "body_before": row.body,
+                    "zkb_before": row.zkb,
+                    "body_after": packed,
+                    "zkb_after": packed_zkb,
+                }
+            )
     return smaller
+
+
+def _size(body: bytes, zkb: bytes | None) -> int:
+    return len(body) + len(zkb or b"")

@@ -13,9 +13,9 @@ import msgspec
 from msgspec.structs import replace
 
 from actors.killmails.zkb import ZkbFacts, facts_of
-from actors.shared.body import NO_DICTIONARY, pack, unpack
+from actors.shared.body import NO_DICTIONARY, pack, pack_zkb, unpack, unpack_zkb
 from actors.shared.killmail import Killmail, parse_killmail
-from actors.shared.reference import NO_JSON, Origin, Reference
+from actors.shared.reference import Origin, Reference
 from actors.shared.rows import Columns
 
 N = TypeVar("N", int, float)
@@ -37,10 +37,6 @@ class Version(msgspec.Struct, frozen=True, gc=False):
     zkb_as_of: float | None
     """None without a zkb block."""
     origin: Origin = "live"
-
-    def without_zkb(self) -> "Version":
-        """Return a copy without the zkb block."""
-        return replace(self, zkb=NO_JSON, zkb_as_of=None)
 
 
 class Arrival(msgspec.Struct, frozen=True, gc=False):
@@ -88,7 +84,7 @@ def change(row: Any, version: Version, dictionary: int = NO_DICTIONARY) -> Chang
     Args:
         row: the columns `body`, `body_as_of`, `zkb`, `zkb_as_of`.
         version: the version received.
-        dictionary: id of the dictionary that a new body is compressed with.
+        dictionary: id of the dictionary that what is new is compressed with.
     """
     newer_body = _time(version.body_as_of) > row.body_as_of
     newer_zkb = version.zkb_as_of is not None and (
@@ -96,7 +92,7 @@ def change(row: Any, version: Version, dictionary: int = NO_DICTIONARY) -> Chang
     )
     if not (newer_body or newer_zkb):
         return None
-    stored = unpack(row.body)
+    stored, stored_zkb = unpack(row.body), unpack_zkb(row.zkb)
     before = parse_killmail(stored)
     columns: dict[str, Any] = {}
     if newer_body:
@@ -106,16 +102,16 @@ def change(row: Any, version: Version, dictionary: int = NO_DICTIONARY) -> Chang
     else:
         version = replace(version, killmail=before, body=msgspec.Raw(stored))
     if newer_zkb:
-        columns |= _first(zkb_columns([version]))
-    elif row.zkb:
-        version = replace(version, zkb=msgspec.Raw(row.zkb.encode()))
+        columns |= _first(zkb_columns([version], dictionary))
+    elif stored_zkb:
+        version = replace(version, zkb=msgspec.Raw(stored_zkb))
     body_differs = newer_body and not _same(stored, bytes(version.body))
-    zkb_differs = newer_zkb and (row.zkb is None or not _same(row.zkb, bytes(version.zkb)))
+    zkb_differs = newer_zkb and not (stored_zkb and _same(stored_zkb, bytes(version.zkb)))
     return Change(
         version=version,
         columns=columns,
         killmail_before=before,
-        zkb_before=facts_of((row.zkb or "").encode()),
+        zkb_before=facts_of(stored_zkb),
         body_differs=body_differs,
         worth_an_entry=body_differs or zkb_differs,
     )
@@ -155,11 +151,11 @@ def derived_columns(versions: Sequence[Version]) -> Columns:
     }
 
 
-def zkb_columns(versions: Sequence[Version]) -> Columns:
-    """Build the columns that depend on the zkb block."""
+def zkb_columns(versions: Sequence[Version], dictionary: int = NO_DICTIONARY) -> Columns:
+    """Build the columns that depend on the zkb block; arguments as of `body_columns`."""
     times = [v.zkb_as_of for v in versions]
     return {
-        "zkb": [bytes(v.zkb).decode() or None for v in versions],
+        "zkb": [pack_zkb(v.zkb, dictionary) for v in versions],
         "total_value": [facts_of(v.zkb).total_value for v in versions],
         "zkb_as_of": [None if unix_s is None else _time(unix_s) for unix_s in times],
     }
@@ -204,7 +200,7 @@ def _first(columns: Columns) -> dict[str, Any]:
     return {name: values[0] for name, values in columns.items()}
 
 
-def _same(one: bytes | str, other: bytes | str) -> bool:
+def _same(one: bytes, other: bytes) -> bool:
     """Compare JSON values; compares the text where it can't be decoded."""
     try:
         return one == other or bool(msgspec.json.decode(one) == msgspec.json.decode(other))

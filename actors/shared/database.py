@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Connection, Dialect, event, make_url, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -130,11 +129,6 @@ async def _revision(database: AsyncEngine) -> str | None:
         return revision
 
 
-def _json_text(value: Any) -> str:
-    """Pass JSON text through; encode other values."""
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
 def _is_reading(connection: Connection) -> bool:
     return _READS in connection.get_execution_options()
 
@@ -146,8 +140,6 @@ def _postgresql_engine(settings: Settings, connector: Connector) -> AsyncEngine:
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=limits.command_s or SQLITE_WAIT_S,
-        json_serializer=_json_text,
-        json_deserializer=str,
         hide_parameters=True,  # error texts are logged
     )
 
@@ -211,8 +203,6 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
         pool_size=settings.database_pool_size,
         max_overflow=0,
         connect_args={"timeout": SQLITE_WAIT_S},
-        json_serializer=_json_text,
-        json_deserializer=str,
         hide_parameters=True,  # error texts are logged
     )
 

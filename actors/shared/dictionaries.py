@@ -6,7 +6,7 @@ has to be told of a new one.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -14,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from actors.shared.body import NO_DICTIONARY, dictionary_of, is_known, learn
 from actors.shared.tables import DICTIONARIES
 
+_PACKED: Final = frozenset({"body", "zkb"})
+
 Read = Callable[[Select[Any]], Awaitable[Iterable[Any]]]
 """Runs a query."""
 
 
 async def read_bodies(connection: AsyncConnection, query: Select[Any]) -> Sequence[Any]:
-    """Run a query whose column `body` is to be unpacked."""
+    """Run a query whose columns `body` and, if it has it, `zkb` are to be unpacked."""
     rows: Sequence[Any] = (await connection.execute(query)).all()
     await learn_dictionaries(connection.execute, rows)
     return rows
@@ -27,8 +29,12 @@ async def read_bodies(connection: AsyncConnection, query: Select[Any]) -> Sequen
 
 async def learn_dictionaries(read: Read, rows: Iterable[Any]) -> None:
     """Read the dictionaries that rows need and this process doesn't know."""
-    bodies = (row._mapping["body"] for row in rows)
-    needed = {dictionary_of(body) for body in bodies if body is not None}
+    needed = {
+        dictionary_of(packed)
+        for row in rows
+        for name, packed in dict(row._mapping).items()
+        if name in _PACKED and packed is not None
+    }
     await _learn(read, {one for one in needed if not is_known(one)})
 
 

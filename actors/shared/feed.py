@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from sqlalchemy import Select, select
 
-from actors.shared.body import unpack
+from actors.shared.body import unpack, unpack_zkb
 from actors.shared.killmail import Id, Killmail
 from actors.shared.reference import NO_JSON, Origin, RawZkb
 from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS, NAMES
@@ -182,15 +182,13 @@ def imported_day_of(row: Mapping[str, Any]) -> ImportedDay:
 def entry_of(row: Mapping[str, Any], names: Mapping[int, str]) -> Entry:
     """Make a killmail's entry from a row of `entries_after`; `names` are copied into it."""
     body = unpack(row["body"])
-    zkb = row["zkb"]
-    if not isinstance(zkb, str | None):  # SQLite through `databases` decodes what it reads
-        zkb = _encoder.encode(zkb).decode()
+    zkb = unpack_zkb(row["zkb"])
     return msgspec.structs.replace(
         truncated_entry_of(row),
         truncated=False,
         killmail=msgspec.Raw(body),
         names=dict(names),
-        zkb=msgspec.Raw(zkb.encode()) if zkb else NO_JSON,
+        zkb=msgspec.Raw(zkb) if zkb else NO_JSON,
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.zkb import facts_of
-from actors.shared.body import parse_stored
+from actors.shared.body import parse_stored, zkb_or_none
 from actors.shared.database import reading
 from actors.shared.dictionaries import read_bodies
 from actors.shared.killmail import Killmail, Victim
@@ -66,7 +66,7 @@ async def count_day(database: AsyncEngine, day: date) -> Day:
         for row in rows:
             killmail = parse_stored(row.killmail_id, row.body)
             if killmail is not None:
-                isk = facts_of((row.zkb or "").encode()).total_value or 0.0
+                isk = facts_of(zkb_or_none(row.killmail_id, row.zkb)).total_value or 0.0
                 _count_killmail(counted, killmail, isk)
     return counted
 

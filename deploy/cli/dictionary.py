@@ -25,8 +25,8 @@ app = typer.Typer(
 def train() -> None:
     """Train a new dictionary from stored killmails, and print what it gains.
 
-    Takes some seconds and 200 MB. Bodies that are stored from now on use it; running processes
-    recompress the others where that saves a tenth, in the background. Older dictionaries stay, as
+    Takes some seconds and 200 MB. What is stored from now on uses it; running processes
+    recompress the rest where that saves a tenth, in the background. Older dictionaries stay, as
     long as bodies may need them.
 
     Example: killstream dictionary train

@@ -154,7 +154,7 @@ def _row(body: bytes, zkb: Any) -> dict[str, Any]:
         "victim_ship_type_id": killmail.victim.ship_type_id,
         "victim_damage_taken": killmail.victim.damage_taken,
         "attacker_count": len(killmail.attackers),
-        "zkb": zkb,
+        "zkb": None if zkb is None else pack(msgspec.json.encode(zkb)),
         "body": pack(body),
         "body_as_of": datetime.now(UTC),
         "created_at": datetime.now(UTC),

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.shared.body import unpack_zkb
 from actors.shared.database import open_database
 from actors.shared.settings import Settings
 from actors.shared.tables import (
@@ -50,7 +52,7 @@ def killmail(killmail_id: int, **columns: Any) -> dict[str, Any]:
 
 
 ROWS: dict[str, list[dict[str, Any]]] = {
-    "killmails": [killmail(1, zkb='{"npc":false}'), killmail(2)],
+    "killmails": [killmail(1, zkb={"npc": False}), killmail(2)],
     "attackers": [
         {
             "killmail_id": 1,
@@ -85,6 +87,10 @@ ROWS: dict[str, list[dict[str, Any]]] = {
 """What the tables of 0001 hold."""
 
 
+OF_THEN = {
+    "told_at": Utc,
+    "zkb": sa.JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql"),
+}
 RENAMED = {"as_of": "body_as_of", "letter": "rejection"}
 
 
@@ -122,8 +128,8 @@ async def insert(connection: AsyncConnection, table: str, its_rows: list[dict[st
 
 
 def _type(now: Any, name: str) -> Any:
-    if name == "told_at":
-        return Utc
+    if name in OF_THEN:
+        return OF_THEN[name]
     of_column = now[RENAMED.get(name, name)].type
     widened = {sa.Integer: sa.BigInteger(), sa.REAL: sa.Double()}
     return widened.get(type(of_column), of_column)
@@ -133,7 +139,8 @@ async def test_killmails_get_a_version_of_each_part(upgraded: AsyncEngine) -> No
     first, second = await rows(upgraded, KILLMAILS)
     assert (first["body"], first["body_as_of"], first["zkb_as_of"]) == (BODY, THEN, THEN)
     assert (second["body"], second["body_as_of"], second["zkb_as_of"]) == (BODY, THEN, None)
-    assert first["zkb"].replace(" ", "") == '{"npc":false}'
+    assert unpack_zkb(first["zkb"]).replace(b" ", b"") == b'{"npc":false}'
+    assert second["zkb"] is None
 
 
 async def test_attackers_are_kept_as_far_as_their_columns_go(upgraded: AsyncEngine) -> None:

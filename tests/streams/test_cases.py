@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store_all
-from actors.shared.body import unpack
+from actors.shared.body import unpack, unpack_zkb
 from actors.shared.reference import encode_reference
 from actors.shared.tables import KILLMAILS, REJECTED
 from streams.sources.decode import Found, decode_document, decode_package
@@ -70,7 +70,7 @@ async def test_a_complete_file_is_stored_with_the_right_hash(
     for value in files:
         found = found_in(value)
         assert bodies[found.killmail_id] == bytes(found.body)
-    assert all(msgspec.json.decode(row["zkb"])["points"] == 3 for row in stored)
+    assert all(msgspec.json.decode(unpack_zkb(row["zkb"]))["points"] == 3 for row in stored)
 
 
 def test_an_empty_body_is_to_be_fetched() -> None:

@@ -14,7 +14,7 @@ from actors.killmails.findable import Known
 from actors.killmails.known_universe import current_universe
 from actors.killmails.version import Version, attacker_columns, derived_columns
 from actors.killmails.zkb import facts_of
-from actors.shared.body import unpack
+from actors.shared.body import unpack, unpack_zkb
 from actors.shared.dictionaries import read_bodies
 from actors.shared.errors import Invalid
 from actors.shared.killmail import killmail_hash, parse_killmail
@@ -92,14 +92,14 @@ def _by_killmail(rows: Iterable[Any]) -> Attackers:
 
 
 def _version(row: Any) -> Version:
-    body = unpack(row.body)
+    body, zkb = unpack(row.body), unpack_zkb(row.zkb)
     killmail = parse_killmail(body)
     return Version(
         killmail=killmail,
         killmail_hash=killmail_hash(killmail),
         body=msgspec.Raw(body),
         body_as_of=row.body_as_of.timestamp(),
-        zkb=msgspec.Raw(row.zkb.encode()) if row.zkb else NO_JSON,
+        zkb=msgspec.Raw(zkb) if zkb else NO_JSON,
         zkb_as_of=None if row.zkb_as_of is None else row.zkb_as_of.timestamp(),
     )
 

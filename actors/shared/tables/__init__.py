@@ -23,7 +23,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0016"
+REVISION: Final = "0017"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

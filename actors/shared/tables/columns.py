@@ -3,8 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, DateTime, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import DateTime, text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -25,9 +24,6 @@ class Utc(TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
-
-Json = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
-"""JSONB on PostgreSQL, JSON text on SQLite."""
 
 DEFAULT_0: Final = {"server_default": text("0")}
 DEFAULT_1: Final = {"server_default": text("1")}

@@ -1,12 +1,12 @@
 """The tables of killmails: what is stored, the feed, the sources and what was rejected."""
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import REAL, BigInteger, Index, Integer, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
-from actors.shared.tables.columns import DEFAULT_0, INSERTED, QUEUED, Json, Utc
+from actors.shared.tables.columns import DEFAULT_0, INSERTED, QUEUED, Utc
 
 _LIVE: Final = {"server_default": text("'live'")}
 
@@ -34,7 +34,7 @@ class KillmailRow(SQLModel, table=True):
     victim_ship_type_id: int = Field(sa_type=BigInteger)
     victim_damage_taken: int = Field(sa_type=BigInteger)
     attacker_count: int = Field(sa_type=BigInteger)
-    zkb: dict[str, Any] | None = Field(default=None, sa_type=Json)
+    zkb: bytes | None = Field(default=None, sa_type=LargeBinary)
     body: bytes = Field(sa_type=LargeBinary)
     body_as_of: datetime = Field(sa_type=Utc)
     zkb_as_of: datetime | None = Field(default=None, sa_type=Utc)

@@ -6,6 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -19,7 +20,7 @@ from actors.killmails.dictionary import TooFew, train, train_first
 from actors.killmails.persist import read, store, store_all
 from actors.killmails.recompress import recompress as recompress_all
 from actors.shared import body as bodies_module
-from actors.shared.body import NO_DICTIONARY, MissingDictionary, dictionary_of, unpack
+from actors.shared.body import NO_DICTIONARY, MissingDictionary, dictionary_of, unpack, unpack_zkb
 from actors.shared.daemon import in_daemon
 from actors.shared.dictionaries import read_bodies
 from actors.shared.feed import entries_after, entry_of
@@ -50,8 +51,15 @@ def body_of(killmail_id: int) -> bytes:
     return a_body(killmail_id, attackers=many_attackers(1 + killmail_id % 9))
 
 
+def zkb_of(killmail_id: int) -> bytes:
+    """Every third has none."""
+    return b'{"totalValue":%d.25,"labels":["a"]}' % killmail_id if killmail_id % 3 else b""
+
+
 async def save(database: AsyncEngine, ids: range, **changes: Any) -> None:
-    references = [a_reference(body_of(id_), id_, **changes) for id_ in ids]
+    references = [
+        a_reference(body_of(id_), id_, zkb=msgspec.Raw(zkb_of(id_)), **changes) for id_ in ids
+    ]
     await store(database, read(map(encode_reference, references))[0])
 
 
@@ -72,9 +80,9 @@ async def dictionaries(database: AsyncEngine) -> set[int]:
     """The dictionaries that stored bodies need. Each body is the one that was given."""
     async with database.connect() as connection:
         found = await read_bodies(connection, select(KILLMAILS))
-    assert {row.killmail_id: unpack(row.body) for row in found} == {
-        row.killmail_id: body_of(row.killmail_id) for row in found
-    }
+    for row in found:
+        stored = unpack(row.body), unpack_zkb(row.zkb)
+        assert stored == (body_of(row.killmail_id), zkb_of(row.killmail_id))
     return {dictionary_of(row.body) for row in found}
 
 

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.killmails.dictionary import train
 from actors.killmails.persist import read, store
 from actors.killmails.recompress import recompress
-from actors.shared.body import NO_DICTIONARY, dictionary_of, unpack
+from actors.shared.body import NO_DICTIONARY, dictionary_of, unpack, unpack_zkb
 from actors.shared.database import open_database
+from actors.shared.reference import decode_reference
 from actors.shared.settings import Settings
 from actors.shared.tables import ATTACKERS, KILLMAILS
 from deploy.migrate import migrate
@@ -77,9 +78,12 @@ def count_of(database: AsyncEngine) -> int:
 
 async def test_every_body_comes_back_byte_for_byte(full: AsyncEngine) -> None:
     given, seen, with_dictionary = bodies(), 0, 0
+    blocks = {one.killmail_id: bytes(one.zkb) for one in map(decode_reference, references())}
     async with full.connect() as connection:
-        async for row in await connection.stream(select(KILLMAILS.c.killmail_id, KILLMAILS.c.body)):
+        columns = KILLMAILS.c.killmail_id, KILLMAILS.c.body, KILLMAILS.c.zkb
+        async for row in await connection.stream(select(*columns)):
             assert unpack(row.body) == given[row.killmail_id]
+            assert unpack_zkb(row.zkb) == blocks[row.killmail_id]
             seen += 1
             with_dictionary += dictionary_of(row.body) != NO_DICTIONARY
     assert seen == count_of(full)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.append import Unpublished
 from actors.killmails.persist import read, store
-from actors.shared.body import unpack
+from actors.shared.body import unpack, unpack_zkb
 from actors.shared.feed import Entry
 from actors.shared.reference import NO_JSON, Reference, encode_reference
 from actors.shared.tables import ATTACKERS, FEED, KILLMAILS
@@ -75,7 +75,7 @@ def state_of(row: dict[str, Any]) -> tuple[int, int | None, float, float | None]
     assert msgspec.json.decode(unpack(row["body"]))["war_id"] == row["war_id"]
     return (
         row["war_id"],
-        msgspec.json.decode(row["zkb"])["points"] if row["zkb"] else None,
+        msgspec.json.decode(unpack_zkb(row["zkb"]))["points"] if row["zkb"] else None,
         row["body_as_of"].timestamp(),
         row["zkb_as_of"].timestamp() if row["zkb_as_of"] else None,
     )
