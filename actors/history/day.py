@@ -22,6 +22,7 @@ from actors.history.schedule import (
     begin_download,
     fail,
     give_back,
+    keeping_lease,
     renew,
 )
 from actors.killmails.append import Unpublished, append_imported_day
@@ -90,7 +91,8 @@ async def import_leased(
         The day's entry of the feed, to be published; None without one, as nothing was added.
     """
     try:
-        return await _import(settings, database, http, leased, on_rejections)
+        async with keeping_lease(database, leased):
+            return await _import(settings, database, http, leased, on_rejections)
     except LeaseLost as error:
         log.warning("history.lease_lost", reason=str(error))
     except RetryLater as error:

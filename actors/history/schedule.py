@@ -4,24 +4,33 @@ A day waits until a process leases it, which then writes everything under its le
 lost its lease, as it was suspended for long, can't write any more.
 """
 
+import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import func, literal, or_, select, text, update
+import structlog
+from sqlalchemy import case, func, literal, or_, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.history.everef import REQUESTS_AT_ONCE
+from actors.shared.cancellation import cancel_and_wait
 from actors.shared.database import reading
 from actors.shared.errors import KillstreamError
 from actors.shared.feed import HistorySource
+from actors.shared.outage import one_line
 from actors.shared.rows import among
-from actors.shared.tables import HISTORY_DAYS
+from actors.shared.tables import HISTORY_DAYS, Utc
 
-LEASE: Final = timedelta(minutes=2)
-"""When another process goes on with a day; it is renewed with every batch."""
+log: Final = structlog.get_logger()
+
+LEASE: Final = timedelta(seconds=30)
+"""How long after its process has died another one goes on with a day."""
+RENEW_EVERY_S: Final = 10.0
 MESSAGE_AGAIN: Final = timedelta(minutes=10)
 """When a message is sent again for a day that no process has taken."""
 _LOCK: Final = 2_846_730_011_503_117_946
@@ -131,7 +140,7 @@ async def lease_day(database: AsyncEngine, day: date) -> Leased | None:
     leased = (
         update(HISTORY_DAYS)
         .where(_days.day == day, _days.state == "waiting", _days.leased_until <= now)
-        .values(lease=lease, leased_until=now + LEASE, updated_at=now)
+        .values(lease=lease, leased_until=now + LEASE, updated_at=now, next_try_at=now)
         .returning(_days.source)
     )
     async with database.begin() as connection:
@@ -173,6 +182,31 @@ async def renew(connection: AsyncConnection, leased: Leased, **values: Any) -> N
     )
     if not renewed.rowcount:
         raise LeaseLost(f"another process imports {leased.day}")
+
+
+@asynccontextmanager
+async def keeping_lease(database: AsyncEngine, leased: Leased) -> AsyncIterator[None]:
+    """Renew the lease, and the permission to download, until the block ends."""
+    task = asyncio.create_task(_keep_lease(database, leased), name=f"history lease {leased.day}")
+    try:
+        yield
+    finally:
+        await cancel_and_wait(task)
+
+
+async def _keep_lease(database: AsyncEngine, leased: Leased) -> None:
+    """Renew until cancelled, or the lease is lost: the next batch finds that out, too."""
+    while True:
+        await asyncio.sleep(RENEW_EVERY_S)
+        until = datetime.now(UTC) + LEASE
+        downloading = case((_days.downloading_until.is_not(None), literal(until, Utc)))
+        try:
+            async with database.begin() as connection:
+                await renew(connection, leased, downloading_until=downloading)
+        except LeaseLost:
+            return
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("history.lease_not_renewed", day=str(leased.day), reason=one_line(error))
 
 
 async def give_back(

@@ -10,70 +10,38 @@ import contextlib
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, date
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
 from sqlalchemy import func, select, text
 
 from actors.killmails.check.run import check_sample
 from actors.shared.database import open_database
-from actors.shared.killmail import killmail_hash, parse_killmail
+from actors.shared.killmail import parse_killmail
 from actors.shared.reference import decode_reference
 from actors.shared.settings import Settings
 from actors.shared.tables import HISTORY_DAYS, IMPORTED_DAYS, KILLMAILS
-from deploy.standin.everef import pack
 from tests.bench.many import many_references
 from tests.bench.report import report
+from tests.support.archives import serving_archives, write_archives
 from tests.support.processes import Killstream, cpu_s, killstream, server_pids
 from tests.support.servers import migrated_database
 
-ADDED = b',"killmail_hash":"%b","http_last_modified":"2026-01-01T00:00:00Z"}'
 LARGE = date(2024, 1, 1)
 """The day of 40,000 killmails."""
 TABLES = ("killmails", "postings", "labels", "attackers")
 
 
-def write_archives(folder: Path, count: int, large: int) -> dict[date, int]:
-    """Write the archives of all days; return the number of killmails of each."""
-    days: dict[date, list[tuple[str, bytes]]] = defaultdict(list)
+def bodies(count: int, large: int) -> Iterator[bytes]:
+    """Give the bodies of so many killmails, and of those of the large day."""
     for index, value in enumerate(many_references(count + large)):
         body = bytes(decode_reference(value).body)
-        killmail = parse_killmail(body)
-        day = killmail.killmail_time.astimezone(UTC).date()
-        if index >= count:  # the last ones are all of one day
+        if index >= count:
+            day = parse_killmail(body).killmail_time.astimezone(UTC).date()
             body = body.replace(f"{day}T".encode(), f"{LARGE}T".encode(), 1)
-            killmail, day = parse_killmail(body), LARGE
-        added = ADDED % killmail_hash(killmail).encode()
-        days[day].append((f"killmails/{killmail.killmail_id}.json", body[:-1] + added))
-    for day, files in days.items():
-        (folder / f"killmails-{day}.tar.bz2").write_bytes(pack(files))
-    return {day: len(files) for day, files in days.items()}
-
-
-@contextlib.asynccontextmanager
-async def served(folder: Path, totals: dict[date, int]) -> AsyncIterator[str]:
-    """Serve archives and totals; give the URL."""
-
-    async def archive(request: web.Request) -> web.FileResponse:
-        return web.FileResponse(folder / request.match_info["name"])
-
-    async def counted(_: web.Request) -> web.Response:
-        return web.json_response({f"{day:%Y%m%d}": count for day, count in totals.items()})
-
-    app = web.Application()
-    app.router.add_get("/killmails/totals.json", counted)
-    app.router.add_get("/killmails/{year}/{name}", archive)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        await runner.cleanup()
+        yield body
 
 
 async def imported(settings: Settings, totals: dict[date, int], processes: int) -> dict[str, Any]:
@@ -158,10 +126,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
 
-        totals = write_archives(folder, options.killmails, options.large)
+        totals = write_archives(folder, bodies(options.killmails, options.large))
         count = sum(totals.values())
         print(f"{count:,} killmails of {len(totals)} days are in archives", file=sys.stderr)
-        async with migrated_database() as url, served(folder, totals) as everef:
+        async with migrated_database() as url, serving_archives(folder, totals) as everef:
             settings = Settings(database_url=url, everef_url=everef)
             figures = await imported(settings, totals, options.processes)
             async with open_database(settings) as database:

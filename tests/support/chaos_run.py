@@ -20,7 +20,7 @@ from deploy.standin.server import Standin, start_standin
 from tests.support.chaos import PROCESSES, Chaos, Fault, drawn_holes, planned, proxied
 from tests.support.killmails import standin_options
 from tests.support.pipeline import pipeline
-from tests.support.subscriber import Subscriber
+from tests.support.subscriber import TimedSubscriber
 from tests.support.tables import rows
 from tests.support.verdict import (
     SHOWN,
@@ -58,19 +58,6 @@ class ChaosOptions:
     wrong: tuple[WrongAnswer, ...] = ("404", "422", "html", "empty", "cut")
     deadline_s: float = 900.0
     """How long after the last file all must be stored and delivered."""
-
-
-class TimedSubscriber(Subscriber):
-    """Records when each killmail came first."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url, after=0)
-        self.came_s: dict[int, float] = {}
-
-    def take(self, killmail: dict[str, int]) -> None:
-        """Record the time first."""
-        self.came_s.setdefault(killmail["killmailId"], time.time())
-        super().take(killmail)
 
 
 async def run_chaos(

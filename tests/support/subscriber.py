@@ -1,6 +1,7 @@
 """A dashboard client: subscribes by graphql-transport-ws and remembers what came."""
 
 import asyncio
+import time
 from collections import Counter
 
 import aiohttp
@@ -81,3 +82,16 @@ class Subscriber:
         async with within(timeout_s, lambda: f"{len(self.seen)} of {count} came"):
             while len(self.seen) < count:
                 await asyncio.sleep(0.2)
+
+
+class TimedSubscriber(Subscriber):
+    """Records when each killmail came first."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, after=0)
+        self.came_s: dict[int, float] = {}
+
+    def take(self, killmail: dict[str, int]) -> None:
+        """Record the time first."""
+        self.came_s.setdefault(killmail["killmailId"], time.time())
+        super().take(killmail)

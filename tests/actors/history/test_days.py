@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import false, update
 
 from actors.history import day as module
-from actors.history import everef
+from actors.history import everef, schedule
 from actors.history.day import import_leased
 from actors.history.errors import Unreadable
 from actors.history.everef import Archived, Refused, unpack
@@ -208,6 +208,44 @@ async def test_who_lost_the_lease_writes_nothing(
     entry = await import_leased(*args, other, ignore)
     assert entry
     assert entry.entry.added == len(by_day(upstream)[day])
+
+
+async def test_a_day_whose_process_died_is_due_when_its_lease_ends(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "LEASE", timedelta(seconds=0.2))
+    day = max(by_day(upstream))
+    await request_days(opened.database, "everef", {day: 1})
+    await run(schedule_days)
+    assert len(sent("history")) == 1
+    assert await lease_day(opened.database, day)  # and no more is heard of it
+    await run(schedule_days)
+    assert sent("history") == []
+    await asyncio.sleep(0.25)
+    await run(schedule_days)
+    assert [message.args[0] for message in sent("history")] == [str(day)]
+
+
+async def test_a_slow_download_keeps_its_lease(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "LEASE", timedelta(seconds=0.6))
+    monkeypatch.setattr(schedule, "RENEW_EVERY_S", 0.1)
+    set_faults(upstream, everef_latency_ms=1_500)
+    await request_days(opened.database, "everef", {max(by_day(upstream)): 1})
+    await run(schedule_days)
+    (message,) = sent("history")
+    importing = asyncio.create_task(run(import_day, *message.args))
+    while not importing.done():
+        (row,) = await rows(opened.database, HISTORY_DAYS)
+        if row["lease"] and row["state"] == "waiting":
+            assert row["leased_until"] > datetime.now(UTC)
+        await run(import_day, *message.args)
+        await asyncio.sleep(0.05)
+    await importing
+    (row,) = await rows(opened.database, HISTORY_DAYS)
+    assert (row["state"], row["downloading_until"]) == ("done", None)
+    assert upstream.playback.stats.requests["everef", "archive", 200] == 1
 
 
 async def test_two_importers_at_once_add_each_killmail_once(
