@@ -146,6 +146,9 @@ def _database_rows(facts: DatabaseFacts) -> Iterator[Row]:
         yield "", f"{ago(gap.age_s)}: {gap.source} {positions}, {gap.reason}"
     yield "names", rows_text(facts.names)
     yield "universe", _universe(facts.universe)
+    if facts.history_days:
+        days = (f"{state}: {count:,}" for state, count in facts.history_days.items())
+        yield "history", "days " + ", ".join(days)
     if facts.sizes is not None:
         yield from _size_rows(facts.sizes)
 

@@ -29,6 +29,7 @@ from actors.shared.tables import (
     FEED,
     FEED_COUNTER,
     GAPS,
+    HISTORY_DAYS,
     KILLMAILS,
     LEDGER,
     NAMES,
@@ -165,19 +166,23 @@ async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> Dat
         rejected_oldest_age_s=_age_s(oldest),
         latest_rejected=[Refusal(reason, _age_s(at) or 0.0) for reason, at in refusals],
         names=await count_rows(connection, NAMES, NAMES.c.name.is_not(None)),
+        history_days=await _by_state(connection, HISTORY_DAYS),
         sizes=await read_sizes(connection, killmails),
     )
 
 
 async def _users(connection: AsyncConnection) -> UserFacts:
-    counted = await connection.execute(
-        select(USERS.c.state, func.count()).group_by(USERS.c.state).order_by(USERS.c.state)
-    )
     late = USERS.c.next_sync_at < datetime.now(UTC) - OVERDUE
     return UserFacts(
-        by_state={row[0]: row[1] for row in counted},
+        by_state=await _by_state(connection, USERS),
         overdue=await _count(connection, USERS, USERS.c.state == "active", late),
     )
+
+
+async def _by_state(connection: AsyncConnection, table: Table) -> dict[str, int]:
+    state = table.c.state
+    counted = await connection.execute(select(state, func.count()).group_by(state).order_by(state))
+    return {row[0]: row[1] for row in counted}
 
 
 async def _count(connection: AsyncConnection, table: Table, *where: Any) -> int:

@@ -119,6 +119,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     gaps: int | None = None
     latest_gaps: list[GapFacts] = []
     names: int | None = None
+    history_days: dict[str, int] | None = None
+    """Days of history that were requested, by the state of their import."""
     sizes: Sizes | None = None
 
 

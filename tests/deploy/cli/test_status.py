@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import CommitFailedError
 from rich.console import Console
 
+from actors.history.schedule import request_days
 from actors.killmails.reject import record_rejections
 from actors.shared.database import open_database
 from actors.shared.health.facts import (
@@ -64,6 +65,7 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
             await record_rejections(connection, [encode_rejection("[not] a killmail", b"x")])
             gaps = [Gap(95_000_001, 95_000_009, "expired")]
             await record_gaps(connection, "r2z2:test", gaps, datetime.now(UTC))
+        await request_days(database, "everef", {date(2015, 1, 1): 5, date(2015, 1, 2): 6})
     facts = await inspect(embedded)
     database_facts = facts.database
     assert isinstance(database_facts, DatabaseFacts)
@@ -94,6 +96,7 @@ async def test_embedded_killstream_shows_its_file(embedded: Settings, persist: S
     assert "1, oldest 0 s ago" in shown
     assert "bytes a killmail, and" in shown
     assert "of indexes, 3 rows" in shown
+    assert "days waiting: 2" in shown
 
 
 async def test_the_universe_is_shown_with_its_build_and_the_last_error(
