@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import Table, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -39,7 +38,7 @@ async def _estimate(connection: AsyncConnection, table: Table) -> int:
     """
     if connection.dialect.name == "postgresql":
         plan = await connection.scalar(text(f"EXPLAIN (FORMAT JSON) SELECT FROM {table.name}"))
-        return int(msgspec.json.decode(plan)[0]["Plan"]["Plan Rows"])
+        return int(plan[0]["Plan"]["Plan Rows"])
     numbers = text(
         f"SELECT (SELECT max(rowid) FROM {table.name}) - min(rowid) + 1 FROM {table.name}"
     )
