@@ -13,9 +13,9 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.history import everef
+from actors.history.archive import Archive, Archived, Refused
+from actors.history.bodies import have_fetched
 from actors.history.errors import NoSuchDay, Unreadable
-from actors.history.everef import Archived, Refused
 from actors.history.schedule import (
     Leased,
     LeaseLost,
@@ -25,6 +25,7 @@ from actors.history.schedule import (
     keeping_lease,
     renew,
 )
+from actors.history.sources import SOURCES
 from actors.killmails.append import Unpublished, append_imported_day
 from actors.killmails.bulk import store_archived
 from actors.killmails.findable import known_for
@@ -121,11 +122,11 @@ async def _import(
 ) -> Unpublished[ImportedDay] | None:
     while not await begin_download(database, leased):  # noqa: ASYNC110  # of other processes
         await asyncio.sleep(DOWNLOAD_POLL_S)
-    archive = await everef.download(settings, http, leased.day)
+    archive = await SOURCES[leased.source].download(settings, http, leased.day)
     async with database.begin() as connection:
         await renew(connection, leased, downloading_until=None, state_reason=None)
     dialect = database.dialect.name
-    batches = _batches(archive.content, leased, BATCH[dialect])
+    batches = _batches(archive, leased, BATCH[dialect])
     done: Counter[str] = Counter()
     upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
@@ -140,15 +141,16 @@ async def _import(
                 await asyncio.sleep(SQLITE_PAUSE_S)
     finally:
         upcoming.cancel()
+    done["to_fetch"] = await have_fetched(database, _source(leased), archive.without_body)
     entry = await _finish(database, leased, archive.etag, done)
     added = entry.entry.added if entry else 0
     log.info("history.imported", day=str(leased.day), added=added, **done)
     return entry
 
 
-def _batches(content: bytes, leased: Leased, size: int) -> Iterator[_Batch]:
+def _batches(archive: Archive, leased: Leased, size: int) -> Iterator[_Batch]:
     """Unpack and parse an archive; each killmail once."""
-    files = everef.unpack(content)
+    files = archive.unpack()
     seen: set[int] = set()
     while files_of_batch := list(islice(files, size)):
         yield _parse(files_of_batch, leased, seen)
@@ -177,7 +179,8 @@ def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _
 
 
 def _source(leased: Leased) -> str:
-    return f"{leased.source}:{leased.day}"
+    kind = "r2z2-history" if leased.source == "r2z2" else leased.source  # `r2z2:` is the feed
+    return f"{kind}:{leased.day}"
 
 
 def _version(file: Archived) -> Version:

@@ -7,14 +7,16 @@ import bz2
 import tarfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from functools import partial
 from http import HTTPStatus
 from io import BytesIO
-from typing import Final, NamedTuple
+from typing import Final
 
 import aiohttp
 import msgspec
 
 from actors.esi.answer import Answer, read_answer
+from actors.history.archive import Archive, Archived, Refused
 from actors.history.errors import BANNED_MS, BUSY_MS, NoSuchDay, Unreadable
 from actors.shared.errors import DECODE_ERRORS, RetryLater
 from actors.shared.outage import one_line
@@ -27,35 +29,10 @@ MAX_UNPACKED_BYTES: Final = 4 * 1024 * 1024 * 1024
 MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """Of one file; a body of that size is rejected, a larger file is a damaged header."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
-REQUESTS_AT_ONCE: Final = 2
-"""Of all processes together: eight at once were refused."""
 _MEMBER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _TOTALS: Final = msgspec.json.Decoder(dict[str, int])
 _encode: Final = msgspec.json.Encoder().encode
 _DAMAGED: Final = (OSError, EOFError, ValueError)
-
-
-class Archived(NamedTuple):
-    """A killmail of an archive."""
-
-    body: bytes
-    """ESI's object, as the archive has it."""
-    killmail_hash: str
-    """As the archive says; empty when it doesn't."""
-
-
-class Refused(NamedTuple):
-    """A file of an archive that isn't a killmail."""
-
-    reason: str
-    text: bytes
-
-
-class Archive(NamedTuple):
-    """A day's archive, not yet unpacked."""
-
-    content: bytes
-    etag: str | None
 
 
 async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -> Archive:
@@ -71,7 +48,7 @@ async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -
     if answer.status == HTTPStatus.NOT_FOUND:
         raise NoSuchDay(f"EVE Ref has no archive of {day}")
     _check(answer)
-    return Archive(answer.body, answer.headers.get("ETag"))
+    return Archive(partial(unpack, answer.body), {}, answer.headers.get("ETag"))
 
 
 async def totals(settings: Settings, http: aiohttp.ClientSession) -> dict[date, int]:

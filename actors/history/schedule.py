@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.history.everef import REQUESTS_AT_ONCE
+from actors.history.sources import SOURCES
 from actors.shared.cancellation import cancel_and_wait
 from actors.shared.database import reading
 from actors.shared.errors import KillstreamError
@@ -161,7 +161,7 @@ async def begin_download(database: AsyncEngine, leased: Leased) -> bool:
     async with database.begin() as connection:
         if connection.dialect.name == "postgresql":  # SQLite has one writer anyway
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
-        if (await connection.scalar(others) or 0) >= REQUESTS_AT_ONCE:
+        if (await connection.scalar(others) or 0) >= SOURCES[leased.source].downloads_at_once:
             await renew(connection, leased)
             return False
         await renew(connection, leased, downloading_until=now + LEASE)

@@ -23,7 +23,12 @@ SYNC_SOURCES: Final = ("esi:", "esi;")
 """The sources of syncs are between these; the position of their entries is the killmail's id."""
 Origin = Literal["live", "sync", "import"]
 """What brought a killmail: the live feed, a user's sync, or an import of history."""
-_ORIGINS: Final[dict[str, Origin]] = {"esi": "sync", "zkillboard": "import"}
+_ORIGINS: Final[dict[str, Origin]] = {
+    "esi": "sync",
+    "zkillboard": "import",
+    "everef": "import",
+    "r2z2-history": "import",
+}
 
 Source = Annotated[str, msgspec.Meta(min_length=1, pattern=r"^[^\0]*\Z")]
 UnixSeconds = Annotated[float, msgspec.Meta(ge=0, lt=2**35)]

@@ -39,8 +39,8 @@ def import_(
         ),
     ] = None,
     source: Annotated[
-        Literal["everef"],
-        typer.Option(help="EVE Ref's archives."),
+        Literal["everef", "r2z2"],
+        typer.Option(help="EVE Ref's archives, or the history of zKillboard's R2Z2."),
     ] = "everef",
     again: Annotated[
         bool, typer.Option("--again", help="Also days that were imported and haven't changed.")

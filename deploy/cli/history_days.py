@@ -12,7 +12,6 @@ import aiohttp
 from rich.progress import BarColumn, Progress, TextColumn
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from actors.history import everef
 from actors.history.day import import_leased
 from actors.history.schedule import (
     Standing,
@@ -22,6 +21,7 @@ from actors.history.schedule import (
     request_days,
     take_due,
 )
+from actors.history.sources import SOURCES
 from actors.shared.cancellation import cancel_and_wait
 from actors.shared.errors import KillstreamError, RetryLater, ServerUnavailable
 from actors.shared.feed import HistorySource
@@ -138,7 +138,7 @@ async def _totals(
     http: aiohttp.ClientSession, first: date, last: date, source: HistorySource
 ) -> Mapping[date, int]:
     try:
-        totals = await everef.totals(settings(), http)
+        totals = await SOURCES[source].totals(settings(), http)
     except RetryLater as error:
         raise ServerUnavailable(str(error)) from None
     return {day: count for day, count in totals.items() if first <= day <= last}

@@ -52,14 +52,20 @@ async def esi_client(
 @asynccontextmanager
 async def esi_that_says(say: Say) -> AsyncIterator[Esi]:
     """Open a client of a server that answers everything in one way."""
+    async with server_that_says(say) as url, aiohttp.ClientSession() as http:
+        settings = Settings(esi_url=url)
+        yield Esi(settings, http, open_budget(settings, None))
+
+
+@asynccontextmanager
+async def server_that_says(say: Say) -> AsyncIterator[str]:
+    """Serve everything in one way; give the URL."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", say)
     runner = web.AppRunner(app)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    settings = Settings(esi_url=f"http://127.0.0.1:{runner.addresses[0][1]}")
-    async with aiohttp.ClientSession() as http:
-        yield Esi(settings, http, open_budget(settings, None))
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()
 
 

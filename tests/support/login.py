@@ -24,6 +24,7 @@ def login_settings(upstream: Standin, **changes: Any) -> dict[str, Any]:
         "esi_url": upstream.url,
         "zkillboard_url": upstream.url,
         "everef_url": upstream.url,
+        "r2z2_url": upstream.url,
         "eve_client_id": DEVELOPMENT.client_id,
         "eve_client_secret": SecretStr(DEVELOPMENT.secret),
         "eve_callback_url": DEVELOPMENT.callbacks[0],

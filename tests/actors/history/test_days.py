@@ -2,20 +2,24 @@
 
 import asyncio
 import tarfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
 from io import BytesIO
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
+from aiohttp import web
 from sqlalchemy import false, update
 
 from actors.history import day as module
-from actors.history import everef, schedule
+from actors.history import r2z2, schedule
+from actors.history.archive import Archived, Refused
 from actors.history.day import import_leased
 from actors.history.errors import Unreadable
-from actors.history.everef import Archived, Refused, unpack
+from actors.history.everef import unpack
 from actors.history.run import import_day, schedule_days
 from actors.history.schedule import (
     EPOCH,
@@ -25,25 +29,32 @@ from actors.history.schedule import (
     read_standing,
     request_days,
 )
+from actors.history.sources import SOURCES
 from actors.killmails import bulk
 from actors.killmails.check.run import check_all
-from actors.killmails.persist import read, store
+from actors.killmails.fetch import fetch
+from actors.killmails.persist import persist, read, store
+from actors.killmails.recall import recall
 from actors.resources import Resources
 from actors.shared.body import unpack as unpack_body
+from actors.shared.errors import RetryLater
+from actors.shared.feed import HistorySource
 from actors.shared.reference import encode_reference
+from actors.shared.settings import Settings
 from actors.shared.tables import (
     ATTACKERS,
     FEED,
     HISTORY_DAYS,
     IMPORTED_DAYS,
     KILLMAILS,
+    LEDGER,
     REJECTED,
     UNPUBLISHED,
 )
 from deploy.standin.everef import pack
 from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.server import Standin
-from tests.support.esi import run, sent, set_faults, standin
+from tests.support.esi import run, sent, server_that_says, set_faults, standin
 from tests.support.made import a_reference
 from tests.support.tables import rows
 
@@ -61,6 +72,7 @@ def _small_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "BATCH", {"postgresql": 40, "sqlite": 40})
     monkeypatch.setattr(module, "SQLITE_PAUSE_S", 0.0)
     monkeypatch.setattr(module, "DOWNLOAD_POLL_S", 0.01)
+    monkeypatch.setattr(r2z2, "SPACING_S", 0.0)
     yield
     for queue in ("database", "history", "esi"):
         sent(queue)
@@ -73,9 +85,9 @@ def by_day(upstream: Standin) -> dict[date, list[UpstreamKillmail]]:
     return days
 
 
-async def requested(opened: Resources) -> dict[date, int]:
-    totals = await everef.totals(opened.settings, opened.http)
-    await request_days(opened.database, "everef", totals)
+async def requested(opened: Resources, source: HistorySource = "everef") -> dict[date, int]:
+    totals = await SOURCES[source].totals(opened.settings, opened.http)
+    await request_days(opened.database, source, totals)
     return totals
 
 
@@ -103,10 +115,11 @@ async def assert_whole(opened: Resources, upstream: Standin) -> None:
     assert len(await rows(opened.database, ATTACKERS)) == attackers
 
 
+@pytest.mark.parametrize("source", ["everef", "r2z2"])
 async def test_each_day_is_stored_whole_and_entered_once(
-    opened: Resources, upstream: Standin
+    opened: Resources, upstream: Standin, source: HistorySource
 ) -> None:
-    totals = await requested(opened)
+    totals = await requested(opened, source)
     days = by_day(upstream)
     assert totals == {day: len(played) for day, played in days.items()}
     await import_all(opened)
@@ -114,12 +127,12 @@ async def test_each_day_is_stored_whole_and_entered_once(
     assert {
         (row["day"], row["source"], row["added"], row["total"])
         for row in await rows(opened.database, IMPORTED_DAYS)
-    } == {(day, "everef", len(played), len(played)) for day, played in days.items()}
+    } == {(day, source, len(played), len(played)) for day, played in days.items()}
     feed = await rows(opened.database, FEED)
     assert [(row["kind"], row["killmail_id"]) for row in feed] == [("imported", None)] * len(days)
     assert await rows(opened.database, UNPUBLISHED) == []
     before = await rows(opened.database, HISTORY_DAYS)
-    assert await request_days(opened.database, "everef", totals) == 0
+    assert await request_days(opened.database, source, totals) == 0
     await import_all(opened)
     assert await rows(opened.database, HISTORY_DAYS) == before
 
@@ -343,6 +356,65 @@ async def test_an_unexpected_error_postpones_the_day(
     assert sent("history") == []
 
 
+async def test_bodies_that_r2z2_lacks_are_fetched_from_esi(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lacking = [one.killmail_id for one in list(upstream.dataset.killmails)[::50]]
+    decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+    class Lacking:
+        @staticmethod
+        def decode(text: bytes) -> dict[str, msgspec.Raw]:
+            return {name: raw for name, raw in decode(text).items() if int(name) not in lacking}
+
+    monkeypatch.setattr(r2z2, "_BODIES", Lacking)
+    await requested(opened, "r2z2")
+    await import_all(opened)
+    stored = {row["killmail_id"] for row in await rows(opened.database, KILLMAILS)}
+    assert stored == {one.killmail_id for one in upstream.dataset.killmails} - set(lacking)
+    await run(recall)
+    for message in sent("esi"):
+        await run(fetch, *message.args)
+    for message in sent("database"):
+        if message.actor_name == "persist":
+            await run(persist, *message.args)
+    await assert_whole(opened, upstream)
+    assert await rows(opened.database, LEDGER) == []
+    added = [row for row in await rows(opened.database, FEED) if row["kind"] == "added"]
+    assert {(row["killmail_id"], row["origin"]) for row in added} == {
+        (killmail_id, "import") for killmail_id in lacking
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/history/20260101.json", "<html>"),
+        ("/history/20260101.json", '{"x":"y"}'),
+        ("/history/raw/20260101.json", "[]"),
+        ("/history/raw/20260101.json", '{"1":{"killmail_id":'),
+    ],
+)
+async def test_what_r2z2_should_not_say_postpones_the_day(path: str, text: str) -> None:
+    async def say(request: web.Request) -> web.Response:
+        return web.Response(text=text if request.path == path else "{}")
+
+    async with server_that_says(say) as url, aiohttp.ClientSession() as http:
+        with pytest.raises(RetryLater, match="R2Z2's"):
+            await r2z2.download(Settings(r2z2_url=url), http, date(2026, 1, 1))
+
+
+async def test_r2z2_is_asked_within_its_limit(
+    opened: Resources, upstream: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(r2z2, "SPACING_S", 0.3)
+    await requested(opened, "r2z2")
+    began_s = time.monotonic()
+    await run(schedule_days)
+    await asyncio.gather(*(run(import_day, *one.args) for one in sent("history")))
+    assert time.monotonic() - began_s > 2 * 0.3 * len(by_day(upstream))  # one after the other
+
+
 async def test_a_day_without_an_archive_fails_when_it_is_old(opened: Resources) -> None:
     today = datetime.now(UTC).date()
     await request_days(opened.database, "everef", {date(2008, 1, 1): 5, today: 5})
@@ -394,6 +466,6 @@ def test_an_archive_that_is_cut_off_is_damaged(end: int) -> None:
 
 
 def test_a_header_that_promises_too_much_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(everef, "MAX_FILE_BYTES", 10)
+    monkeypatch.setattr("actors.history.everef.MAX_FILE_BYTES", 10)
     with pytest.raises(Unreadable, match="has 12 bytes"):
         list(unpack(pack([("a.json", b'{"a":123456}')])))

@@ -1,0 +1,122 @@
+"""The client of R2Z2's history: for each day the hashes of its killmails, and their bodies.
+
+Source: zKillboard's R2Z2 page and its `cron/9.dayDump.php` (read 2026-11-21).
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from actors.esi.answer import Answer, read_answer
+from actors.history.archive import Archive, Archived, Refused
+from actors.history.errors import BUSY_MS, NoSuchDay, Unreadable
+from actors.shared.errors import DECODE_ERRORS, RetryLater
+from actors.shared.outage import one_line
+from actors.shared.reference import clean_hash, is_hash
+from actors.shared.settings import Settings
+from actors.shared.useragent import user_agent
+
+MAX_BYTES: Final = 512 * 1024 * 1024
+"""Of one answer. The largest known days have some 100 MB of bodies."""
+TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
+SPACING_S: Final = 1.1
+"""After each request. R2Z2 allows 15 a second and address; the poller sends 14 at most."""
+BANNED_MS: Final = 3_600_000
+"""Delay after a refusal: R2Z2 bans an address for up to an hour, and longer if it goes on."""
+
+_TOTALS: Final = msgspec.json.Decoder(dict[str, int])
+_HASHES: Final = msgspec.json.Decoder(dict[int, str])
+_BODIES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+async def totals(settings: Settings, http: aiohttp.ClientSession) -> dict[date, int]:
+    """Return how many killmails R2Z2 has of each day.
+
+    Raises:
+        RetryLater: R2Z2 is overloaded or fails, or bans this address.
+        Misconfigured: the contact is missing.
+    """
+    answer = await _get(settings, http, "totals.json")
+    try:
+        return {
+            datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date(): count
+            for day, count in _TOTALS.decode(answer.body).items()
+        }
+    except (*DECODE_ERRORS, ValueError) as error:
+        raise RetryLater(f"R2Z2's totals.json: {one_line(error)}", delay_ms=BUSY_MS) from None
+
+
+async def hashes(settings: Settings, http: aiohttp.ClientSession, day: date) -> dict[int, str]:
+    """Return the hashes of a day's killmails by id; one that isn't a hash is left out.
+
+    Raises:
+        NoSuchDay: R2Z2 has none of that day, or none yet.
+        RetryLater: R2Z2 is overloaded or fails, or bans this address.
+        Misconfigured: the contact is missing.
+    """
+    answer = await _get(settings, http, f"{day:%Y%m%d}.json")
+    try:
+        given = _HASHES.decode(answer.body)
+    except DECODE_ERRORS as error:
+        raise RetryLater(f"R2Z2's hashes of {day}: {one_line(error)}", delay_ms=BUSY_MS) from None
+    cleaned = {killmail_id: clean_hash(hash_) for killmail_id, hash_ in given.items()}
+    return {killmail_id: hash_ for killmail_id, hash_ in cleaned.items() if is_hash(hash_)}
+
+
+async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -> Archive:
+    """Download a day's hashes and bodies.
+
+    Raises:
+        NoSuchDay: R2Z2 has none of that day, or none yet.
+        RetryLater: R2Z2 is overloaded or fails, or bans this address.
+        Unreadable: it gives too much.
+        Misconfigured: the contact is missing.
+    """
+    known = await hashes(settings, http, day)
+    answer = await _get(settings, http, f"raw/{day:%Y%m%d}.json")
+    try:
+        bodies = await asyncio.to_thread(_BODIES.decode, answer.body)
+    except DECODE_ERRORS as error:
+        raise RetryLater(f"R2Z2's bodies of {day}: {one_line(error)}", delay_ms=BUSY_MS) from None
+    missing = {id_: hash_ for id_, hash_ in known.items() if str(id_) not in bodies}
+    return Archive(partial(_unpack, bodies, known), missing)
+
+
+def _unpack(
+    bodies: Mapping[str, msgspec.Raw], known: Mapping[int, str]
+) -> Iterator[Archived | Refused]:
+    for name, raw in bodies.items():
+        body = bytes(raw)
+        if body[:1] != b"{":
+            yield Refused(f"{name[:50]} isn't an object", body)
+        else:
+            yield Archived(body, known.get(int(name), "") if name.isdecimal() else "")
+
+
+async def _get(settings: Settings, http: aiohttp.ClientSession, path: str) -> Answer:
+    url = f"{settings.r2z2_url.rstrip('/')}/history/{path}"
+    headers = {"User-Agent": user_agent(settings, url), "Accept-Encoding": "gzip"}
+    try:
+        async with http.get(
+            url, headers=headers, timeout=TIMEOUT, allow_redirects=False
+        ) as response:
+            answer = await read_answer(response, max_bytes=MAX_BYTES)
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise RetryLater(f"R2Z2: {one_line(error)}", delay_ms=BUSY_MS) from None
+    finally:
+        await asyncio.sleep(SPACING_S)
+    if answer.status == HTTPStatus.NOT_FOUND:
+        raise NoSuchDay(f"R2Z2 has no {path}")
+    if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
+        raise RetryLater(f"R2Z2 refuses: {answer.status}", delay_ms=BANNED_MS)
+    if answer.status != HTTPStatus.OK:
+        raise RetryLater(f"R2Z2 answers {answer.status}", delay_ms=BUSY_MS)
+    if len(answer.body) > MAX_BYTES:
+        raise Unreadable(f"R2Z2 gives more than {MAX_BYTES} bytes")
+    return answer
