@@ -139,6 +139,36 @@ CREATE TABLE history_days (
 );
 CREATE INDEX history_days_due ON history_days (state, next_try_at);
 
+-- Days as the audit found them last: what zKillboard has and we lack.
+CREATE TABLE completeness_days (
+    day             DATE PRIMARY KEY,
+    upstream_total  BIGINT NOT NULL,         -- killmails that zKillboard has
+    have            BIGINT NOT NULL,         -- of these, how many are stored
+    missing         BIGINT NOT NULL DEFAULT 0,
+    hash_differs    BIGINT NOT NULL DEFAULT 0, -- stored, with another hash than zKillboard's
+    repaired        BIGINT NOT NULL DEFAULT 0, -- missing at a check before, and stored since
+    state           TEXT NOT NULL,           -- complete | repairing | incomplete | not_imported
+    repair          TEXT,                    -- esi | archive: the last way that was tried
+    checked_at      TIMESTAMPTZ NOT NULL,
+    next_check_at   TIMESTAMPTZ NOT NULL
+);
+
+-- Killmails that zKillboard names and nobody gives.
+CREATE TABLE unobtainable (
+    killmail_id    BIGINT PRIMARY KEY,
+    killmail_hash  TEXT NOT NULL,
+    day            DATE NOT NULL,
+    reason         TEXT NOT NULL,
+    recorded_at    TIMESTAMPTZ NOT NULL
+);
+CREATE INDEX unobtainable_day ON unobtainable (day);
+
+-- When the next request to an upstream may be sent, of all processes together.
+CREATE TABLE request_turns (
+    upstream  TEXT PRIMARY KEY,
+    next_at   TIMESTAMPTZ NOT NULL
+);
+
 -- Entries of the feed that topic and channel may not have yet: publishing deletes the row.
 CREATE TABLE unpublished (
     sequence  BIGINT PRIMARY KEY

@@ -3,6 +3,7 @@
 from typing import Final
 
 from actors.broker import DATABASE_QUEUE, actor, broker
+from actors.completeness.run import audit
 from actors.entities.alliances import refresh_alliance, refresh_alliances
 from actors.entities.characters import refresh_characters
 from actors.entities.corporations import refresh_corporation
@@ -31,6 +32,7 @@ keep: Final = actor(actor_name="keep", queue_name=DATABASE_QUEUE)(persist.fn)
 """The name of `persist` until version 0.1; the queues may still hold messages under it."""
 
 __all__ = [
+    "audit",
     "broker",
     "compress",
     "enroll_corporation",

@@ -12,6 +12,7 @@ from ariadne import (
 from ariadne.asgi import GraphQL
 from graphql import GraphQLObjectType, GraphQLSchema
 
+from api.completeness import COMPLETENESS_TYPES
 from api.context import context_of
 from api.entities import ENTITY_TYPES
 from api.errors import format_error
@@ -40,6 +41,7 @@ SCHEMA: Final = make_executable_schema(
     *USER_TYPES,
     *WORKER_TYPES,
     *ENTITY_TYPES,
+    *COMPLETENESS_TYPES,
     convert_names_case=_python_name,
 )
 

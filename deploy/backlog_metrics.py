@@ -44,6 +44,7 @@ def _families(parts: dict[str, Part]) -> list[Metric]:
         *_of_database(parts.get("database")),
         *_of_sources(parts.get("database")),
         *_of_users(parts.get("database")),
+        *_of_completeness(parts.get("database")),
         _of_pauses(parts.get("database")),
         *_of_queues(parts.get("rabbitmq")),
         *_of_topics(parts.get("kafka")),
@@ -177,6 +178,25 @@ def _of_users(part: Part | None) -> Iterator[Metric]:
 
 def _with_states(users: UserFacts | None) -> dict[str, int]:
     return {} if users is None else {"active": 0, "login_required": 0} | users.by_state
+
+
+def _of_completeness(part: Part | None) -> Iterator[Metric]:
+    found = part.completeness if isinstance(part, DatabaseFacts) else {}
+    days = GaugeMetricFamily(
+        "killstream_completeness_days",
+        "Days beside zKillboard's lists, by state. repairing doesn't fall: ESI or R2Z2 fails.",
+        labels=["state"],
+    )
+    missing = GaugeMetricFamily(
+        "killstream_completeness_missing",
+        "Killmails that zKillboard has and we lack, by the state of their day. incomplete: nobody"
+        " gives them; not_imported: `killstream history import` gets them.",
+        labels=["state"],
+    )
+    for state, facts in found.items():
+        days.add_metric([state], facts.days)
+        missing.add_metric([state], facts.missing)
+    yield from (days, missing)
 
 
 def _of_pauses(part: Part | None) -> Metric:

@@ -6,6 +6,7 @@ from functools import wraps
 from typing import Final
 
 from actors.broker import enqueue
+from actors.completeness.run import audit
 from actors.entities.follow import follow_feed
 from actors.entities.schedule import schedule_refreshes
 from actors.history.imports import sync_zkillboard
@@ -89,6 +90,12 @@ async def continue_imports() -> None:
 async def continue_history() -> None:
     """Have the days imported whose history was requested."""
     await enqueue(schedule_days)
+
+
+@every(900.0, is_intake=True)
+async def audit_days() -> None:
+    """Have days compared with zKillboard's lists, and repaired."""
+    await enqueue(audit)
 
 
 @every(15.0, is_intake=True)

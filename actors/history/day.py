@@ -122,7 +122,7 @@ async def _import(
 ) -> Unpublished[ImportedDay] | None:
     while not await begin_download(database, leased):  # noqa: ASYNC110  # of other processes
         await asyncio.sleep(DOWNLOAD_POLL_S)
-    archive = await SOURCES[leased.source].download(settings, http, leased.day)
+    archive = await SOURCES[leased.source].download(settings, http, database, leased.day)
     async with database.begin() as connection:
         await renew(connection, leased, downloading_until=None, state_reason=None)
     dialect = database.dialect.name

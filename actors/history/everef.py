@@ -14,6 +14,7 @@ from typing import Final
 
 import aiohttp
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.esi.answer import Answer, read_answer
 from actors.history.archive import Archive, Archived, Refused
@@ -35,7 +36,9 @@ _encode: Final = msgspec.json.Encoder().encode
 _DAMAGED: Final = (OSError, EOFError, ValueError)
 
 
-async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -> Archive:
+async def download(
+    settings: Settings, http: aiohttp.ClientSession, _: AsyncEngine, day: date
+) -> Archive:
     """Download a day's archive.
 
     Raises:
@@ -51,7 +54,9 @@ async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -
     return Archive(partial(unpack, answer.body), {}, answer.headers.get("ETag"))
 
 
-async def totals(settings: Settings, http: aiohttp.ClientSession) -> dict[date, int]:
+async def totals(
+    settings: Settings, http: aiohttp.ClientSession, _: AsyncEngine
+) -> dict[date, int]:
     """Return how many killmails EVE Ref has of each day.
 
     Raises:

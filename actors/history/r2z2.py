@@ -12,10 +12,12 @@ from typing import Final
 
 import aiohttp
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.esi.answer import Answer, read_answer
 from actors.history.archive import Archive, Archived, Refused
 from actors.history.errors import BUSY_MS, NoSuchDay, Unreadable
+from actors.history.turns import pause, take_turn
 from actors.shared.errors import DECODE_ERRORS, RetryLater
 from actors.shared.outage import one_line
 from actors.shared.reference import clean_hash, is_hash
@@ -26,7 +28,7 @@ MAX_BYTES: Final = 512 * 1024 * 1024
 """Of one answer. The largest known days have some 100 MB of bodies."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
 SPACING_S: Final = 1.1
-"""After each request. R2Z2 allows 15 a second and address; the poller sends 14 at most."""
+"""Between requests. R2Z2 allows 15 a second and address; the poller sends 14 at most."""
 BANNED_MS: Final = 3_600_000
 """Delay after a refusal: R2Z2 bans an address for up to an hour, and longer if it goes on."""
 
@@ -35,14 +37,16 @@ _HASHES: Final = msgspec.json.Decoder(dict[int, str])
 _BODIES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-async def totals(settings: Settings, http: aiohttp.ClientSession) -> dict[date, int]:
+async def totals(
+    settings: Settings, http: aiohttp.ClientSession, database: AsyncEngine
+) -> dict[date, int]:
     """Return how many killmails R2Z2 has of each day.
 
     Raises:
         RetryLater: R2Z2 is overloaded or fails, or bans this address.
         Misconfigured: the contact is missing.
     """
-    answer = await _get(settings, http, "totals.json")
+    answer = await _get(settings, http, database, "totals.json")
     try:
         return {
             datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date(): count
@@ -52,7 +56,9 @@ async def totals(settings: Settings, http: aiohttp.ClientSession) -> dict[date, 
         raise RetryLater(f"R2Z2's totals.json: {one_line(error)}", delay_ms=BUSY_MS) from None
 
 
-async def hashes(settings: Settings, http: aiohttp.ClientSession, day: date) -> dict[int, str]:
+async def hashes(
+    settings: Settings, http: aiohttp.ClientSession, database: AsyncEngine, day: date
+) -> dict[int, str]:
     """Return the hashes of a day's killmails by id; one that isn't a hash is left out.
 
     Raises:
@@ -60,7 +66,7 @@ async def hashes(settings: Settings, http: aiohttp.ClientSession, day: date) -> 
         RetryLater: R2Z2 is overloaded or fails, or bans this address.
         Misconfigured: the contact is missing.
     """
-    answer = await _get(settings, http, f"{day:%Y%m%d}.json")
+    answer = await _get(settings, http, database, f"{day:%Y%m%d}.json")
     try:
         given = _HASHES.decode(answer.body)
     except DECODE_ERRORS as error:
@@ -69,7 +75,9 @@ async def hashes(settings: Settings, http: aiohttp.ClientSession, day: date) -> 
     return {killmail_id: hash_ for killmail_id, hash_ in cleaned.items() if is_hash(hash_)}
 
 
-async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -> Archive:
+async def download(
+    settings: Settings, http: aiohttp.ClientSession, database: AsyncEngine, day: date
+) -> Archive:
     """Download a day's hashes and bodies.
 
     Raises:
@@ -78,8 +86,8 @@ async def download(settings: Settings, http: aiohttp.ClientSession, day: date) -
         Unreadable: it gives too much.
         Misconfigured: the contact is missing.
     """
-    known = await hashes(settings, http, day)
-    answer = await _get(settings, http, f"raw/{day:%Y%m%d}.json")
+    known = await hashes(settings, http, database, day)
+    answer = await _get(settings, http, database, f"raw/{day:%Y%m%d}.json")
     try:
         bodies = await asyncio.to_thread(_BODIES.decode, answer.body)
     except DECODE_ERRORS as error:
@@ -99,9 +107,12 @@ def _unpack(
             yield Archived(body, known.get(int(name), "") if name.isdecimal() else "")
 
 
-async def _get(settings: Settings, http: aiohttp.ClientSession, path: str) -> Answer:
+async def _get(
+    settings: Settings, http: aiohttp.ClientSession, database: AsyncEngine, path: str
+) -> Answer:
     url = f"{settings.r2z2_url.rstrip('/')}/history/{path}"
     headers = {"User-Agent": user_agent(settings, url), "Accept-Encoding": "gzip"}
+    await take_turn(database, "r2z2", SPACING_S)
     try:
         async with http.get(
             url, headers=headers, timeout=TIMEOUT, allow_redirects=False
@@ -109,11 +120,10 @@ async def _get(settings: Settings, http: aiohttp.ClientSession, path: str) -> An
             answer = await read_answer(response, max_bytes=MAX_BYTES)
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise RetryLater(f"R2Z2: {one_line(error)}", delay_ms=BUSY_MS) from None
-    finally:
-        await asyncio.sleep(SPACING_S)
     if answer.status == HTTPStatus.NOT_FOUND:
         raise NoSuchDay(f"R2Z2 has no {path}")
     if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
+        await pause(database, "r2z2", BANNED_MS)
         raise RetryLater(f"R2Z2 refuses: {answer.status}", delay_ms=BANNED_MS)
     if answer.status != HTTPStatus.OK:
         raise RetryLater(f"R2Z2 answers {answer.status}", delay_ms=BUSY_MS)

@@ -5,6 +5,7 @@ from datetime import date
 from typing import Final, NamedTuple
 
 import aiohttp
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.history import everef, r2z2
 from actors.history.archive import Archive
@@ -15,8 +16,8 @@ from actors.shared.settings import Settings
 class Source(NamedTuple):
     """How days are got from a source."""
 
-    download: Callable[[Settings, aiohttp.ClientSession, date], Awaitable[Archive]]
-    totals: Callable[[Settings, aiohttp.ClientSession], Awaitable[dict[date, int]]]
+    download: Callable[[Settings, aiohttp.ClientSession, AsyncEngine, date], Awaitable[Archive]]
+    totals: Callable[[Settings, aiohttp.ClientSession, AsyncEngine], Awaitable[dict[date, int]]]
     downloads_at_once: int
     """Of all processes together."""
 

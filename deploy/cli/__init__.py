@@ -7,6 +7,7 @@ import typer
 
 from deploy.cli import (
     check,
+    completeness,
     dead,
     diagnose,
     dictionary,
@@ -50,6 +51,7 @@ app.command(rich_help_panel=INSPECT)(status.status)
 app.command(rich_help_panel=INSPECT)(tail.tail)
 app.command(rich_help_panel=INSPECT)(diagnose.diagnose)
 app.command(rich_help_panel=INSPECT)(check.check)
+app.command(rich_help_panel=INSPECT)(completeness.completeness)
 app.add_typer(dictionary.app, name="dictionary", rich_help_panel=INSPECT)
 app.add_typer(rejected, rich_help_panel=INSPECT)
 app.add_typer(dead.app, name="dead", rich_help_panel=INSPECT)

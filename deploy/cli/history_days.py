@@ -94,7 +94,7 @@ class Outcome:
 async def plan_days(database: AsyncEngine, first: date, last: date, source: HistorySource) -> Plan:
     """Count what the source has of the days."""
     async with _http() as http:
-        totals = await _totals(http, first, last, source)
+        totals = await _totals(database, http, first, last, source)
     standing = await read_standing(database, first, last)
     return Plan(len(totals), sum(totals.values()), standing.days.get("done", 0))
 
@@ -117,7 +117,7 @@ async def import_days(
     cancel_on_signals()
     try:
         async with _http() as http:
-            totals = await _totals(http, first, last, source)
+            totals = await _totals(database, http, first, last, source)
             requested = await request_days(database, source, totals, again=again)
             if not detach:
                 await _work_and_show(database, http, first, last)
@@ -135,10 +135,14 @@ async def _http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def _totals(
-    http: aiohttp.ClientSession, first: date, last: date, source: HistorySource
+    database: AsyncEngine,
+    http: aiohttp.ClientSession,
+    first: date,
+    last: date,
+    source: HistorySource,
 ) -> Mapping[date, int]:
     try:
-        totals = await SOURCES[source].totals(settings(), http)
+        totals = await SOURCES[source].totals(settings(), http, database)
     except RetryLater as error:
         raise ServerUnavailable(str(error)) from None
     return {day: count for day, count in totals.items() if first <= day <= last}

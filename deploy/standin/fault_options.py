@@ -21,6 +21,8 @@ _PANELS: Final = {
     "zkillboard": "zKillboard's faults",
     "sso": "The SSO's faults",
     "sde": "The static data's faults",
+    "everef": "EVE Ref's faults",
+    "history": "R2Z2's faults",
 }
 
 

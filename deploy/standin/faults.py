@@ -294,6 +294,15 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ),
     ] = ()
 
+    history_wrong_hash: Annotated[
+        tuple[int, ...],
+        Meta(description="killmail_ids of which R2Z2's history lists a wrong hash."),
+    ] = ()
+    history_without_body: Annotated[
+        tuple[int, ...],
+        Meta(description="killmail_ids of which R2Z2's history has the hash and no body."),
+    ] = ()
+
     everef_latency_ms: Annotated[Milliseconds, Meta(description="Delay each answer.")] = 0
     everef_status: Annotated[
         ErrorStatus | None, Meta(description="Answer everything with this status.")

@@ -74,14 +74,23 @@ class R2z2:
         """Return the ESI bodies of one day, by id."""
         refusal = await self._refusal(request)
         if refusal is None and (played := self.played_on(request.match_info["day"])):
-            bodies = b",".join(b'"%d":%b' % (one.killmail_id, one.body) for one in played)
+            lacking = self._playback.faults.history_without_body
+            bodies = b",".join(
+                b'"%d":%b' % (one.killmail_id, one.body)
+                for one in played
+                if one.killmail_id not in lacking
+            )
             return self._counted("history", _json(b"{" + bodies + b"}"))
         return self._counted("history", refusal or _not_found())
 
     def hashes_of(self, day: str) -> bytes | None:
         """Write the ids and hashes of one day; None when it isn't published."""
         played = self.played_on(day)
-        hashes = {str(one.killmail_id): one.killmail_hash for one in played}
+        wrong = self._playback.faults.history_wrong_hash
+        hashes = {
+            str(one.killmail_id): one.killmail_hash[:: -1 if one.killmail_id in wrong else 1]
+            for one in played
+        }
         return msgspec.json.encode(hashes) if played else None
 
     async def _refusal(self, request: web.Request) -> web.Response | None:

@@ -118,6 +118,8 @@ async def _import(
         importers = [await _start(pipe, totals, n, options) for n in range(options.importers)]
         async with within(options.timeout_s, pipe.said):
             while not all(one.process.returncode == 0 for one in importers):
+                if any(one.process.returncode for one in importers):
+                    raise AssertionError("\n".join(one.log.read_text() for one in importers))
                 added = await _added(pipe.database)
                 if killed < options.kills and added >= points[killed] * total:
                     chosen = random.randrange(len(importers))

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from actors.shared.database import open_database, reading
 from actors.shared.errors import KillstreamError
 from actors.shared.health.facts import (
+    CompletenessFacts,
     DatabaseFacts,
     GapFacts,
     Refusal,
@@ -25,6 +26,7 @@ from actors.shared.outage import one_line
 from actors.shared.postgres import Limits
 from actors.shared.settings import Settings
 from actors.shared.tables import (
+    COMPLETENESS_DAYS,
     CURSORS,
     FEED,
     FEED_COUNTER,
@@ -127,6 +129,7 @@ async def _facts(connection: AsyncConnection) -> DatabaseFacts:
             for row in await connection.execute(PAUSES.select())
         },
         universe=await _universe(connection),
+        completeness=await _completeness(connection),
     )
 
 
@@ -137,6 +140,13 @@ async def _universe(connection: AsyncConnection) -> UniverseFacts | None:
     return UniverseFacts(
         row.build_number, _age_s(row.loaded_at), _age_s(row.checked_at), row.last_error
     )
+
+
+async def _completeness(connection: AsyncConnection) -> dict[str, CompletenessFacts]:
+    days = COMPLETENESS_DAYS.c
+    query = select(days.state, func.count(), func.sum(days.missing)).group_by(days.state)
+    rows = await connection.execute(query.order_by(days.state))
+    return {state: CompletenessFacts(count, int(missing)) for state, count, missing in rows}
 
 
 async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> DatabaseFacts:

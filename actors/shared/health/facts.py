@@ -69,6 +69,13 @@ class UniverseFacts(msgspec.Struct, frozen=True):
     """Of the last check."""
 
 
+class CompletenessFacts(msgspec.Struct, frozen=True):
+    """The days of one state, beside zKillboard's lists."""
+
+    days: int
+    missing: int
+
+
 class TableSize(msgspec.Struct, frozen=True):
     """A table with its indexes, which are part of `total_bytes`."""
 
@@ -109,6 +116,8 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     """What operators have paused, with the seconds since then."""
     universe: UniverseFacts | None = None
     """None before the first check."""
+    completeness: dict[str, CompletenessFacts] = {}
+    """What audits found, by the state of days."""
     users: UserFacts | None = None
     """None unless requested."""
     killmails: int | None = None

@@ -7,13 +7,23 @@ from typing import Final
 
 from sqlmodel import SQLModel
 
-from actors.shared.tables import entities, history, killmails, operations, postings, universe, users
+from actors.shared.tables import (
+    completeness,
+    entities,
+    history,
+    killmails,
+    operations,
+    postings,
+    universe,
+    users,
+)
 from actors.shared.tables.columns import Utc
 
 __all__ = [
     "METADATA",
     "REVISION",
     "Utc",
+    "completeness",
     "entities",
     "history",
     "killmails",
@@ -23,7 +33,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0017"
+REVISION: Final = "0018"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata
@@ -37,6 +47,9 @@ POSTINGS_STATE = METADATA.tables["postings_state"]
 REPAIRED_BLOCKS = METADATA.tables["repaired_blocks"]
 HISTORY_DAYS = METADATA.tables["history_days"]
 IMPORTED_DAYS = METADATA.tables["imported_days"]
+COMPLETENESS_DAYS = METADATA.tables["completeness_days"]
+UNOBTAINABLE = METADATA.tables["unobtainable"]
+REQUEST_TURNS = METADATA.tables["request_turns"]
 FEED = METADATA.tables["feed"]
 UNPUBLISHED = METADATA.tables["unpublished"]
 FEED_COUNTER = METADATA.tables["feed_counter"]

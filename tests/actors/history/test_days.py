@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from aiohttp import web
 from sqlalchemy import false, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.history import day as module
 from actors.history import r2z2, schedule
@@ -86,7 +87,7 @@ def by_day(upstream: Standin) -> dict[date, list[UpstreamKillmail]]:
 
 
 async def requested(opened: Resources, source: HistorySource = "everef") -> dict[date, int]:
-    totals = await SOURCES[source].totals(opened.settings, opened.http)
+    totals = await SOURCES[source].totals(opened.settings, opened.http, opened.database)
     await request_days(opened.database, source, totals)
     return totals
 
@@ -395,13 +396,15 @@ async def test_bodies_that_r2z2_lacks_are_fetched_from_esi(
         ("/history/raw/20260101.json", '{"1":{"killmail_id":'),
     ],
 )
-async def test_what_r2z2_should_not_say_postpones_the_day(path: str, text: str) -> None:
+async def test_what_r2z2_should_not_say_postpones_the_day(
+    sqlite: AsyncEngine, path: str, text: str
+) -> None:
     async def say(request: web.Request) -> web.Response:
         return web.Response(text=text if request.path == path else "{}")
 
     async with server_that_says(say) as url, aiohttp.ClientSession() as http:
         with pytest.raises(RetryLater, match="R2Z2's"):
-            await r2z2.download(Settings(r2z2_url=url), http, date(2026, 1, 1))
+            await r2z2.download(Settings(r2z2_url=url), http, sqlite, date(2026, 1, 1))
 
 
 async def test_r2z2_is_asked_within_its_limit(

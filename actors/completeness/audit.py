@@ -1,0 +1,216 @@
+"""Audit one day: compare it with zKillboard's list, and have repaired what is missing.
+
+What is missing is asked of ESI; what ESI refuses, or very much, is taken from the bodies of the
+day that zKillboard has. What neither gives is unobtainable.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import aiohttp
+import structlog
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.history import r2z2
+from actors.history.bodies import have_fetched
+from actors.history.schedule import request_days
+from actors.shared.database import reading
+from actors.shared.rejection import decode_rejection
+from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.settings import Settings
+from actors.shared.tables import (
+    COMPLETENESS_DAYS,
+    HISTORY_DAYS,
+    KILLMAILS,
+    LEDGER,
+    REJECTED,
+    UNOBTAINABLE,
+)
+
+log: Final = structlog.get_logger()
+
+MOST_FROM_ESI: Final = 200
+"""Missing killmails of a day up to which ESI is asked for each: of more, all bodies are taken."""
+IDS_PER_QUERY: Final = 5_000
+SOON: Final = timedelta(minutes=10)
+"""When a day is checked again that is being repaired."""
+DAILY: Final = timedelta(days=1)
+LATELY: Final = timedelta(days=7)
+"""Within so long ESI's refusals are final."""
+
+_days: Final = COMPLETENESS_DAYS.c
+
+
+class Compared(NamedTuple):
+    """A day beside zKillboard's list."""
+
+    have: int
+    missing: dict[int, str]
+    """Hashes by killmail_id."""
+    hash_differs: int
+
+
+async def audit_day(
+    settings: Settings, database: AsyncEngine, http: aiohttp.ClientSession, day: date, total: int
+) -> str:
+    """Audit a day, and begin its repair if it lacks something; return its state. Idempotent.
+
+    States: `complete`; `repairing`, which is to be audited again `SOON`; `incomplete`: all that is
+    missing is unobtainable.
+
+    Args:
+        settings: Where R2Z2 is.
+        database: What is audited.
+        http: What sends requests.
+        day: Of the kills, in UTC.
+        total: Killmails that zKillboard says it has of that day.
+
+    Raises:
+        NoSuchDay: zKillboard has no list of the day, or none yet.
+        RetryLater: it fails, or bans this address.
+    """
+    hashes = await r2z2.hashes(settings, http, database, day)
+    before = await _stored(database, day)
+    compared = await compare(database, hashes)
+    known = await _unobtainable(database, day)
+    wanted = {id_: hash_ for id_, hash_ in compared.missing.items() if id_ not in known}
+    pending, repair = await _repair(database, day, wanted, before)
+    await _record_unobtainable(database, day, compared.missing, {} if pending else wanted)
+    state = "repairing" if pending else "incomplete" if compared.missing else "complete"
+    repaired = before.repaired if before else 0
+    if before and before.state == "repairing":
+        repaired += max(0, before.missing - len(compared.missing))
+    async with database.begin() as connection:
+        await write_day(
+            connection,
+            day=day,
+            upstream_total=total,
+            have=compared.have,
+            missing=len(compared.missing),
+            hash_differs=compared.hash_differs,
+            repaired=repaired,
+            state=state,
+            repair=repair,
+            checked_at=datetime.now(UTC),
+            next_check_at=datetime.now(UTC) + (SOON if pending else DAILY),
+        )
+    log.info(
+        "completeness.audited",
+        day=str(day),
+        state=state,
+        missing=len(compared.missing),
+        hash_differs=compared.hash_differs,
+        repaired=repaired,
+    )
+    return state
+
+
+async def compare(database: AsyncEngine, hashes: Mapping[int, str]) -> Compared:
+    """Compare zKillboard's list with what is stored."""
+    ids, column = sorted(hashes), KILLMAILS.c.killmail_id
+    stored: dict[int, str] = {}
+    async with reading(database) as connection:
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            some = among(connection, column, ids[start : start + IDS_PER_QUERY])
+            query = select(column, KILLMAILS.c.killmail_hash).where(some)
+            stored |= {
+                row.killmail_id: row.killmail_hash for row in await connection.execute(query)
+            }
+    return Compared(
+        have=len(stored),
+        missing={id_: hash_ for id_, hash_ in hashes.items() if id_ not in stored},
+        hash_differs=sum(hashes[id_] != hash_ for id_, hash_ in stored.items()),
+    )
+
+
+async def _repair(
+    database: AsyncEngine, day: date, wanted: Mapping[int, str], before: Any
+) -> tuple[bool, str | None]:
+    """Begin the repair, or go on with it; return whether it goes on, and the way that is tried."""
+    tried = before.repair if before and before.state == "repairing" else None
+    if not wanted:
+        return False, tried
+    if tried is None and len(wanted) <= MOST_FROM_ESI:
+        await have_fetched(database, source_of(day), wanted)
+        return True, "esi"
+    if await _are_pending(database, day):
+        return True, tried
+    if tried != "archive":
+        await request_days(database, "r2z2", {day: len(wanted)}, again=True)
+        return True, "archive"
+    return False, "archive"
+
+
+async def _are_pending(database: AsyncEngine, day: date) -> bool:
+    """Tell whether ESI is still asked for killmails of a day, or its import goes on."""
+    entries = select(LEDGER.c.position).where(LEDGER.c.source == source_of(day)).limit(1)
+    waits = (HISTORY_DAYS.c.day == day) & (HISTORY_DAYS.c.state == "waiting")
+    async with reading(database) as connection:
+        if (await connection.execute(entries)).first() is not None:
+            return True
+        return (
+            await connection.execute(select(HISTORY_DAYS.c.day).where(waits))
+        ).first() is not None
+
+
+def source_of(day: date) -> str:
+    """Return the source of references by which killmails of a day are asked of ESI."""
+    return f"r2z2-history:{day}"
+
+
+async def _unobtainable(database: AsyncEngine, day: date) -> set[int]:
+    query = select(UNOBTAINABLE.c.killmail_id).where(UNOBTAINABLE.c.day == day)
+    async with reading(database) as connection:
+        return set(await connection.scalars(query))
+
+
+async def _record_unobtainable(
+    database: AsyncEngine, day: date, missing: Mapping[int, str], new: Mapping[int, str]
+) -> None:
+    """Write what nobody gives, with the reason; forget what isn't missing any more."""
+    reasons = await _reasons(database, day, new) if new else {}
+    ids = sorted(new)
+    columns: Columns = {
+        "killmail_id": ids,
+        "killmail_hash": [new[id_] for id_ in ids],
+        "day": [day] * len(ids),
+        "reason": [reasons.get(id_, "zKillboard has no body") for id_ in ids],
+        "recorded_at": [datetime.now(UTC)] * len(ids),
+    }
+    gone = await _unobtainable(database, day) - missing.keys()
+    async with database.begin() as connection:
+        if gone:
+            obtained = among(connection, UNOBTAINABLE.c.killmail_id, sorted(gone))
+            await connection.execute(delete(UNOBTAINABLE).where(obtained))
+        await insert_missing(connection, UNOBTAINABLE, columns)
+
+
+async def _reasons(database: AsyncEngine, day: date, wanted: Mapping[int, str]) -> dict[int, str]:
+    """Read why killmails of a day were rejected lately."""
+    query = select(REJECTED.c.rejection).where(REJECTED.c.rejected_at > datetime.now(UTC) - LATELY)
+    reasons: dict[int, str] = {}
+    async with reading(database) as connection:
+        for (value,) in await connection.execute(query.order_by(REJECTED.c.rejected_at)):
+            rejection = decode_rejection(value)
+            killmail_id = rejection.killmail_id or 0
+            if rejection.source == source_of(day) and killmail_id in wanted:
+                reasons[killmail_id] = rejection.reason
+    return reasons
+
+
+async def _stored(database: AsyncEngine, day: date) -> Any:
+    async with reading(database) as connection:
+        query = select(COMPLETENESS_DAYS).where(_days.day == day)
+        return (await connection.execute(query)).one_or_none()
+
+
+async def write_day(connection: AsyncConnection, **values: Any) -> None:
+    """Write what an audit found of a day."""
+    postgres = connection.dialect.name == "postgresql"
+    insert: Any = (postgresql.insert if postgres else sqlite.insert)(COMPLETENESS_DAYS)
+    await connection.execute(
+        insert.values(**values).on_conflict_do_update(index_elements=[_days.day], set_=values)
+    )

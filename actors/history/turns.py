@@ -1,0 +1,55 @@
+"""Space the requests to an upstream, of all processes together."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from actors.shared.errors import RetryLater
+from actors.shared.rows import Columns, insert_missing
+from actors.shared.tables import REQUEST_TURNS
+
+MAX_WAIT: Final = timedelta(seconds=30)
+"""Longest wait for a turn; it is longer only while the upstream bans this address."""
+
+
+async def take_turn(database: AsyncEngine, upstream: str, spacing_s: float) -> None:
+    """Wait until a request may be sent: `spacing_s` after the one before, whoever sent it.
+
+    Raises:
+        RetryLater: the upstream refused requests, see `pause`.
+    """
+    now = datetime.now(UTC)
+    async with database.begin() as connection:
+        turn_at = max(await _next_at(connection, upstream, now), now)
+        if turn_at - now > MAX_WAIT:
+            reason = f"{upstream} has refused requests: none before {turn_at:%H:%M:%S} UTC"
+            raise RetryLater(reason, delay_ms=(turn_at - now) // timedelta(milliseconds=1))
+        await connection.execute(_set(upstream, turn_at + timedelta(seconds=spacing_s)))
+    await asyncio.sleep((turn_at - now).total_seconds())
+
+
+async def pause(database: AsyncEngine, upstream: str, delay_ms: int) -> None:
+    """Have no process send requests for a while."""
+    now = datetime.now(UTC)
+    until = now + timedelta(milliseconds=delay_ms)
+    async with database.begin() as connection:
+        if until > await _next_at(connection, upstream, now):
+            await connection.execute(_set(upstream, until))
+
+
+async def _next_at(connection: AsyncConnection, upstream: str, now: datetime) -> datetime:
+    """Lock the row of an upstream, and read when the next request may be sent."""
+    columns: Columns = {"upstream": [upstream], "next_at": [now]}
+    await insert_missing(connection, REQUEST_TURNS, columns)
+    turns = REQUEST_TURNS.c
+    query = select(turns.next_at).where(turns.upstream == upstream).with_for_update()
+    next_at: datetime = (await connection.execute(query)).scalar_one()
+    return next_at
+
+
+def _set(upstream: str, next_at: datetime) -> Any:
+    of_upstream = REQUEST_TURNS.c.upstream == upstream
+    return update(REQUEST_TURNS).where(of_upstream).values(next_at=next_at)
