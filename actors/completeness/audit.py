@@ -77,7 +77,7 @@ async def audit_day(
     compared = await compare(database, hashes)
     known = await _unobtainable(database, day)
     wanted = {id_: hash_ for id_, hash_ in compared.missing.items() if id_ not in known}
-    pending, repair = await _repair(database, day, wanted, before)
+    pending, repair = await _repair(database, day, total, wanted, before)
     await _record_unobtainable(database, day, compared.missing, {} if pending else wanted)
     state = "repairing" if pending else "incomplete" if compared.missing else "complete"
     repaired = before.repaired if before else 0
@@ -127,7 +127,7 @@ async def compare(database: AsyncEngine, hashes: Mapping[int, str]) -> Compared:
 
 
 async def _repair(
-    database: AsyncEngine, day: date, wanted: Mapping[int, str], before: Any
+    database: AsyncEngine, day: date, total: int, wanted: Mapping[int, str], before: Any
 ) -> tuple[bool, str | None]:
     """Begin the repair, or go on with it; return whether it goes on, and the way that is tried."""
     tried = before.repair if before and before.state == "repairing" else None
@@ -139,7 +139,7 @@ async def _repair(
     if await _are_pending(database, day):
         return True, tried
     if tried != "archive":
-        await request_days(database, "r2z2", {day: len(wanted)}, again=True)
+        await request_days(database, "r2z2", {day: total}, again=True)
         return True, "archive"
     return False, "archive"
 
