@@ -134,8 +134,7 @@ CREATE TABLE history_days (
     next_try_at   TIMESTAMPTZ NOT NULL,      -- while waiting: when a message for it is sent (again)
     lease         TEXT,                      -- random, of the process that imports it
     leased_until  TIMESTAMPTZ NOT NULL,      -- when another process may go on
-    downloading_until  TIMESTAMPTZ,          -- the archive is being downloaded; few are at once
-    etag          TEXT                       -- of the archive that was imported last
+    downloading_until  TIMESTAMPTZ           -- the archive is being downloaded; few are at once
 );
 CREATE INDEX history_days_due ON history_days (state, next_try_at);
 

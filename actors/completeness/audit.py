@@ -38,6 +38,8 @@ IDS_PER_QUERY: Final = 5_000
 SOON: Final = timedelta(minutes=10)
 """When a day is checked again that is being repaired."""
 DAILY: Final = timedelta(days=1)
+MOST_READ: Final = 5_000
+"""Rejections that are searched for reasons."""
 LATELY: Final = timedelta(days=7)
 """Within so long ESI's refusals are final."""
 
@@ -190,14 +192,19 @@ async def _record_unobtainable(
 
 async def _reasons(database: AsyncEngine, day: date, wanted: Mapping[int, str]) -> dict[int, str]:
     """Read why killmails of a day were rejected lately."""
-    query = select(REJECTED.c.rejection).where(REJECTED.c.rejected_at > datetime.now(UTC) - LATELY)
+    query = (
+        select(REJECTED.c.rejection)
+        .where(REJECTED.c.rejected_at > datetime.now(UTC) - LATELY)
+        .order_by(REJECTED.c.rejected_at.desc())
+        .limit(MOST_READ)
+    )
     reasons: dict[int, str] = {}
     async with reading(database) as connection:
-        for (value,) in await connection.execute(query.order_by(REJECTED.c.rejected_at)):
+        for (value,) in await connection.execute(query):
             rejection = decode_rejection(value)
             killmail_id = rejection.killmail_id or 0
             if rejection.source == source_of(day) and killmail_id in wanted:
-                reasons[killmail_id] = rejection.reason
+                reasons.setdefault(killmail_id, rejection.reason)
     return reasons
 
 

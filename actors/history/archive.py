@@ -27,4 +27,3 @@ class Archive(NamedTuple):
     """Yields the killmails; raises `Unreadable` where the archive is damaged."""
     without_body: Mapping[int, str]
     """Killmails that the upstream only names, with their hashes."""
-    etag: str | None = None

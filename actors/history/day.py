@@ -142,7 +142,7 @@ async def _import(
     finally:
         upcoming.cancel()
     done["to_fetch"] = await have_fetched(database, _source(leased), archive.without_body)
-    entry = await _finish(database, leased, archive.etag, done)
+    entry = await _finish(database, leased, done)
     added = entry.entry.added if entry else 0
     log.info("history.imported", day=str(leased.day), added=added, **done)
     return entry
@@ -228,7 +228,7 @@ async def _store(database: AsyncEngine, leased: Leased, batch: _Batch) -> list[b
 
 
 async def _finish(
-    database: AsyncEngine, leased: Leased, etag: str | None, done: Counter[str]
+    database: AsyncEngine, leased: Leased, done: Counter[str]
 ) -> Unpublished[ImportedDay] | None:
     """Mark the day done, and enter it in the feed if the import added killmails."""
     async with database.begin() as connection:
@@ -239,7 +239,6 @@ async def _finish(
             state_reason=None,
             total=done["total"],
             rejected=done["rejected"],
-            etag=etag,
         )
         days = HISTORY_DAYS.c
         added = await connection.scalar(select(days.added).where(days.day == leased.day))

@@ -51,7 +51,7 @@ async def download(
     if answer.status == HTTPStatus.NOT_FOUND:
         raise NoSuchDay(f"EVE Ref has no archive of {day}")
     _check(answer)
-    return Archive(partial(unpack, answer.body), {}, answer.headers.get("ETag"))
+    return Archive(partial(unpack, answer.body), {})
 
 
 async def totals(

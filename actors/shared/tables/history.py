@@ -27,7 +27,6 @@ class HistoryDayRow(SQLModel, table=True):
     lease: str | None = Field(default=None, sa_type=Text)
     leased_until: datetime = Field(sa_type=Utc)
     downloading_until: datetime | None = Field(default=None, sa_type=Utc)
-    etag: str | None = Field(default=None, sa_type=Text)
 
 
 class ImportedDayRow(SQLModel, table=True):

@@ -34,6 +34,5 @@ def upgrade() -> None:
         sa.Column("lease", sa.Text),
         sa.Column("leased_until", sa.DateTime(timezone=True), nullable=False),
         sa.Column("downloading_until", sa.DateTime(timezone=True)),
-        sa.Column("etag", sa.Text),
     )
     op.create_index("history_days_due", "history_days", ["state", "next_try_at"])
