@@ -262,6 +262,24 @@ async def test_a_slow_download_keeps_its_lease(
     assert upstream.playback.stats.requests["everef", "archive", 200] == 1
 
 
+async def test_a_process_that_ends_gives_its_day_back(opened: Resources, upstream: Standin) -> None:
+    set_faults(upstream, everef_latency_ms=10_000)
+    await request_days(opened.database, "everef", {max(by_day(upstream)): 1})
+    await run(schedule_days)
+    (message,) = sent("history")
+    importing = asyncio.create_task(run(import_day, *message.args))
+    async with asyncio.timeout(5):
+        while not (await rows(opened.database, HISTORY_DAYS))[0]["downloading_until"]:
+            await asyncio.sleep(0.01)
+        importing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await importing
+    (row,) = await rows(opened.database, HISTORY_DAYS)
+    assert (row["lease"], row["downloading_until"]) == (None, None)
+    await run(schedule_days)
+    assert [one.args for one in sent("history")] == [message.args]
+
+
 async def test_two_importers_at_once_add_each_killmail_once(
     opened: Resources, upstream: Standin
 ) -> None:
