@@ -5,8 +5,19 @@ from math import inf, nextafter
 from typing import Any, Final
 
 from actors.shared.errors import Invalid
+from actors.shared.finding.facts import Fact
 from actors.shared.finding.kinds import Kind, term_of
-from actors.shared.finding.tree import And, AttackerField, Has, OneAttacker, Or, Time, Tree, Value
+from actors.shared.finding.tree import (
+    And,
+    AttackerField,
+    Has,
+    Not,
+    OneAttacker,
+    Or,
+    Time,
+    Tree,
+    Value,
+)
 from actors.shared.finding.universe import BANDS
 from api.errors import BadInput
 
@@ -25,6 +36,7 @@ _PLACE: Final = {
     "region_id": Kind.REGION,
 }
 """Where the kill was."""
+_FACTS: Final = {"npc": Fact.NPC, "solo": Fact.SOLO, "awox": Fact.AWOX}
 _BANDS: Final = {"highsec": "high", "lowsec": "low", "nullsec": "null"}
 """GraphQL has no enum value `null`."""
 
@@ -49,6 +61,10 @@ def tree_of(given: dict[str, Any]) -> Tree:
         raise BadInput(f"filter: {error}") from None
     if band := given.get("space_band"):
         conditions.append(Has(term_of(Kind.SPACE_BAND, BANDS[_BANDS.get(band, band)])))
+    for name, fact in _FACTS.items():
+        if (wanted := given.get(name)) is not None:
+            has = Has(term_of(Kind.FACT, fact))
+            conditions.append(has if wanted else Not(has))
     low, high = given.get("min_total_value"), given.get("max_total_value")
     if low is not None or high is not None:
         conditions.append(_value(low, high))

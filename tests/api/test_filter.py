@@ -17,7 +17,13 @@ from actors.killmails.persist import read, store
 from actors.shared.finding.find import BUDGET
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
-from actors.shared.tables import POSTINGS_STATE, SOLAR_SYSTEMS, UNIVERSE
+from actors.shared.tables import (
+    POSTINGS_STATE,
+    SOLAR_SYSTEMS,
+    UNIVERSE,
+    UNIVERSE_GROUPS,
+    UNIVERSE_TYPES,
+)
 from api import reads
 from tests.api.gateway import Writer, query
 from tests.support.made import a_mail, a_reference, an_attacker
@@ -233,3 +239,35 @@ async def test_places_are_known_with_the_universe(
     in_system = [one.mail for one in reversed(MADE) if one.mail["solar_system_id"] == 2]
     assert page["nodes"] == [{"killmailId": mail["killmail_id"]} for mail in in_system]
     assert page["complete"] is True
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+async def test_facts_are_computed_without_zkillboards_block(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    now = datetime.now(UTC)
+    async with writer.database.begin() as connection:
+        await connection.execute(UNIVERSE.insert().values(loaded_at=now, next_check_at=now))
+        group = {"group_id": 25, "category_id": 6, "name": "Frigate", "published": True}
+        await connection.execute(UNIVERSE_GROUPS.insert().values(group))
+        type_ = {"type_id": 587, "group_id": 25, "name": "Rifter", "published": True}
+        await connection.execute(UNIVERSE_TYPES.insert().values(type_))
+        await connection.execute(update(POSTINGS_STATE).values(universe_loaded_at=now))
+    npcs, player = an_attacker(corporation_id=1_000_125), an_attacker(character_id=90_000_002)
+    made = [
+        Made(a_mail(FIRST_ID + index, attackers=attackers), None)
+        for index, attackers in enumerate(
+            [[npcs], [player, npcs], [player, player | {"character_id": 90_000_003}]]
+        )
+    ]
+    await put(writer.database, made)
+
+    async def found(**facts: bool) -> list[int]:
+        page = (await query(client, PAGE, filter=facts))["data"]["killmails"]
+        return [node["killmailId"] - FIRST_ID for node in page["nodes"]]
+
+    assert await found(npc=True) == [0]
+    assert await found(npc=False) == [2, 1]
+    assert await found(solo=True) == [1]
+    assert await found(solo=False, npc=False) == [2]
+    assert await found(awox=True) == []

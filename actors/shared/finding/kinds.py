@@ -47,6 +47,8 @@ class Kind(IntEnum):
     """The same of its alliance."""
     VICTIM_CATEGORY = 21
     """Ships, structures, fighters and so on."""
+    FACT = 22
+    """npc, solo, awox: see `actors.shared.finding.facts`."""
 
 
 OF_UNIVERSE: Final = frozenset(
@@ -57,6 +59,7 @@ OF_UNIVERSE: Final = frozenset(
         Kind.REGION,
         Kind.SPACE_BAND,
         Kind.VICTIM_CATEGORY,
+        Kind.FACT,
     }
 )
 """Kinds that follow from the static universe, not from the killmail alone."""
@@ -84,6 +87,7 @@ WIDTHS: Final[dict[int, int]] = {
     Kind.CORPORATION_IN_SHIP: 16,
     Kind.ALLIANCE_IN_SHIP: 15,
     Kind.VICTIM_CATEGORY: 10,
+    Kind.FACT: 10,
 }
 """Bits of killmail ids in a window, by how frequent terms of a kind are: a row over 2 kB would be
 moved out of the table, and rewritten whole with each killmail."""

@@ -5,6 +5,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
+from actors.shared.finding.facts import facts_of
 from actors.shared.finding.kinds import ID_BITS, MAX_ENTITY_ID, Kind, pair_of
 from actors.shared.finding.universe import NOT_LOADED, Universe
 from actors.shared.killmail import Killmail
@@ -74,6 +75,8 @@ def _of_universe(killmail: Killmail, universe: Universe) -> Iterator[int]:
     if ship := universe.ships.get(killmail.victim.ship_type_id):
         yield Kind.VICTIM_SHIP_GROUP << ID_BITS | ship.group_id
         yield Kind.VICTIM_CATEGORY << ID_BITS | ship.category_id
+        for fact in facts_of(killmail, ship):
+            yield Kind.FACT << ID_BITS | fact
     for ship_type_id in {one.ship_type_id for one in killmail.attackers}:
         if ship_type_id is not None and (ship := universe.ships.get(ship_type_id)):
             yield Kind.ATTACKER_SHIP_GROUP << ID_BITS | ship.group_id

@@ -33,7 +33,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0018"
+REVISION: Final = "0019"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata
