@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Final
 
-from actors.broker import enqueue
+from actors.broker import MAX_PRIORITY, enqueue
 from actors.completeness.run import audit
 from actors.entities.follow import follow_feed
 from actors.entities.schedule import schedule_refreshes
@@ -86,10 +86,10 @@ async def continue_imports() -> None:
     await enqueue(sync_zkillboard)
 
 
-@every(5.0, is_intake=True)
+@every(10.0, is_intake=True)
 async def continue_history() -> None:
     """Have the days imported whose history was requested."""
-    await enqueue(schedule_days)
+    await enqueue(schedule_days, priority=MAX_PRIORITY)  # before the days that wait
 
 
 @every(900.0, is_intake=True)

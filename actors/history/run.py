@@ -3,7 +3,7 @@
 from datetime import date
 from typing import Final
 
-from actors.broker import DATABASE_QUEUE, HISTORY_QUEUE, actor, enqueue
+from actors.broker import HISTORY_QUEUE, actor, enqueue
 from actors.history.day import import_leased
 from actors.history.schedule import lease_day, take_due
 from actors.killmails.publish import publish_or_leave
@@ -14,7 +14,7 @@ MESSAGES: Final = 40
 """Days for which there are messages at once."""
 
 
-@actor(queue_name=DATABASE_QUEUE, priority=7, scheduled=True)
+@actor(queue_name=HISTORY_QUEUE, scheduled=True)
 async def schedule_days() -> None:
     """Send a message for each day that was requested and is due, some at a time. Idempotent."""
     for day in await take_due(resources().database, MESSAGES):

@@ -25,7 +25,7 @@ def enqueued(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What the work sends."""
     names: list[str] = []
 
-    async def record(unit: Any, *_: Any) -> None:
+    async def record(unit: Any, *_: Any, **_options: Any) -> None:
         names.append(unit.actor_name)
 
     monkeypatch.setattr(schedule, "enqueue", record)
