@@ -40,6 +40,8 @@ SOON: Final = timedelta(minutes=10)
 DAILY: Final = timedelta(days=1)
 MOST_READ: Final = 5_000
 """Rejections that are searched for reasons."""
+AGAIN: Final = timedelta(days=30)
+"""When what nobody gave is asked for again."""
 LATELY: Final = timedelta(days=7)
 """Within so long ESI's refusals are final."""
 
@@ -76,22 +78,24 @@ async def audit_day(
     """
     hashes = await r2z2.hashes(settings, http, database, day)
     before = await _stored(database, day)
+    await _forget_old(database, day)
     compared = await compare(database, hashes)
     known = await _unobtainable(database, day)
     wanted = {id_: hash_ for id_, hash_ in compared.missing.items() if id_ not in known}
     pending, repair = await _repair(database, day, total, wanted, before)
     await _record_unobtainable(database, day, compared.missing, {} if pending else wanted)
-    state = "repairing" if pending else "incomplete" if compared.missing else "complete"
+    missing = len(compared.missing) + max(0, total - len(hashes))  # it lists fewer than it counts
+    state = "repairing" if pending else "incomplete" if missing else "complete"
     repaired = before.repaired if before else 0
     if before and before.state == "repairing":
-        repaired += max(0, before.missing - len(compared.missing))
+        repaired += max(0, before.missing - missing)
     async with database.begin() as connection:
         await write_day(
             connection,
             day=day,
             upstream_total=total,
             have=compared.have,
-            missing=len(compared.missing),
+            missing=missing,
             hash_differs=compared.hash_differs,
             repaired=repaired,
             state=state,
@@ -103,7 +107,7 @@ async def audit_day(
         "completeness.audited",
         day=str(day),
         state=state,
-        missing=len(compared.missing),
+        missing=missing,
         hash_differs=compared.hash_differs,
         repaired=repaired,
     )
@@ -135,8 +139,9 @@ async def _repair(
     tried = before.repair if before and before.state == "repairing" else None
     if not wanted:
         return False, tried
-    if tried is None and len(wanted) <= MOST_FROM_ESI:
-        await have_fetched(database, source_of(day), wanted)
+    askable = {killmail_id: hash_ for killmail_id, hash_ in wanted.items() if hash_}
+    if tried is None and askable and len(wanted) <= MOST_FROM_ESI:
+        await have_fetched(database, source_of(day), askable)
         return True, "esi"
     if await _are_pending(database, day):
         return True, tried
@@ -161,6 +166,16 @@ async def _are_pending(database: AsyncEngine, day: date) -> bool:
 def source_of(day: date) -> str:
     """Return the source of references by which killmails of a day are asked of ESI."""
     return f"r2z2-history:{day}"
+
+
+async def _forget_old(database: AsyncEngine, day: date) -> None:
+    """Forget what nobody gave long ago, so that it is asked for again."""
+    recorded_at = UNOBTAINABLE.c.recorded_at
+    old = delete(UNOBTAINABLE).where(
+        UNOBTAINABLE.c.day == day, recorded_at < datetime.now(UTC) - AGAIN
+    )
+    async with database.begin() as connection:
+        await connection.execute(old)
 
 
 async def _unobtainable(database: AsyncEngine, day: date) -> set[int]:

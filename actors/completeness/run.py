@@ -13,17 +13,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.broker import HISTORY_QUEUE, actor
 from actors.completeness.audit import audit_day, write_day
 from actors.completeness.choose import GAP_DAYS, choose
+from actors.completeness.facts import days_between
 from actors.history import r2z2
-from actors.history.errors import NoSuchDay
+from actors.history.errors import Banned, NoSuchDay, Unreadable
 from actors.resources import resources
 from actors.shared.errors import RetryLater
 from actors.shared.settings import Settings
-from actors.shared.tables import COMPLETENESS_DAYS, GAPS
+from actors.shared.tables import GAPS
 
 log: Final = structlog.get_logger()
 
 WORKS_FOR_S: Final = 45.0
 """How long one message works; the next one goes on."""
+MOST_FAILURES: Final = 3
+"""Lists that can't be read, after which a run ends."""
 BATCH: Final = 500
 """Days in one transaction."""
 UNTIL_LATER: Final = timedelta(days=30)
@@ -53,13 +56,21 @@ async def audit_due(
     totals = await r2z2.totals(settings, http, database)
     due = await choose(database, totals)
     await _note_not_imported(database, totals, due.not_imported)
+    failed = 0
     for number, day in enumerate(due.days):
         if number and monotonic() >= until_s:
             break
         try:
             await audit_day(settings, database, http, day, totals[day])
-        except NoSuchDay as error:
-            log.info("completeness.no_list", day=str(day), reason=str(error))
+        except (NoSuchDay, Unreadable) as error:
+            log.warning("completeness.no_list", day=str(day), reason=str(error))
+        except Banned:
+            raise
+        except RetryLater as error:  # of this day, unless the upstream is away
+            failed += 1
+            if failed >= MOST_FAILURES:
+                raise
+            log.warning("completeness.no_list", day=str(day), reason=str(error))
     await forget_filled_gaps(database)
 
 
@@ -84,10 +95,14 @@ async def _note_not_imported(
 
 async def forget_filled_gaps(database: AsyncEngine) -> int:
     """Delete the gaps whose days were audited since, and lack nothing that can be had."""
-    days, filled = COMPLETENESS_DAYS.c, 0
-    whole = select(days.day, days.checked_at).where(days.state.in_(["complete", "incomplete"]))
+    filled = 0
     async with database.begin() as connection:
-        checked = {row.day: row.checked_at for row in await connection.execute(whole)}
+        rows = await connection.execute(days_between(date.min, date.max))
+        checked = {
+            row.day: row.checked_at
+            for row in rows
+            if row.state in ("complete", "incomplete") and row.missing == row.unobtainable
+        }
         for gap in (await connection.execute(select(GAPS).with_for_update())).all():
             last = gap.recorded_at.date()
             if all(

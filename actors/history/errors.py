@@ -2,12 +2,16 @@
 
 from typing import Final
 
-from actors.shared.errors import KillstreamError
+from actors.shared.errors import KillstreamError, RetryLater
 
 BUSY_MS: Final = 60_000
 """Delay after a failure."""
 BANNED_MS: Final = 600_000
 """Delay after a refusal of our address."""
+
+
+class Banned(RetryLater):
+    """The upstream refuses this address: no process may send it requests meanwhile."""
 
 
 class Unreadable(KillstreamError):

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 import aiohttp
 import msgspec
@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.esi.answer import Answer, read_answer
 from actors.history.archive import Archive, Archived, Refused
-from actors.history.errors import BUSY_MS, NoSuchDay, Unreadable
+from actors.history.errors import BUSY_MS, Banned, NoSuchDay, Unreadable
 from actors.history.turns import pause, take_turn
 from actors.shared.errors import DECODE_ERRORS, RetryLater
+from actors.shared.finding.kinds import MAX_KILLMAIL_ID
 from actors.shared.outage import one_line
 from actors.shared.reference import clean_hash, is_hash
 from actors.shared.settings import Settings
@@ -32,8 +33,10 @@ SPACING_S: Final = 1.1
 BANNED_MS: Final = 3_600_000
 """Delay after a refusal: R2Z2 bans an address for up to an hour, and longer if it goes on."""
 
-_TOTALS: Final = msgspec.json.Decoder(dict[str, int])
-_HASHES: Final = msgspec.json.Decoder(dict[int, str])
+_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+_KillmailId = Annotated[int, msgspec.Meta(ge=1, le=MAX_KILLMAIL_ID)]
+_TOTALS: Final = msgspec.json.Decoder(dict[str, _Count])
+_HASHES: Final = msgspec.json.Decoder(dict[_KillmailId, str])
 _BODIES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -46,7 +49,10 @@ async def totals(
         RetryLater: R2Z2 is overloaded or fails, or bans this address.
         Misconfigured: the contact is missing.
     """
-    answer = await _get(settings, http, database, "totals.json")
+    try:
+        answer = await _get(settings, http, database, "totals.json")
+    except (NoSuchDay, Unreadable) as error:
+        raise RetryLater(str(error), delay_ms=BUSY_MS) from None
     try:
         return {
             datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date(): count
@@ -59,7 +65,7 @@ async def totals(
 async def hashes(
     settings: Settings, http: aiohttp.ClientSession, database: AsyncEngine, day: date
 ) -> dict[int, str]:
-    """Return the hashes of a day's killmails by id; one that isn't a hash is left out.
+    """Return the hashes of a day's killmails by id; empty where R2Z2 gives something else.
 
     Raises:
         NoSuchDay: R2Z2 has none of that day, or none yet.
@@ -72,7 +78,7 @@ async def hashes(
     except DECODE_ERRORS as error:
         raise RetryLater(f"R2Z2's hashes of {day}: {one_line(error)}", delay_ms=BUSY_MS) from None
     cleaned = {killmail_id: clean_hash(hash_) for killmail_id, hash_ in given.items()}
-    return {killmail_id: hash_ for killmail_id, hash_ in cleaned.items() if is_hash(hash_)}
+    return {id_: hash_ if is_hash(hash_) else "" for id_, hash_ in cleaned.items()}
 
 
 async def download(
@@ -92,7 +98,7 @@ async def download(
         bodies = await asyncio.to_thread(_BODIES.decode, answer.body)
     except DECODE_ERRORS as error:
         raise RetryLater(f"R2Z2's bodies of {day}: {one_line(error)}", delay_ms=BUSY_MS) from None
-    missing = {id_: hash_ for id_, hash_ in known.items() if str(id_) not in bodies}
+    missing = {id_: hash_ for id_, hash_ in known.items() if hash_ and str(id_) not in bodies}
     return Archive(partial(_unpack, bodies, known), missing)
 
 
@@ -124,7 +130,7 @@ async def _get(
         raise NoSuchDay(f"R2Z2 has no {path}")
     if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         await pause(database, "r2z2", BANNED_MS)
-        raise RetryLater(f"R2Z2 refuses: {answer.status}", delay_ms=BANNED_MS)
+        raise Banned(f"R2Z2 refuses: {answer.status}", delay_ms=BANNED_MS)
     if answer.status != HTTPStatus.OK:
         raise RetryLater(f"R2Z2 answers {answer.status}", delay_ms=BUSY_MS)
     if len(answer.body) > MAX_BYTES:

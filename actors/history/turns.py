@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from actors.shared.errors import RetryLater
+from actors.history.errors import Banned
 from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import REQUEST_TURNS
 
@@ -19,14 +19,14 @@ async def take_turn(database: AsyncEngine, upstream: str, spacing_s: float) -> N
     """Wait until a request may be sent: `spacing_s` after the one before, whoever sent it.
 
     Raises:
-        RetryLater: the upstream refused requests, see `pause`.
+        Banned: the upstream refused requests, see `pause`.
     """
     now = datetime.now(UTC)
     async with database.begin() as connection:
         turn_at = max(await _next_at(connection, upstream, now), now)
         if turn_at - now > MAX_WAIT:
             reason = f"{upstream} has refused requests: none before {turn_at:%H:%M:%S} UTC"
-            raise RetryLater(reason, delay_ms=(turn_at - now) // timedelta(milliseconds=1))
+            raise Banned(reason, delay_ms=(turn_at - now) // timedelta(milliseconds=1))
         await connection.execute(_set(upstream, turn_at + timedelta(seconds=spacing_s)))
     await asyncio.sleep((turn_at - now).total_seconds())
 

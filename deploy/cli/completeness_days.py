@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.completeness.audit import audit_day
 from actors.completeness.facts import days_between, totals_of, unobtainable_between
 from actors.history import r2z2
-from actors.history.errors import NoSuchDay
+from actors.history.errors import NoSuchDay, Unreadable
 from actors.shared.database import reading
 from actors.shared.errors import RetryLater, ServerUnavailable
 from actors.shared.settings import settings
@@ -102,7 +102,7 @@ async def audit_now(database: AsyncEngine, first: date, last: date) -> None:
                 for day in bar.track(days, description="audit"):
                     try:
                         await audit_day(settings(), database, http, day, totals[day])
-                    except NoSuchDay as error:
+                    except (NoSuchDay, Unreadable) as error:
                         console.print(f"{day}: {error}")
     except RetryLater as error:
         raise ServerUnavailable(str(error)) from None

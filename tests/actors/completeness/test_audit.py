@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, timedelta
+from math import inf
 from typing import Any
 
 import msgspec
 import pytest
+from aiohttp import web
 from sqlalchemy import update
 
 from actors.completeness import audit as module
+from actors.completeness import choose as choose_module
 from actors.completeness.audit import audit_day
 from actors.completeness.choose import choose
 from actors.completeness.run import audit, audit_due, forget_filled_gaps
@@ -33,7 +36,7 @@ from actors.shared.tables import (
 )
 from deploy.standin.killmails import UpstreamKillmail
 from deploy.standin.server import Standin
-from tests.support.esi import run, sent, set_faults, standin
+from tests.support.esi import run, sent, server_that_says, set_faults, standin
 from tests.support.made import a_reference
 from tests.support.tables import rows
 
@@ -195,6 +198,83 @@ async def test_recent_days_are_audited_daily_and_others_when_they_change(
     assert days[0] not in (await choose(opened.database, totals, now=early)).days
     totals[days[3]] = 6
     assert days[3] in (await choose(opened.database, totals, now=now)).days
+
+
+@pytest.mark.parametrize(
+    ("listed", "missing"), [({}, 5), ({"7": "a" * 40}, 5), ({"7": "no hash"}, 5)]
+)
+async def test_a_list_that_lacks_killmails_is_never_complete(
+    opened: Resources, listed: dict[str, str], missing: int
+) -> None:
+    async def say(_: web.Request) -> web.Response:
+        return web.json_response(listed)
+
+    day = date(2026, 1, 1)
+    async with server_that_says(say) as url:
+        settings = opened.settings.model_copy(update={"r2z2_url": url})
+        await audit_day(settings, opened.database, opened.http, day, 5)
+    (row,) = await rows(opened.database, COMPLETENESS_DAYS)
+    assert row["state"] in ("repairing", "incomplete")
+    assert row["missing"] == missing
+    at = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    gap = {"source": "r2z2:x", "first_position": 1, "last_position": 2, "reason": "absent"}
+    async with opened.database.begin() as connection:
+        await connection.execute(GAPS.insert().values(**gap, recorded_at=at))
+        await connection.execute(
+            COMPLETENESS_DAYS.insert().values(row | {"day": date(2025, 12, 31)})
+        )
+    assert await forget_filled_gaps(opened.database) == 0
+
+
+@pytest.mark.parametrize("wrong", ["{", '{"x":"y"}', '{"9223372036854775808":"a"}', "<html>"])
+async def test_a_list_that_cannot_be_read_blocks_no_other_day(
+    opened: Resources, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    days = [date(2026, 1, number) for number in (3, 2, 1)]
+    monkeypatch.setattr(choose_module, "RECENT", timedelta(days=36_500))
+
+    async def say(request: web.Request) -> web.Response:
+        if request.path.endswith("totals.json"):
+            return web.json_response({f"{day:%Y%m%d}": 0 for day in days})
+        return web.Response(text=wrong if "20260103" in request.path else "{}")
+
+    async with server_that_says(say) as url:
+        settings = opened.settings.model_copy(update={"r2z2_url": url})
+        await audit_due(settings, opened.database, opened.http, until_s=inf)
+    assert {row["day"] for row in await rows(opened.database, COMPLETENESS_DAYS)} == set(days[1:])
+
+
+@pytest.mark.parametrize("answer", [web.Response(status=404), web.Response(text='{"20260101":-1}')])
+async def test_totals_that_are_no_totals_end_the_run(
+    opened: Resources, answer: web.Response
+) -> None:
+    async def say(_: web.Request) -> web.Response:
+        return web.Response(status=answer.status, text=answer.text)
+
+    async with server_that_says(say) as url:
+        settings = opened.settings.model_copy(update={"r2z2_url": url})
+        with pytest.raises(RetryLater):
+            await audit_due(settings, opened.database, opened.http, until_s=inf)
+
+
+async def test_what_nobody_gave_is_asked_for_again_after_a_month(
+    opened: Resources, upstream: Standin
+) -> None:
+    (first, *_) = played(upstream)
+    nobodys = {first.killmail_id}
+    set_faults(
+        upstream,
+        history_without_body=tuple(nobodys),
+        esi_killmail_status=dict.fromkeys(nobodys, 404),
+    )
+    await store_all_but(opened, upstream, nobodys)
+    assert (await audited(opened, upstream))["state"] == "incomplete"
+    set_faults(upstream)
+    assert (await audited(opened, upstream))["state"] == "incomplete"
+    async with opened.database.begin() as connection:
+        long_ago = datetime.now(UTC) - timedelta(days=31)
+        await connection.execute(update(UNOBTAINABLE).values(recorded_at=long_ago))
+    assert (await audited(opened, upstream))["state"] == "complete"
 
 
 async def test_a_ban_stops_the_requests_of_all_processes(
