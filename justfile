@@ -9,6 +9,10 @@ test_servers := root / ".killstream/test-servers"
 export PATH := venv / "bin:" + env("PATH")
 export VIRTUAL_ENV := venv
 
+# Dependencies are compiled once, at set-up: where PYTHONDONTWRITEBYTECODE is set, each process
+# would compile them at its start, which takes seconds.
+export UV_COMPILE_BYTECODE := env("UV_COMPILE_BYTECODE", "1")
+
 # The caller's own choice of an interpreter, a folder or another environment ends here.
 unexport CONDA_PREFIX
 unexport PYTHONHOME

@@ -30,6 +30,7 @@ def run(
     inherited = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != str(OWN)]
     inherited["PATH"] = os.pathsep.join([str(path), *folders])
+    inherited["UV_COMPILE_BYTECODE"] = "0"  # it takes 10 s for each environment
     return subprocess.run(
         command,
         cwd=cwd,
@@ -186,3 +187,19 @@ def test_a_file_without_its_pinned_hash_is_refused(
     assert reason in done.stdout
     assert not (project / ".venv/made-from").exists()
     assert not list(project.glob(".venv/lib/*/site-packages/theirs*"))
+
+
+def test_dependencies_are_compiled_even_if_processes_write_no_bytecode(
+    project: Path, tmp_path: Path
+) -> None:
+    wheel = make_wheel(tmp_path, "theirs")
+    pin = f"theirs==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    (project / "requirements-dev.txt").write_text(pin)
+    run(
+        *("env", "-u", "UV_COMPILE_BYTECODE", "just", "setup"),
+        cwd=project,
+        UV_FIND_LINKS=str(tmp_path),
+        UV_OFFLINE="1",
+        PYTHONDONTWRITEBYTECODE="1",
+    )
+    assert list(project.glob(".venv/lib/*/site-packages/__pycache__/theirs.*.pyc"))
