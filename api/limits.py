@@ -24,6 +24,7 @@ WEIGHTS: Final = {
     "killmail": 20,
     "myKillmails": 50,
     "workerStatus": 50,
+    "completeness": 50,
     "users": 50,
     "alliance": 20,
     "corporation": 20,

@@ -48,6 +48,7 @@ PUBLIC = {
     "Query.alliance",
     "Query.corporation",
     "Query.workerStatus",
+    "Query.completeness",
     "Query.authStatus",  # says that there is no login
     "Mutation.login",
     "Mutation.authenticateWithCode",
