@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -96,7 +96,7 @@ async def run_history(
         if options.until_published:
             await _until_published(pipe)
             output(f"published within {time.monotonic() - began_s:.1f} s")
-        live = dict(client.seen)
+        live = await _delivered(pipe, client)
         verdict = await _verdict(pipe.database, totals, live)
     return {
         **verdict,
@@ -169,6 +169,18 @@ async def _until_published(pipe: Pipeline) -> None:
             await asyncio.sleep(0.5)
 
 
+async def _delivered(pipe: Pipeline, client: TimedSubscriber) -> dict[int, int]:
+    """Wait until what came live until now is delivered; return how often each was."""
+    added = select(FEED.c.killmail_id).where(FEED.c.kind == "added")
+    async with pipe.database.connect() as connection:
+        ids = set(await connection.scalars(added))
+    with suppress(TimeoutError):
+        async with asyncio.timeout(60):
+            while ids - client.seen.keys():
+                await asyncio.sleep(0.2)
+    return {killmail_id: client.seen[killmail_id] for killmail_id in ids | client.seen.keys()}
+
+
 async def _verdict(
     database: AsyncEngine, totals: Mapping[date, int], live: Mapping[int, int]
 ) -> dict[str, Any]:
@@ -179,7 +191,6 @@ async def _verdict(
         query = select(FEED.c.sequence, FEED.c.kind, FEED.c.killmail_id).order_by(FEED.c.sequence)
         feed = (await connection.execute(query)).all()
     days = await rows(database, IMPORTED_DAYS)
-    added = Counter(row.killmail_id for row in feed if row.kind == "added")
     checked = await check_all(database, mend=False)
     return {
         "stored": len(stored & ids),
@@ -193,8 +204,8 @@ async def _verdict(
         "days_entered": len(days),
         "days_entered_twice": len(days) - len({row["day"] for row in days}),
         "feed_is_gapless": [row.sequence for row in feed] == list(range(1, len(feed) + 1)),
-        "live_missing": len({i for i in added if i not in live and i not in ids}),
-        "live_doubled": sum(live.values()) - len(live),
+        "live_missing": sum(count == 0 for count in live.values()),
+        "live_doubled": sum(count > 1 for count in live.values()),
         "history_sent_to_client": len(ids & live.keys()),
         "states": dict(Counter(row["state"] for row in await rows(database, HISTORY_DAYS))),
     }
@@ -203,7 +214,7 @@ async def _verdict(
 def is_good(verdict: Mapping[str, Any], days: int) -> bool:
     """Tell whether everything is stored and entered once, and the live feed wasn't touched."""
     empty = (
-        "missing", "differing", "days_wrong", "days_entered_twice", "live_doubled",
+        "missing", "differing", "days_wrong", "days_entered_twice", "live_missing", "live_doubled",
         "history_sent_to_client",
     )  # fmt: skip
     entered: bool = verdict["days_entered"] == days and verdict["states"] == {"done": days}
