@@ -6,7 +6,7 @@ Source: EVE Ref's documentation of its killmail dataset (read 2026-11-21).
 import bz2
 import tarfile
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
@@ -17,7 +17,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.esi.answer import Answer, read_answer
-from actors.history.archive import Archive, Archived, Refused
+from actors.history.archive import Archive, Archived, Refused, parse_totals
 from actors.history.errors import BANNED_MS, BUSY_MS, NoSuchDay, Unreadable
 from actors.shared.errors import DECODE_ERRORS, RetryLater
 from actors.shared.outage import one_line
@@ -31,7 +31,6 @@ MAX_FILE_BYTES: Final = 64 * 1024 * 1024
 """Of one file; a body of that size is rejected, a larger file is a damaged header."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
 _MEMBER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_TOTALS: Final = msgspec.json.Decoder(dict[str, int])
 _encode: Final = msgspec.json.Encoder().encode
 _DAMAGED: Final = (OSError, EOFError, ValueError)
 
@@ -65,11 +64,7 @@ async def totals(
     """
     answer = await _get(settings, http, "totals.json")
     _check(answer)
-    try:
-        counts = _TOTALS.decode(answer.body)
-        return {_date(day): count for day, count in counts.items()}
-    except (*DECODE_ERRORS, ValueError) as error:
-        raise RetryLater(f"EVE Ref's totals.json: {one_line(error)}", delay_ms=BUSY_MS) from None
+    return parse_totals(answer.body, "EVE Ref's")
 
 
 def unpack(content: bytes) -> Iterator[Archived | Refused]:
@@ -118,11 +113,6 @@ def _size(header: bytes) -> int:
     if not 0 <= size <= MAX_FILE_BYTES:
         raise ValueError(f"a file has {size} bytes")
     return size
-
-
-def _date(text: str) -> date:
-    """Parse YYYYMMDD. Raises ValueError."""
-    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC).date()
 
 
 async def _get(settings: Settings, http: aiohttp.ClientSession, path: str) -> Answer:

@@ -5,7 +5,7 @@ Source: zKillboard's R2Z2 page and its `cron/9.dayDump.php` (read 2026-11-21).
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Final
@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.esi.answer import Answer, read_answer
-from actors.history.archive import Archive, Archived, Refused
+from actors.history.archive import Archive, Archived, Refused, parse_totals
 from actors.history.errors import BUSY_MS, Banned, NoSuchDay, Unreadable
 from actors.history.turns import pause, take_turn
 from actors.shared.errors import DECODE_ERRORS, RetryLater
@@ -33,9 +33,7 @@ SPACING_S: Final = 1.1
 BANNED_MS: Final = 3_600_000
 """Delay after a refusal: R2Z2 bans an address for up to an hour, and longer if it goes on."""
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 _KillmailId = Annotated[int, msgspec.Meta(ge=1, le=MAX_KILLMAIL_ID)]
-_TOTALS: Final = msgspec.json.Decoder(dict[str, _Count])
 _HASHES: Final = msgspec.json.Decoder(dict[_KillmailId, str])
 _BODIES: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -53,13 +51,7 @@ async def totals(
         answer = await _get(settings, http, database, "totals.json")
     except (NoSuchDay, Unreadable) as error:
         raise RetryLater(str(error), delay_ms=BUSY_MS) from None
-    try:
-        return {
-            datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC).date(): count
-            for day, count in _TOTALS.decode(answer.body).items()
-        }
-    except (*DECODE_ERRORS, ValueError) as error:
-        raise RetryLater(f"R2Z2's totals.json: {one_line(error)}", delay_ms=BUSY_MS) from None
+    return parse_totals(answer.body, "R2Z2's")
 
 
 async def hashes(
