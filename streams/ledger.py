@@ -11,11 +11,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, bindparam, case, func, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.shared.ack import ack
 from actors.shared.database import reading
+from actors.shared.rows import insert_into
 from actors.shared.tables import CURSORS, LEDGER
 from streams.gaps import record_gaps
 from streams.ledger_rows import Rows
@@ -64,7 +64,7 @@ async def take_over(database: AsyncEngine, source: str) -> tuple[Fence, Cursor]:
     async with database.begin() as connection:
         row = (
             await connection.execute(
-                _insert_into_cursors(connection)
+                insert_into(connection, CURSORS)
                 .values(source=source, updated_at=now, fencing_token=1)
                 .on_conflict_do_update(
                     index_elements=[CURSORS.c.source],
@@ -207,11 +207,6 @@ async def read_cursor(database: AsyncEngine, source: str) -> int | None:
 
 def _of_kinds(kinds: Collection[str] | None) -> list[ColumnElement[bool]]:
     return [] if kinds is None else [LEDGER.c.kind.in_(kinds)]
-
-
-def _insert_into_cursors(connection: AsyncConnection) -> Any:
-    postgres = connection.dialect.name == "postgresql"
-    return (postgresql.insert if postgres else sqlite.insert)(CURSORS)
 
 
 def _cursor_values(steps: Sequence[Step], now: datetime) -> dict[str, Any]:

@@ -7,11 +7,10 @@ from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import case, func
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.reference import encode_reference, is_hash
-from actors.shared.rows import insert_missing
+from actors.shared.rows import insert_into, insert_missing
 from actors.shared.tables import LEDGER
 from streams.sources.step import Kind, LedgerEntry, Step
 
@@ -89,14 +88,9 @@ class Rows:
         )
 
 
-def _insert_into_ledger(connection: AsyncConnection) -> Any:
-    postgres = connection.dialect.name == "postgresql"
-    return (postgresql.insert if postgres else sqlite.insert)(LEDGER)
-
-
 def _update_received(connection: AsyncConnection) -> Any:
     """Keep `tries` of existing rows; reset it when a hole or object becomes a killmail."""
-    insert = _insert_into_ledger(connection)
+    insert = insert_into(connection, LEDGER)
     becomes_received = LEDGER.c.kind != "received"
     reset = {
         name: case((becomes_received, insert.excluded[name]), else_=LEDGER.c[name])
@@ -111,7 +105,7 @@ def _update_received(connection: AsyncConnection) -> Any:
 
 
 def _postpone(connection: AsyncConnection) -> Any:
-    insert = _insert_into_ledger(connection)
+    insert = insert_into(connection, LEDGER)
     return insert.on_conflict_do_update(
         index_elements=[LEDGER.c.source, LEDGER.c.position],
         set_={"next_try_at": insert.excluded.next_try_at},

@@ -4,22 +4,21 @@ What is missing is asked of ESI; what ESI refuses, or very much, is taken from t
 day that zKillboard has. What neither gives is unobtainable.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import aiohttp
 import structlog
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.history import r2z2
-from actors.history.bodies import have_fetched
+from actors.history.bodies import have_fetched, source_of
 from actors.history.schedule import request_days
 from actors.shared.database import reading
 from actors.shared.rejection import decode_rejection
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.rows import Columns, among, insert_missing, upsert
 from actors.shared.settings import Settings
 from actors.shared.tables import (
     COMPLETENESS_DAYS,
@@ -77,32 +76,34 @@ async def audit_day(
         RetryLater: it fails, or bans this address.
     """
     hashes = await r2z2.hashes(settings, http, database, day)
+    now = datetime.now(UTC)
     before = await _stored(database, day)
     await _forget_old(database, day)
     compared = await compare(database, hashes)
     known = await _unobtainable(database, day)
     wanted = {id_: hash_ for id_, hash_ in compared.missing.items() if id_ not in known}
     pending, repair = await _repair(database, day, total, wanted, before)
-    await _record_unobtainable(database, day, compared.missing, {} if pending else wanted)
+    await _forget(database, known - compared.missing.keys())
+    if not pending:
+        await _record_unobtainable(database, day, wanted)
     missing = len(compared.missing) + max(0, total - len(hashes))  # it lists fewer than it counts
     state = "repairing" if pending else "incomplete" if missing else "complete"
     repaired = before.repaired if before else 0
     if before and before.state == "repairing":
         repaired += max(0, before.missing - missing)
     async with database.begin() as connection:
-        await write_day(
-            connection,
-            day=day,
-            upstream_total=total,
-            have=compared.have,
-            missing=missing,
-            hash_differs=compared.hash_differs,
-            repaired=repaired,
-            state=state,
-            repair=repair,
-            checked_at=datetime.now(UTC),
-            next_check_at=datetime.now(UTC) + (SOON if pending else DAILY),
-        )
+        found = {
+            "upstream_total": total,
+            "have": compared.have,
+            "missing": missing,
+            "hash_differs": compared.hash_differs,
+            "repaired": repaired,
+            "state": state,
+            "repair": repair,
+            "checked_at": now,
+            "next_check_at": now + (SOON if pending else DAILY),
+        }
+        await upsert(connection, COMPLETENESS_DAYS, {"day": day}, found)
     log.info(
         "completeness.audited",
         day=str(day),
@@ -141,7 +142,7 @@ async def _repair(
         return False, tried
     askable = {killmail_id: hash_ for killmail_id, hash_ in wanted.items() if hash_}
     if tried is None and askable and len(wanted) <= MOST_FROM_ESI:
-        await have_fetched(database, source_of(day), askable)
+        await have_fetched(database, source_of("r2z2", day), askable)
         return True, "esi"
     if await _are_pending(database, day):
         return True, tried
@@ -153,19 +154,14 @@ async def _repair(
 
 async def _are_pending(database: AsyncEngine, day: date) -> bool:
     """Tell whether ESI is still asked for killmails of a day, or its import goes on."""
-    entries = select(LEDGER.c.position).where(LEDGER.c.source == source_of(day)).limit(1)
+    entries = select(LEDGER.c.position).where(LEDGER.c.source == source_of("r2z2", day)).limit(1)
     waits = (HISTORY_DAYS.c.day == day) & (HISTORY_DAYS.c.state == "waiting")
+    imports = select(HISTORY_DAYS.c.day).where(waits)
     async with reading(database) as connection:
-        if (await connection.execute(entries)).first() is not None:
-            return True
-        return (
-            await connection.execute(select(HISTORY_DAYS.c.day).where(waits))
-        ).first() is not None
-
-
-def source_of(day: date) -> str:
-    """Return the source of references by which killmails of a day are asked of ESI."""
-    return f"r2z2-history:{day}"
+        for query in (entries, imports):
+            if (await connection.execute(query)).first() is not None:
+                return True
+    return False
 
 
 async def _forget_old(database: AsyncEngine, day: date) -> None:
@@ -184,24 +180,26 @@ async def _unobtainable(database: AsyncEngine, day: date) -> set[int]:
         return set(await connection.scalars(query))
 
 
-async def _record_unobtainable(
-    database: AsyncEngine, day: date, missing: Mapping[int, str], new: Mapping[int, str]
-) -> None:
-    """Write what nobody gives, with the reason; forget what isn't missing any more."""
-    reasons = await _reasons(database, day, new) if new else {}
-    ids = sorted(new)
+async def _forget(database: AsyncEngine, obtained: Collection[int]) -> None:
+    """Forget what was unobtainable and isn't missing any more."""
+    if obtained:
+        async with database.begin() as connection:
+            gone = among(connection, UNOBTAINABLE.c.killmail_id, sorted(obtained))
+            await connection.execute(delete(UNOBTAINABLE).where(gone))
+
+
+async def _record_unobtainable(database: AsyncEngine, day: date, hashes: Mapping[int, str]) -> None:
+    """Write what nobody gives, with the reason."""
+    reasons = await _reasons(database, day, hashes) if hashes else {}
+    ids = sorted(hashes)
     columns: Columns = {
         "killmail_id": ids,
-        "killmail_hash": [new[id_] for id_ in ids],
+        "killmail_hash": [hashes[id_] for id_ in ids],
         "day": [day] * len(ids),
         "reason": [reasons.get(id_, "zKillboard has no body") for id_ in ids],
         "recorded_at": [datetime.now(UTC)] * len(ids),
     }
-    gone = await _unobtainable(database, day) - missing.keys()
     async with database.begin() as connection:
-        if gone:
-            obtained = among(connection, UNOBTAINABLE.c.killmail_id, sorted(gone))
-            await connection.execute(delete(UNOBTAINABLE).where(obtained))
         await insert_missing(connection, UNOBTAINABLE, columns)
 
 
@@ -218,7 +216,7 @@ async def _reasons(database: AsyncEngine, day: date, wanted: Mapping[int, str]) 
         for (value,) in await connection.execute(query):
             rejection = decode_rejection(value)
             killmail_id = rejection.killmail_id or 0
-            if rejection.source == source_of(day) and killmail_id in wanted:
+            if rejection.source == source_of("r2z2", day) and killmail_id in wanted:
                 reasons.setdefault(killmail_id, rejection.reason)
     return reasons
 
@@ -227,12 +225,3 @@ async def _stored(database: AsyncEngine, day: date) -> Any:
     async with reading(database) as connection:
         query = select(COMPLETENESS_DAYS).where(_days.day == day)
         return (await connection.execute(query)).one_or_none()
-
-
-async def write_day(connection: AsyncConnection, **values: Any) -> None:
-    """Write what an audit found of a day."""
-    postgres = connection.dialect.name == "postgresql"
-    insert: Any = (postgresql.insert if postgres else sqlite.insert)(COMPLETENESS_DAYS)
-    await connection.execute(
-        insert.values(**values).on_conflict_do_update(index_elements=[_days.day], set_=values)
-    )

@@ -11,15 +11,16 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.broker import HISTORY_QUEUE, actor
-from actors.completeness.audit import audit_day, write_day
+from actors.completeness.audit import audit_day
 from actors.completeness.choose import GAP_DAYS, choose
 from actors.completeness.facts import days_between
 from actors.history import r2z2
 from actors.history.errors import Banned, NoSuchDay, Unreadable
 from actors.resources import resources
 from actors.shared.errors import RetryLater
+from actors.shared.rows import upsert
 from actors.shared.settings import Settings
-from actors.shared.tables import GAPS
+from actors.shared.tables import COMPLETENESS_DAYS, GAPS
 
 log: Final = structlog.get_logger()
 
@@ -81,16 +82,15 @@ async def _note_not_imported(
     for start in range(0, len(days), BATCH):
         async with database.begin() as connection:
             for day in days[start : start + BATCH]:
-                await write_day(
-                    connection,
-                    day=day,
-                    upstream_total=totals[day],
-                    have=have[day],
-                    missing=max(0, totals[day] - have[day]),
-                    state="not_imported",
-                    checked_at=now,
-                    next_check_at=now + UNTIL_LATER,
-                )
+                found = {
+                    "upstream_total": totals[day],
+                    "have": have[day],
+                    "missing": max(0, totals[day] - have[day]),
+                    "state": "not_imported",
+                    "checked_at": now,
+                    "next_check_at": now + UNTIL_LATER,
+                }
+                await upsert(connection, COMPLETENESS_DAYS, {"day": day}, found)
 
 
 async def forget_filled_gaps(database: AsyncEngine) -> int:

@@ -1,12 +1,13 @@
 """Have the bodies fetched that an archive lacks."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Final
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.feed import HistorySource
 from actors.shared.reference import Reference, encode_reference
 from actors.shared.rows import Columns, among, insert_missing
 from actors.shared.tables import KILLMAILS, LEDGER
@@ -17,6 +18,12 @@ DUE: Final = datetime.fromtimestamp(0, UTC)
 """Entries of the ledger are sent to `fetch` by the next `recall`."""
 
 
+def source_of(source: HistorySource, day: date) -> str:
+    """Return the source of references and rejections of a day's import; `r2z2:` is the feed."""
+    kind = "r2z2-history" if source == "r2z2" else source
+    return f"{kind}:{day}"
+
+
 async def have_fetched(database: AsyncEngine, source: str, hashes: Mapping[int, str]) -> int:
     """Have killmails fetched from ESI that aren't stored; return how many.
 
@@ -25,7 +32,7 @@ async def have_fetched(database: AsyncEngine, source: str, hashes: Mapping[int, 
 
     Args:
         database: Where.
-        source: The source of the references: `everef:DAY` or `r2z2-history:DAY`.
+        source: The source of the references, see `source_of`.
         hashes: By killmail_id.
     """
     ids = sorted(hashes)

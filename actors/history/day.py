@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.history.archive import Archive, Archived, Refused
-from actors.history.bodies import have_fetched
+from actors.history.bodies import have_fetched, source_of
 from actors.history.errors import NoSuchDay, Unreadable
 from actors.history.schedule import (
     Leased,
@@ -141,7 +141,8 @@ async def _import(
                 await asyncio.sleep(SQLITE_PAUSE_S)
     finally:
         upcoming.cancel()
-    done["to_fetch"] = await have_fetched(database, _source(leased), archive.without_body)
+    source = source_of(leased.source, leased.day)
+    done["to_fetch"] = await have_fetched(database, source, archive.without_body)
     entry = await _finish(database, leased, done)
     added = entry.entry.added if entry else 0
     log.info("history.imported", day=str(leased.day), added=added, **done)
@@ -157,7 +158,7 @@ def _batches(archive: Archive, leased: Leased, size: int) -> Iterator[_Batch]:
 
 
 def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _Batch:
-    source = _source(leased)
+    source = source_of(leased.source, leased.day)
     batch = _Batch([], [], 0)
     elsewhere = 0
     for file in files:
@@ -176,11 +177,6 @@ def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _
             seen.add(killmail.killmail_id)
             batch.versions.append(version)
     return batch._replace(elsewhere=elsewhere)
-
-
-def _source(leased: Leased) -> str:
-    kind = "r2z2-history" if leased.source == "r2z2" else leased.source  # `r2z2:` is the feed
-    return f"{kind}:{leased.day}"
 
 
 def _version(file: Archived) -> Version:
@@ -220,7 +216,7 @@ async def _store(database: AsyncEngine, leased: Leased, batch: _Batch) -> list[b
         return batch.rejections
     if len(batch.versions) == 1:
         body = bytes(batch.versions[0].body)
-        rejection = encode_rejection(reason, body, source=_source(leased))
+        rejection = encode_rejection(reason, body, source=source_of(leased.source, leased.day))
         return await _store(database, leased, _Batch([], [*batch.rejections, rejection], 0))
     half = len(batch.versions) // 2
     first = await _store(database, leased, _Batch(batch.versions[:half], batch.rejections, 0))

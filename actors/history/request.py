@@ -1,12 +1,11 @@
 """Request an import of an entity's history. The schedule of imports is the table `imports`."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.history.zkillboard import Entity
+from actors.shared.rows import insert_into
 from actors.shared.tables import IMPORTS
 
 
@@ -23,8 +22,6 @@ async def request_import(
     Does nothing while one runs, or when the last one was requested less than `again_after` ago.
     """
     now = datetime.now(UTC)
-    postgres = connection.dialect.name == "postgresql"
-    insert: Any = (postgresql.insert if postgres else sqlite.insert)(IMPORTS)
     anew = {
         "state": "running",
         "state_reason": None,
@@ -36,7 +33,9 @@ async def request_import(
         "next_try_at": now,
     }
     await connection.execute(
-        insert.values(entity=entity, entity_id=entity_id, **anew).on_conflict_do_update(
+        insert_into(connection, IMPORTS)
+        .values(entity=entity, entity_id=entity_id, **anew)
+        .on_conflict_do_update(
             index_elements=[IMPORTS.c.entity, IMPORTS.c.entity_id],
             set_=anew,
             where=(IMPORTS.c.state != "running") & (IMPORTS.c.created_at <= now - again_after),

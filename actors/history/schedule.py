@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from sqlalchemy import case, func, literal, or_, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -23,7 +22,7 @@ from actors.shared.database import reading
 from actors.shared.errors import KillstreamError
 from actors.shared.feed import HistorySource
 from actors.shared.outage import one_line
-from actors.shared.rows import among
+from actors.shared.rows import among, insert_into
 from actors.shared.tables import HISTORY_DAYS, Utc
 
 log: Final = structlog.get_logger()
@@ -31,6 +30,8 @@ log: Final = structlog.get_logger()
 LEASE: Final = timedelta(seconds=30)
 """How long after its process has died another one goes on with a day."""
 RENEW_EVERY_S: Final = 10.0
+REQUESTED: Final = 500
+"""Days that are requested in one transaction: a killmail that waits for it waits briefly."""
 MESSAGE_AGAIN: Final = timedelta(minutes=10)
 """When a message is sent again for a day that no process has taken."""
 _LOCK: Final = 2_846_730_011_503_117_946
@@ -69,11 +70,7 @@ async def request_days(
         totals: The days, with the number of killmails that the source has of each.
         again: Whether days that were imported are imported again.
     """
-    if not totals:
-        return 0
-    now = datetime.now(UTC)
-    postgres = database.dialect.name == "postgresql"
-    insert: Any = (postgresql.insert if postgres else sqlite.insert)(HISTORY_DAYS)
+    now, days, requested = datetime.now(UTC), sorted(totals), 0
     anew = {
         "source": source,
         "state": "waiting",
@@ -87,22 +84,23 @@ async def request_days(
         "leased_until": EPOCH,
         "downloading_until": None,
     }
-    changed = or_(
-        _days.state == "failed",
-        _days.source != insert.excluded.source,
-        _days.total.is_distinct_from(insert.excluded.total),
-        literal(again),
-    )
-    statement = insert.on_conflict_do_update(
-        index_elements=[_days.day],
-        set_={**anew, "total": insert.excluded.total},
-        where=(_days.state != "waiting") & changed,
-    )
-    requested = 0
-    async with database.begin() as connection:
-        for day in sorted(totals):
-            row = {"day": day, "total": totals[day], **anew}
-            done = await connection.execute(statement.returning(_days.day), row)
+    for start in range(0, len(days), REQUESTED):
+        chosen = days[start : start + REQUESTED]
+        async with database.begin() as connection:
+            insert = insert_into(connection, HISTORY_DAYS)
+            changed = or_(
+                _days.state == "failed",
+                _days.source != insert.excluded.source,
+                _days.total.is_distinct_from(insert.excluded.total),
+                literal(again),
+            )
+            statement = insert.on_conflict_do_update(
+                index_elements=[_days.day],
+                set_={**anew, "total": insert.excluded.total},
+                where=(_days.state != "waiting") & changed,
+            )
+            rows = [{"day": day, "total": totals[day], **anew} for day in chosen]
+            done = await connection.execute(statement.returning(_days.day), rows)
             requested += len(done.all())
     return requested
 

@@ -6,15 +6,14 @@ shortest delay of the users who brought a killmail holds, counted from the kill.
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import delete, func, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.version import Arrival
 from actors.shared.reference import SYNC_SOURCES
-from actors.shared.rows import among
+from actors.shared.rows import among, insert_into
 from actors.shared.tables import DELAYED, KILLMAILS, USER_KILLMAILS, USERS
 
 _LOCK: Final = 7_305_809_156_287_101_798
@@ -119,8 +118,7 @@ async def _insert(connection: AsyncConnection, held: Sequence[tuple[Arrival, dat
     """Insert killmails, or update when they become public; in the order of their ids."""
     if not held:
         return
-    postgres = connection.dialect.name == "postgresql"
-    insert: Any = (postgresql.insert if postgres else sqlite.insert)(DELAYED)
+    insert = insert_into(connection, DELAYED)
     await connection.execute(
         insert.on_conflict_do_update(
             index_elements=[DELAYED.c.killmail_id],

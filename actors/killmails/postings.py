@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import case, delete, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.finding.kinds import (
@@ -26,7 +25,7 @@ from actors.shared.finding.kinds import (
     key_of,
     width_of,
 )
-from actors.shared.rows import among
+from actors.shared.rows import among, insert_into
 from actors.shared.tables import KILLMAIL_DAYS, POSTINGS
 
 _LOCK: Final = 1_263_424_595
@@ -163,7 +162,7 @@ async def extend_days(connection: AsyncConnection, killmails: Iterable[tuple[dat
         days[day] = (min(low, killmail_id), max(high, killmail_id))
     if not days:
         return
-    insert = _insert(connection, KILLMAIL_DAYS)
+    insert = insert_into(connection, KILLMAIL_DAYS)
     old, new = KILLMAIL_DAYS.c, insert.excluded
     first, last = old.first_killmail_id, old.last_killmail_id
     lower, higher = new.first_killmail_id, new.last_killmail_id
@@ -209,11 +208,6 @@ async def _append(connection: AsyncConnection, rows: Mapping[int, Row]) -> None:
     else:
         columns = zip(keys, tops, places, worths, strict=True)
         await connection.exec_driver_sql(_APPEND_SQLITE, list(columns))
-
-
-def _insert(connection: AsyncConnection, table: Any) -> Any:
-    postgres = connection.dialect.name == "postgresql"
-    return (postgresql.insert if postgres else sqlite.insert)(table)
 
 
 _APPEND_POSTGRESQL: Final = (

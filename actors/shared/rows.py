@@ -1,6 +1,6 @@
 """Bulk inserts by column, and conditions on many values."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -61,6 +61,21 @@ async def copy_all(connection: AsyncConnection, table: Table, columns: Columns) 
         )
     except asyncpg.IntegrityConstraintViolationError as error:
         raise IntegrityError(None, None, error) from None
+
+
+def insert_into(connection: AsyncConnection, table: Table) -> Any:
+    """Begin an INSERT in the database's dialect, which can say what is to happen on a conflict."""
+    return (postgresql if connection.dialect.name == "postgresql" else sqlite).insert(table)
+
+
+async def upsert(
+    connection: AsyncConnection, table: Table, key: Mapping[str, Any], values: Mapping[str, Any]
+) -> None:
+    """Insert a row, or update these values of the one that is there."""
+    insert = insert_into(connection, table).values(**key, **values)
+    await connection.execute(
+        insert.on_conflict_do_update(index_elements=list(key), set_=dict(values))
+    )
 
 
 def among(connection: AsyncConnection, column: Column[Any], values: Collection[Any]) -> Any:

@@ -5,10 +5,9 @@ from datetime import UTC, date, datetime
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Select, bindparam, case, cast, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.shared.rows import among
+from actors.shared.rows import among, upsert
 from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS
 
 
@@ -17,7 +16,7 @@ async def record_corporation(
 ) -> None:
     """Record what ESI says now; the last answer of a day holds."""
     key = {"corporation_id": corporation_id, "day": today()}
-    await _upsert(
+    await upsert(
         connection, CORPORATION_SNAPSHOTS, key, {"members": members, "alliance_id": alliance_id}
     )
 
@@ -25,7 +24,7 @@ async def record_corporation(
 async def record_alliance(connection: AsyncConnection, alliance_id: int, corporations: int) -> None:
     """Record how many corporations ESI lists now."""
     key = {"alliance_id": alliance_id, "day": today()}
-    await _upsert(connection, ALLIANCE_SNAPSHOTS, key, {"corporations": corporations})
+    await upsert(connection, ALLIANCE_SNAPSHOTS, key, {"corporations": corporations})
 
 
 async def sum_members(connection: AsyncConnection, days: Collection[date]) -> int:
@@ -85,13 +84,3 @@ _UPDATE: Final = (
 def today() -> date:
     """Return the day, UTC."""
     return datetime.now(UTC).date()
-
-
-async def _upsert(
-    connection: AsyncConnection, table: Any, key: dict[str, Any], values: dict[str, Any]
-) -> None:
-    is_postgresql = connection.dialect.name == "postgresql"
-    insert: Any = (postgresql.insert if is_postgresql else sqlite.insert)(table)
-    await connection.execute(
-        insert.values(**key, **values).on_conflict_do_update(index_elements=list(key), set_=values)
-    )
