@@ -108,7 +108,8 @@ async def request_days(
 async def take_due(database: AsyncEngine, limit: int) -> list[date]:
     """Choose waiting days for which messages are to be sent, newest first.
 
-    At most `limit` are under way at once: sent, and taken by no process yet.
+    At most `limit` are under way at once: sent, and taken by no process yet. None is chosen on
+    SQLite while a day is imported, see `lease_day`.
     """
     now = datetime.now(UTC)
     waits = (_days.state == "waiting") & (_days.leased_until <= now)
@@ -123,7 +124,7 @@ async def take_due(database: AsyncEngine, limit: int) -> list[date]:
     )
     async with database.begin() as connection:
         free = limit - (await connection.scalar(under_way) or 0)
-        if free <= 0:
+        if free <= 0 or await _is_taken(connection, now):
             return []
         days = list(await connection.scalars(due.limit(free)))
         if days:
@@ -133,17 +134,33 @@ async def take_due(database: AsyncEngine, limit: int) -> list[date]:
 
 
 async def lease_day(database: AsyncEngine, day: date) -> Leased | None:
-    """Lease a day; None when it doesn't wait, or another process imports it."""
+    """Lease a day; None when it doesn't wait, or another process imports it.
+
+    On SQLite one day is imported at a time, as there is one writer: between two of several
+    importers the lock would seldom be free for the live feed.
+    """
     now, lease = datetime.now(UTC), secrets.token_hex(8)
-    leased = (
-        update(HISTORY_DAYS)
-        .where(_days.day == day, _days.state == "waiting", _days.leased_until <= now)
-        .values(lease=lease, leased_until=now + LEASE, updated_at=now, next_try_at=now)
-        .returning(_days.source)
+    waiting = update(HISTORY_DAYS).where(
+        _days.day == day, _days.state == "waiting", _days.leased_until <= now
     )
+    leased = waiting.values(
+        lease=lease, leased_until=now + LEASE, updated_at=now, next_try_at=now
+    ).returning(_days.source)
     async with database.begin() as connection:
+        if await _is_taken(connection, now):
+            await connection.execute(waiting.values(next_try_at=now))  # when that one is done
+            return None
         source = await connection.scalar(leased)
     return Leased(day, source, lease) if source else None
+
+
+async def _is_taken(connection: AsyncConnection, now: datetime) -> bool:
+    """Tell whether SQLite's one writer imports a day already."""
+    if connection.dialect.name == "postgresql":
+        return False
+    others = select(_days.day).where(_days.state == "waiting", _days.leased_until > now)
+    # What was postponed is leased by nobody until then.
+    return (await connection.execute(others.where(_days.lease.is_not(None)))).first() is not None
 
 
 async def begin_download(database: AsyncEngine, leased: Leased) -> bool:

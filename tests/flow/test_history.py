@@ -20,3 +20,4 @@ async def test_killed_importers_store_and_enter_each_day_once(tmp_path: Path) ->
     verdict = await run_history(Settings(data_dir=tmp_path / "data"), tmp_path, options, print)
     assert is_good(verdict, len(counts)), verdict
     assert verdict["killed"] == 3
+    assert verdict["longest_wait_s"] < 1  # as deploy/README.md promises

@@ -12,12 +12,19 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.check.run import check_all
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED, HISTORY_DAYS, IMPORTED_DAYS, KILLMAILS, UNPUBLISHED
+from actors.shared.tables import (
+    FEED,
+    FEED_COUNTER,
+    HISTORY_DAYS,
+    IMPORTED_DAYS,
+    KILLMAILS,
+    UNPUBLISHED,
+)
 from deploy.standin.faults import Faults
 from deploy.standin.server import StandinOptions, start_standin
 from tests.support.archives import FIRST_ID, made_up, serving_archives, write_archives
@@ -57,6 +64,23 @@ class HistoryOptions:
     timeout_s: float = 900.0
 
 
+class LongestWait:
+    """How long the live feed waited for a transaction of an import."""
+
+    wait_s = 0.0
+
+    async def measure(self, database: AsyncEngine) -> None:
+        """Lock what numbers the feed, as each live killmail does, until cancelled."""
+        while True:
+            began_s = time.monotonic()
+            async with database.begin() as connection:
+                await connection.execute(
+                    update(FEED_COUNTER).values(last_sequence=FEED_COUNTER.c.last_sequence)
+                )
+            self.wait_s = max(self.wait_s, time.monotonic() - began_s)
+            await asyncio.sleep(0.05)
+
+
 async def run_history(
     settings: Settings, folder: Path, options: HistoryOptions, output: Callable[[str], object]
 ) -> dict[str, Any]:
@@ -90,8 +114,12 @@ async def run_history(
         task = asyncio.create_task(client.run())
         stack.callback(task.cancel)
         await client.until(1, timeout_s=60)
+        longest = LongestWait()
+        probe = asyncio.create_task(longest.measure(pipe.database))
+        stack.callback(probe.cancel)
         began_s = time.monotonic()
         killed = await _import(pipe, totals, options, output)
+        probe.cancel()
         output(f"imported within {time.monotonic() - began_s:.1f} s")
         if options.until_published:
             await _until_published(pipe)
@@ -101,6 +129,7 @@ async def run_history(
     return {
         **verdict,
         "killed": killed,
+        "longest_wait_s": round(longest.wait_s, 2),
         "live": len(live),
         "live_latency_s": latencies_s(client.came_s, standin.dataset, standin.playback.faults),
         "options": {**asdict(options), "counts": len(options.counts)},

@@ -280,6 +280,24 @@ async def test_a_process_that_ends_gives_its_day_back(opened: Resources, upstrea
     assert [one.args for one in sent("history")] == [message.args]
 
 
+async def test_on_sqlite_one_day_is_imported_at_a_time(
+    opened: Resources, upstream: Standin
+) -> None:
+    await requested(opened)
+    first, second, *_ = sorted(by_day(upstream), reverse=True)
+    await run(schedule_days)
+    sent("history")
+    assert await lease_day(opened.database, first)
+    other = await lease_day(opened.database, second)
+    assert (other is None) == (opened.database.dialect.name == "sqlite")
+    await run(schedule_days)
+    assert sent("history") == []
+    async with opened.database.begin() as connection:  # the others wait for it no longer
+        await connection.execute(update(HISTORY_DAYS).values(leased_until=EPOCH))
+    await run(schedule_days)
+    assert str(second) in [message.args[0] for message in sent("history")]
+
+
 async def test_two_importers_at_once_add_each_killmail_once(
     opened: Resources, upstream: Standin
 ) -> None:
@@ -433,6 +451,7 @@ async def test_r2z2_is_asked_within_its_limit(
     began_s = time.monotonic()
     await run(schedule_days)
     await asyncio.gather(*(run(import_day, *one.args) for one in sent("history")))
+    await import_all(opened)
     assert time.monotonic() - began_s > 2 * 0.3 * len(by_day(upstream))  # one after the other
 
 
