@@ -145,22 +145,31 @@ async def due_entries(
 
 
 async def record_tries(
-    database: AsyncEngine, fence: Fence, next_try_at: Mapping[int, datetime]
+    database: AsyncEngine, fence: Fence, next_try_at: Mapping[LedgerEntry, datetime]
 ) -> None:
-    """Count a try of each of these positions and set `next_try_at`.
+    """Count a try of each of these entries and set `next_try_at`.
+
+    An entry that was recorded anew since it was listed is left alone: it wasn't tried.
 
     Raises:
         Fenced: another process took the source over.
     """
     tried = (
         update(LEDGER)
-        .where(LEDGER.c.source == fence.source, LEDGER.c.position == bindparam("at"))
+        .where(
+            LEDGER.c.source == fence.source,
+            LEDGER.c.position == bindparam("at"),
+            LEDGER.c.received_at == bindparam("since"),
+        )
         .values(next_try_at=bindparam("next"), tries=LEDGER.c.tries + 1)
     )
     async with database.begin() as connection:
         await _fenced_update(connection, fence, {})
         if next_try_at:
-            rows = [{"at": position, "next": at} for position, at in sorted(next_try_at.items())]
+            rows = [
+                {"at": entry.position, "since": entry.received_at, "next": next_at}
+                for entry, next_at in sorted(next_try_at.items(), key=lambda one: one[0].position)
+            ]
             await connection.execute(tried, rows)
 
 

@@ -302,7 +302,7 @@ class Poller:
         await self._fetched.put(passed_on)
         await passed_on.wait()
         now = datetime.now(UTC)
-        next_try_at = {p: self._next_try_at(entry, now) for p, entry in unchanged.items()}
+        next_try_at = {entry: self._next_try_at(entry, now) for entry in unchanged.values()}
         await self._in_database(lambda: record_tries(self._database, self._fence, next_try_at))
 
     def _kinds(self) -> frozenset[str] | None:

@@ -40,7 +40,7 @@ async def tried(database: AsyncEngine, fence: Fence, limit: int = 99) -> list[Le
     """Take what is due, each to be due again in an hour."""
     entries = await due_entries(database, fence.source, limit=limit)
     again_at = datetime.now(UTC) + timedelta(hours=1)
-    await record_tries(database, fence, {entry.position: again_at for entry in entries})
+    await record_tries(database, fence, dict.fromkeys(entries, again_at))
     return entries
 
 
@@ -94,6 +94,25 @@ async def test_what_is_read_again_keeps_its_tries(database: AsyncEngine) -> None
     await record(database, fence, [again], patience=PATIENCE)
     [row] = await ledger(database)
     assert (row.tries, row.next_try_at) == (6, at)
+
+
+async def test_a_try_doesnt_count_for_what_was_recorded_anew_meanwhile(
+    database: AsyncEngine,
+) -> None:
+    """Its killmail became durable, then its file was rewritten: the new content wasn't sent."""
+    fence = await record_positions(database, HOST, 9, received=[5])
+    await change_ledger(database, next_try_at=datetime.now(UTC))
+    [entry] = await due_entries(database, HOST, limit=9)
+    async with database.begin() as connection:
+        await ack(connection, [(HOST, 5)])
+    rewritten = Step(10, references=(reference(HOST, 10),), pending=(Pending(5, 300.0),))
+    again = Step(references=(reference(HOST, 5),))
+    await record(database, fence, [rewritten, again], patience=PATIENCE)
+    before = await ledger(database)
+    await record_tries(database, fence, {entry: datetime.now(UTC) + DAY})
+    assert await ledger(database) == before
+    await take_over(database, HOST)
+    assert {entry.position for entry in await due_entries(database, HOST, limit=9)} == {5, 10}
 
 
 async def test_an_entry_recorded_and_acked_at_once_is_gone(database: AsyncEngine) -> None:
