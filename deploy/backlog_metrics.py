@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from actors.shared.health.facts import (
+    CompletenessFacts,
     DatabaseFacts,
     Embedded,
     KafkaFacts,
@@ -19,6 +20,7 @@ from actors.shared.pauses import INTAKE
 from actors.shared.queues import Queue
 from deploy.server_probes import SERVERS, Part, ServerProbes
 
+DAY_STATES: Final = ("complete", "repairing", "incomplete", "not_imported")
 STATES: Final = {"ready": "", "delayed": ".DQ", "dead": ".XQ"}
 """Suffixes of the queues that hold messages of a state."""
 
@@ -181,7 +183,7 @@ def _with_states(users: UserFacts | None) -> dict[str, int]:
 
 
 def _of_completeness(part: Part | None) -> Iterator[Metric]:
-    found = part.completeness if isinstance(part, DatabaseFacts) else {}
+    facts = part if isinstance(part, DatabaseFacts) else None
     days = GaugeMetricFamily(
         "killstream_completeness_days",
         "Days beside zKillboard's lists, by state. repairing doesn't fall: ESI or R2Z2 fails.",
@@ -193,10 +195,23 @@ def _of_completeness(part: Part | None) -> Iterator[Metric]:
         " gives them; not_imported: `killstream history import` gets them.",
         labels=["state"],
     )
-    for state, facts in found.items():
-        days.add_metric([state], facts.days)
-        missing.add_metric([state], facts.missing)
-    yield from (days, missing)
+    obtainable = GaugeMetricFamily(
+        "killstream_completeness_obtainable",
+        "Killmails missing of days that are recent or imported, without those that nobody gives."
+        " Stays above 0: their repair fails, or zKillboard lists fewer than it counts.",
+        value=None if facts is None else facts.obtainable,
+    )
+    age = GaugeMetricFamily(
+        "killstream_completeness_audit_age_seconds",
+        "Time since the one of the last 7 days was audited that waits longest. Rises beyond two"
+        " days: R2Z2 fails or bans us, or nothing consumes the queue history.",
+        value=None if facts is None else facts.audit_age_s,
+    )
+    none = dict.fromkeys(DAY_STATES, CompletenessFacts(0, 0))
+    for state, found in (none | facts.completeness if facts else {}).items():
+        days.add_metric([state], found.days)
+        missing.add_metric([state], found.missing)
+    yield from (days, missing, obtainable, age)
 
 
 def _of_pauses(part: Part | None) -> Metric:

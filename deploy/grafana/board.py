@@ -133,6 +133,25 @@ ROWS: Final[dict[str, tuple[Graph, ...]]] = {
             ),
         ),
     ),
+    "Completeness": (
+        Graph(
+            "Missing killmails",
+            "short",
+            (
+                ("max(killstream_completeness_obtainable)", "can be had"),
+                (
+                    'max by (state) (killstream_completeness_missing{state!="not_imported"})',
+                    "all of days {{state}}",
+                ),
+            ),
+        ),
+        Graph("Days", "short", (("max by (state) (killstream_completeness_days)", "{{state}}"),)),
+        Graph(
+            "Age of the audit",
+            "s",
+            (("max(killstream_completeness_audit_age_seconds)", "of the last days"),),
+        ),
+    ),
     "Users": (
         Graph("Logins by state", "short", (("max by (state) (killstream_users)", "{{state}}"),)),
         Graph("Syncs per second", "ops", (("killstream:syncs:rate1h", "{{kind}} {{result}}"),)),

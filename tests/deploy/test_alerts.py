@@ -59,6 +59,8 @@ HEALTHY = {
     'killstream_users{state="login_required"}': "1x70",
     'killstream_token_refreshes_total{result="failed"}': "0x70",
     'killstream_messages_truncated_total{topic="killmails.stored"}': "0x70",
+    "killstream_completeness_audit_age_seconds": "100000x70",
+    "killstream_completeness_obtainable": "0x70",
     "killstream_events_foreign_total": "0x70",
 }
 
@@ -100,8 +102,12 @@ FIRES: dict[str, dict[str, str]] = {
     "KillstreamMessagesTruncated": {
         'killstream_messages_truncated_total{topic="killmails.stored"}': RISES
     },
+    "KillstreamAuditLate": {"killstream_completeness_audit_age_seconds": "180000x70"},
+    "KillstreamDaysIncomplete": {"killstream_completeness_obtainable": "1x70"},
     "KillstreamEventsForeign": {"killstream_events_foreign_total": RISES},
 }
+LASTS_MINUTES = {"KillstreamDaysIncomplete": 1_500}
+"""Of the alerts that wait for more than an hour."""
 
 MORE: dict[str, tuple[dict[str, str], set[str]]] = {
     "a part that no target has": ({'up{job="actors"}': "_x70"}, {"KillstreamProcessDown"}),
@@ -133,6 +139,17 @@ MORE: dict[str, tuple[dict[str, str], set[str]]] = {
             "killstream_ledger_oldest_age_seconds": "900x70",
         },
         set(),
+    ),
+    "killmails that are missing, and repaired within a day": (
+        {"killstream_completeness_obtainable": "40x70"},
+        set(),
+    ),
+    "an audit that an operator has paused": (
+        {
+            'killstream_queue_paused{queue="source"}': "1x70",
+            "killstream_completeness_audit_age_seconds": "180000x70",
+        },
+        {"KillstreamPauseForgotten"},
     ),
     "few tokens, by an answer of long ago": (
         {
@@ -168,7 +185,10 @@ def test_each_alert_fires_alone_and_none_while_all_is_well(tmp_path: Path) -> No
 def unit(name: str, changes: dict[str, str], fires: set[str]) -> dict[str, Any]:
     """Make a promtool test that compares the names of all alerts that fire at its end."""
     assert changes.keys() <= HEALTHY.keys(), changes.keys() - HEALTHY.keys()
-    series = HEALTHY | changes
+    minutes = LASTS_MINUTES.get(name, 70)
+    series = {
+        key: values.replace("x70", f"x{minutes}") for key, values in (HEALTHY | changes).items()
+    }
     return {
         "name": name,
         "interval": "1m",
@@ -176,7 +196,7 @@ def unit(name: str, changes: dict[str, str], fires: set[str]) -> dict[str, Any]:
         "promql_expr_test": [
             {
                 "expr": 'count by (alertname) (ALERTS{alertstate="firing"})',
-                "eval_time": "70m",
+                "eval_time": f"{minutes}m",
                 "exp_samples": [
                     {"labels": f'{{alertname="{one}"}}', "value": 1} for one in sorted(fires)
                 ],

@@ -1,7 +1,7 @@
 """Probe the database: what is stored, published and pending."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 from sqlalchemy import Table, func, select, text
@@ -38,6 +38,7 @@ from actors.shared.tables import (
     PAUSES,
     REJECTED,
     UNIVERSE,
+    UNOBTAINABLE,
     UNPUBLISHED,
     USERS,
 )
@@ -46,6 +47,8 @@ LATEST: Final = 3
 """Number of latest rejections and gaps shown."""
 OVERDUE: Final = timedelta(minutes=15)
 """Delay of a sync that a healthy schedule never has."""
+WATCHED: Final = timedelta(days=7)
+"""The last days, each of which is audited daily."""
 HOLE: Final = "hole"
 """The kind of ledger entries whose file was absent."""
 
@@ -130,6 +133,8 @@ async def _facts(connection: AsyncConnection) -> DatabaseFacts:
         },
         universe=await _universe(connection),
         completeness=await _completeness(connection),
+        obtainable=await _obtainable(connection),
+        audit_age_s=_age_s(await _audited_at(connection)),
     )
 
 
@@ -147,6 +152,28 @@ async def _completeness(connection: AsyncConnection) -> dict[str, CompletenessFa
     query = select(days.state, func.count(), func.sum(days.missing)).group_by(days.state)
     rows = await connection.execute(query.order_by(days.state))
     return {state: CompletenessFacts(count, int(missing)) for state, count, missing in rows}
+
+
+async def _obtainable(connection: AsyncConnection) -> int:
+    days = COMPLETENESS_DAYS.c
+    audited = days.state.in_(("repairing", "incomplete"))
+    missing = await connection.scalar(select(func.sum(days.missing)).where(audited))
+    of_them = UNOBTAINABLE.c.day.in_(select(days.day).where(audited))
+    return max(0, int(missing or 0) - await _count(connection, UNOBTAINABLE, of_them))
+
+
+async def _audited_at(connection: AsyncConnection) -> datetime | None:
+    """Return when the last days were all audited; before the first audit, when the feed began."""
+    days = COMPLETENESS_DAYS.c
+    is_watched = days.day > datetime.now(UTC).date() - WATCHED
+    queries = (
+        select(func.min(days.checked_at)).where(is_watched, days.state != "not_imported"),
+        select(FEED.c.stored_at).order_by(FEED.c.sequence).limit(1),
+    )
+    for query in queries:
+        if audited_at := await connection.scalar(query):
+            return cast("datetime", audited_at)
+    return None
 
 
 async def _with_counts(connection: AsyncConnection, facts: DatabaseFacts) -> DatabaseFacts:

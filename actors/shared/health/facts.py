@@ -118,6 +118,10 @@ class DatabaseFacts(msgspec.Struct, frozen=True, tag_field="state", tag="answers
     """None before the first check."""
     completeness: dict[str, CompletenessFacts] = {}
     """What audits found, by the state of days."""
+    obtainable: int = 0
+    """Killmails that are missing of audited days, and that nobody said can't be had."""
+    audit_age_s: float | None = None
+    """Since the last days were all audited, or since the feed began; None before."""
     users: UserFacts | None = None
     """None unless requested."""
     killmails: int | None = None

@@ -26,7 +26,15 @@ from actors.shared.health.probe import within
 from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.health.redis import probe_redis
 from actors.shared.settings import Settings
-from actors.shared.tables import CURSORS, FEED, FEED_COUNTER, LEDGER, UNPUBLISHED
+from actors.shared.tables import (
+    COMPLETENESS_DAYS,
+    CURSORS,
+    FEED,
+    FEED_COUNTER,
+    LEDGER,
+    UNOBTAINABLE,
+    UNPUBLISHED,
+)
 from actors.shared.topics import RECEIVED, create_topics
 from deploy.eventlog import open_event_log
 from deploy.migrate import migrate
@@ -42,6 +50,47 @@ SERVERS: dict[str, tuple[Probe, type]] = {
     "kafka_url": (probe_kafka, KafkaFacts),
     "redis_url": (probe_redis, RedisFacts),
 }
+
+
+async def test_the_audit_has_an_age_and_what_may_be_had_is_counted(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    await migrate(settings)
+    now = datetime.now(UTC)
+    entry = {"sequence": 1, "killmail_id": 1, "kind": "added", "stored_at": now - timedelta(days=9)}
+    async with open_database(settings) as database, database.begin() as connection:
+        await connection.execute(FEED.insert().values(entry))
+    before = await probe_database(settings, limit_s=10)
+    assert isinstance(before, DatabaseFacts)
+    assert before.audit_age_s == pytest.approx(9 * 86_400, abs=30)  # never, since the feed began
+    day = now.date() - timedelta(days=1)
+    days = (
+        # day, state, missing, hours since it was checked
+        (day, "incomplete", 3, 1),
+        (day - timedelta(days=1), "repairing", 5, 30),
+        (day - timedelta(days=2), "not_imported", 700, 900),
+        (day - timedelta(days=90), "complete", 0, 2_000),
+    )
+    nobodys = {"killmail_hash": "a" * 40, "reason": "404", "recorded_at": now}
+    async with open_database(settings) as database, database.begin() as connection:
+        for one, state, missing, hours in days:
+            await connection.execute(
+                COMPLETENESS_DAYS.insert().values(
+                    day=one,
+                    upstream_total=1_000,
+                    have=0,
+                    missing=missing,
+                    state=state,
+                    checked_at=now - timedelta(hours=hours),
+                    next_check_at=now,
+                )
+            )
+        for killmail_id, of_day in enumerate((day, day, day - timedelta(days=2)), 1):
+            row = {"killmail_id": killmail_id, "day": of_day, **nobodys}
+            await connection.execute(UNOBTAINABLE.insert().values(row))
+    facts = await probe_database(settings, limit_s=10)
+    assert isinstance(facts, DatabaseFacts)
+    assert facts.audit_age_s == pytest.approx(30 * 3_600, abs=30)
+    assert facts.obtainable == 3 + 5 - 2
 
 
 async def test_what_waits_has_its_age(tmp_path: Path) -> None:
