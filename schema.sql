@@ -162,7 +162,7 @@ CREATE TABLE unobtainable (
 );
 CREATE INDEX unobtainable_day ON unobtainable (day);
 
--- When the next request to an upstream may be sent, of all processes together.
+-- When the next request to an upstream may be sent, of all processes together; far ahead: it bans this address.
 CREATE TABLE request_turns (
     upstream  TEXT PRIMARY KEY,
     next_at   TIMESTAMPTZ NOT NULL

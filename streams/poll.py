@@ -58,7 +58,7 @@ async def poll(
     name = r2z2_name(settings) if settings.source == "r2z2" else redisq_name(settings)
 
     async def work(ending: asyncio.Event) -> None:
-        async with open_source(settings, options.waits) as source:
+        async with open_source(settings, options.waits, database) as source:
             poller = Poller(source, database, send, refuse, counts, options, forgot, intake)
             await poller.run(ending)
 
@@ -77,7 +77,9 @@ async def poll(
 
 
 @asynccontextmanager
-async def open_source(settings: Settings, waits: Waits) -> AsyncIterator[Source]:
+async def open_source(
+    settings: Settings, waits: Waits, database: AsyncEngine
+) -> AsyncIterator[Source]:
     """Open the source that the settings select.
 
     Raises:
@@ -87,7 +89,7 @@ async def open_source(settings: Settings, waits: Waits) -> AsyncIterator[Source]
         async with open_redisq(settings, waits) as redisq:
             yield redisq
     else:
-        async with open_r2z2(settings, waits) as r2z2:
+        async with open_r2z2(settings, waits, database) as r2z2:
             yield r2z2
 
 

@@ -28,6 +28,8 @@ from actors.shared.useragent import user_agent
 MAX_BYTES: Final = 512 * 1024 * 1024
 """Of one answer. The largest known days have some 100 MB of bodies."""
 TIMEOUT: Final = aiohttp.ClientTimeout(total=600, sock_connect=10, sock_read=60)
+UPSTREAM: Final = "r2z2"
+"""Its name in `request_turns`: the live feed comes from it too."""
 SPACING_S: Final = 1.1
 """Between requests. R2Z2 allows 15 a second and address; the poller sends 14 at most."""
 BANNED_MS: Final = 3_600_000
@@ -110,7 +112,7 @@ async def _get(
 ) -> Answer:
     url = f"{settings.r2z2_url.rstrip('/')}/history/{path}"
     headers = {"User-Agent": user_agent(settings, url), "Accept-Encoding": "gzip"}
-    await take_turn(database, "r2z2", SPACING_S)
+    await take_turn(database, UPSTREAM, SPACING_S)
     try:
         async with http.get(
             url, headers=headers, timeout=TIMEOUT, allow_redirects=False
@@ -121,7 +123,7 @@ async def _get(
     if answer.status == HTTPStatus.NOT_FOUND:
         raise NoSuchDay(f"R2Z2 has no {path}")
     if answer.status in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
-        await pause(database, "r2z2", BANNED_MS)
+        await pause(database, UPSTREAM, BANNED_MS)
         raise Banned(f"R2Z2 refuses: {answer.status}", delay_ms=BANNED_MS)
     if answer.status != HTTPStatus.OK:
         raise RetryLater(f"R2Z2 answers {answer.status}", delay_ms=BUSY_MS)

@@ -1,4 +1,7 @@
-"""Space the requests to an upstream, of all processes together."""
+"""Space the requests to an upstream, of all processes together, and stop them while it bans us.
+
+The live feed has a pace of its own (`streams/sources`); bans it shares.
+"""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -8,6 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.history.errors import Banned
+from actors.shared.database import reading
 from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import REQUEST_TURNS
 
@@ -25,10 +29,21 @@ async def take_turn(database: AsyncEngine, upstream: str, spacing_s: float) -> N
     async with database.begin() as connection:
         turn_at = max(await _next_at(connection, upstream, now), now)
         if turn_at - now > MAX_WAIT:
-            reason = f"{upstream} has refused requests: none before {turn_at:%H:%M:%S} UTC"
-            raise Banned(reason, delay_ms=(turn_at - now) // timedelta(milliseconds=1))
+            raise _banned(upstream, turn_at)
         await connection.execute(_set(upstream, turn_at + timedelta(seconds=spacing_s)))
     await asyncio.sleep((turn_at - now).total_seconds())
+    if wait_s := await paused_for_s(database, upstream):  # since the turn was given
+        raise _banned(upstream, datetime.now(UTC) + timedelta(seconds=wait_s))
+
+
+async def paused_for_s(database: AsyncEngine, upstream: str) -> float:
+    """Return for how long no process may send requests, as the upstream bans this address."""
+    turns = REQUEST_TURNS.c
+    async with reading(database) as connection:
+        query = select(turns.next_at).where(turns.upstream == upstream)
+        next_at: datetime | None = await connection.scalar(query)
+    wait = (next_at - datetime.now(UTC)) if next_at else timedelta()
+    return wait.total_seconds() if wait > MAX_WAIT else 0.0
 
 
 async def pause(database: AsyncEngine, upstream: str, delay_ms: int) -> None:
@@ -48,6 +63,11 @@ async def _next_at(connection: AsyncConnection, upstream: str, now: datetime) ->
     query = select(turns.next_at).where(turns.upstream == upstream).with_for_update()
     next_at: datetime = (await connection.execute(query)).scalar_one()
     return next_at
+
+
+def _banned(upstream: str, until: datetime) -> Banned:
+    reason = f"{upstream} has refused requests: none before {until:%H:%M:%S} UTC"
+    return Banned(reason, delay_ms=(until - datetime.now(UTC)) // timedelta(milliseconds=1))
 
 
 def _set(upstream: str, next_at: datetime) -> Any:

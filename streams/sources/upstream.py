@@ -17,6 +17,7 @@ from yarl import URL
 from actors.shared.killmail import MAX_BODY_BYTES
 from actors.shared.settings import Settings, masked
 from actors.shared.useragent import user_agent
+from streams.sources.bans import Ban
 from streams.sources.pace import Pace
 from streams.sources.waits import Waits
 
@@ -46,6 +47,8 @@ class Failure:
     reason: str
     wait_s: float
     max_s: float
+    is_ban: bool = False
+    """Whether it concerns all requests from this address, also those of other processes."""
 
 
 Classify = Callable[[Answer], Failure | None]
@@ -61,10 +64,12 @@ async def open_upstream(
     waits: Waits,
     classify: Classify,
     is_answer: IsAnswer = lambda _: False,
+    ban: Ban | None = None,
 ) -> AsyncIterator["Upstream"]:
     """Open the connections to one upstream.
 
-    A redirect is not followed when `is_answer` returns True for its target.
+    A redirect is not followed when `is_answer` returns True for its target. `ban` is what this
+    process shares with others that send requests there.
 
     Raises:
         Misconfigured: KILLSTREAM_CONTACT is missing, and the upstream isn't on this machine.
@@ -74,7 +79,8 @@ async def open_upstream(
         timeout=aiohttp.ClientTimeout(total=waits.request_s),
         cookie_jar=aiohttp.DummyCookieJar(),
     ) as session:
-        yield Upstream(session, base_url.rstrip("/"), Pace(per_s), waits, classify, is_answer)
+        url, pace = base_url.rstrip("/"), Pace(per_s)
+        yield Upstream(session, url, pace, waits, classify, is_answer, ban or Ban())
 
 
 class Upstream:
@@ -88,6 +94,7 @@ class Upstream:
         waits: Waits,
         classify: Classify,
         is_answer: IsAnswer,
+        ban: Ban,
     ) -> None:
         self._session = session
         self._base_url = base_url
@@ -95,6 +102,7 @@ class Upstream:
         self._waits = waits
         self._classify = classify
         self._is_answer = is_answer
+        self._ban = ban
         self._one_at_a_time = asyncio.Lock()
         self._failures = 0
         self._since_s = 0.0
@@ -106,11 +114,12 @@ class Upstream:
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Answer:
         """Send a request; retries until there is a usable response or it is cancelled."""
         while True:
-            if not self._failures:
+            if not self._failures and self._wait_s <= 0:
                 answer = await self._try(path, params, self._classify)
             else:
                 async with self._one_at_a_time:
-                    await asyncio.sleep(self._until_s - asyncio.get_running_loop().time())
+                    while (wait_s := self._wait_s) > 0:  # noqa: ASYNC110  # it may grow meanwhile
+                        await asyncio.sleep(wait_s)
                     answer = await self._try(path, params, self._classify)
             if answer is not None:
                 return answer
@@ -119,9 +128,14 @@ class Upstream:
         self, path: str, params: Mapping[str, str] | None, classify: Classify
     ) -> Answer | None:
         """Send a request once; None on a failure or during a pause."""
-        if self._failures and asyncio.get_running_loop().time() < self._until_s:
+        if self._wait_s > 0:
             return None
         return await self._try(path, params, classify)
+
+    @property
+    def _wait_s(self) -> float:
+        """How long no request may be sent; negative when one may."""
+        return max(self._until_s, self._ban.until_s) - asyncio.get_running_loop().time()
 
     async def _try(
         self, path: str, params: Mapping[str, str] | None, classify: Classify
@@ -136,6 +150,8 @@ class Upstream:
             failure = Failure(reason, self._waits.outage_s, self._waits.outage_max_s)
         if failure is not None:
             self._failed(failure, began_s)
+            if failure.is_ban:
+                self._ban.begin(self._until_s)
             return None
         self._worked(began_s)
         self.answered_at = datetime.now(UTC)

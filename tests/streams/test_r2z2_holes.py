@@ -230,9 +230,10 @@ async def test_a_low_number_whose_file_is_older_is_no_reset(log: Log) -> None:
     assert log.durable == {cursor + 1}
 
 
-async def test_low_numbers_count_only_after_a_while() -> None:
+async def test_low_numbers_count_only_after_a_while(log: Log) -> None:
     """Not the first ones, however many, and only without a good one between."""
-    async with open_r2z2(settings_for("http://127.0.0.1:9"), QUICK.waits) as source:
+    settings = settings_for("http://127.0.0.1:9")
+    async with open_r2z2(settings, QUICK.waits, log.database) as source:
         tip = Tip(source._files, not_yet_s=0.0, reset_s=0.2)
     assert not any(tip.update(FIRST, FIRST + 400) for _ in range(9))
     await asyncio.sleep(0.3)

@@ -6,7 +6,11 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.history.r2z2 import UPSTREAM
 from actors.shared.settings import Settings
+from streams.sources.bans import sharing_ban
 from streams.sources.r2z2.files import File, Files
 from streams.sources.r2z2.reread import reread
 from streams.sources.r2z2.walk import Walk
@@ -26,8 +30,10 @@ def r2z2_name(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def open_r2z2(settings: Settings, waits: Waits) -> AsyncIterator["R2z2"]:
-    """Open the feed.
+async def open_r2z2(
+    settings: Settings, waits: Waits, database: AsyncEngine
+) -> AsyncIterator["R2z2"]:
+    """Open the feed. A ban is shared with the requests for R2Z2's history, by the database.
 
     Raises:
         Misconfigured: KILLSTREAM_CONTACT is missing, and the upstream isn't on this machine.
@@ -35,7 +41,10 @@ async def open_r2z2(settings: Settings, waits: Waits) -> AsyncIterator["R2z2"]:
     per_s = settings.r2z2_requests_per_s
     in_flight = 1 if per_s <= SERIAL_UP_TO_PER_S else IN_FLIGHT
     classify = _classify(waits)
-    async with open_upstream(settings, settings.r2z2_url, per_s, waits, classify) as upstream:
+    async with (
+        sharing_ban(database, UPSTREAM) as ban,
+        open_upstream(settings, settings.r2z2_url, per_s, waits, classify, ban=ban) as upstream,
+    ):
         yield R2z2(r2z2_name(settings), Files(upstream, in_flight), waits)
 
 
@@ -84,7 +93,7 @@ def _classify(waits: Waits) -> Classify:
         if answer.status in (200, 404):
             return None
         if answer.status in (403, 429):
-            return Failure(f"ban ({answer.status})", waits.ban_s, waits.ban_max_s)
+            return Failure(f"ban ({answer.status})", waits.ban_s, waits.ban_max_s, is_ban=True)
         return Failure(f"status {answer.status}", waits.outage_s, waits.outage_max_s)
 
     return classify
