@@ -16,6 +16,7 @@ from actors.completeness.audit import audit_day
 from actors.completeness.choose import choose
 from actors.completeness.run import audit, audit_due, forget_filled_gaps
 from actors.history import r2z2
+from actors.history.bodies import source_of
 from actors.history.run import import_day, schedule_days
 from actors.history.turns import pause, take_turn
 from actors.killmails import postpone
@@ -26,11 +27,13 @@ from actors.killmails.reject import reject
 from actors.resources import Resources
 from actors.shared.errors import RetryLater
 from actors.shared.reference import encode_reference
+from actors.shared.rejection import Rejection, encode_rejection
 from actors.shared.tables import (
     COMPLETENESS_DAYS,
     GAPS,
     HISTORY_DAYS,
     KILLMAILS,
+    REJECTED,
     REQUEST_TURNS,
     UNOBTAINABLE,
 )
@@ -275,6 +278,42 @@ async def test_what_nobody_gave_is_asked_for_again_after_a_month(
         long_ago = datetime.now(UTC) - timedelta(days=31)
         await connection.execute(update(UNOBTAINABLE).values(recorded_at=long_ago))
     assert (await audited(opened, upstream))["state"] == "complete"
+
+
+async def test_reasons_are_those_of_the_day_however_much_was_rejected_since(
+    opened: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REJECTIONS_PER_QUERY", 2)
+    now, day = datetime.now(UTC), date(2026, 1, 1)
+    source, other = source_of("r2z2", day), source_of("r2z2", date(2026, 1, 2))
+    value = encode_rejection("x", b"{}", source=source, position=7)
+    rejections = [
+        # hours ago, reason, value, source, killmail_id
+        (3, "first", b"{}", source, 1),
+        (2, "last", b"{}", source, 1),
+        (2, "of another day", b"{}", other, 2),
+        (2, "of the feed, and names the day", value, "r2z2:host", 3),
+        (4, "of 4", b"{}", source, 4),
+        (9 * 24, "long ago", b"{}", source, 5),
+        *((1, "newer", b"{}", "r2z2:host", number) for number in range(1_000, 6_001)),
+    ]
+    async with opened.database.begin() as connection:
+        await connection.execute(
+            REJECTED.insert(),
+            [
+                {
+                    "digest": str(number),
+                    "reason": reason,
+                    "rejection": msgspec.json.encode(
+                        Rejection(reason, value.decode(), source, 1, killmail_id)
+                    ),
+                    "rejected_at": now - timedelta(hours=hours),
+                }
+                for number, (hours, reason, value, source, killmail_id) in enumerate(rejections)
+            ],
+        )
+    wanted = dict.fromkeys(range(1, 6), "")
+    assert await module._reasons(opened.database, day, wanted) == {1: "last", 4: "of 4"}
 
 
 async def test_a_ban_stops_the_requests_of_all_processes(
