@@ -145,7 +145,7 @@ CREATE TABLE completeness_days (
     have            BIGINT NOT NULL,         -- of these, how many are stored
     missing         BIGINT NOT NULL DEFAULT 0,
     hash_differs    BIGINT NOT NULL DEFAULT 0, -- stored, with another hash than zKillboard's
-    repaired        BIGINT NOT NULL DEFAULT 0, -- missing at a check before, and stored since
+    repaired        BIGINT NOT NULL DEFAULT 0, -- missing while under repair, and stored since, by it or not
     state           TEXT NOT NULL,           -- complete | repairing | incomplete | not_imported
     repair          TEXT,                    -- esi | archive: the last way that was tried
     checked_at      TIMESTAMPTZ NOT NULL,

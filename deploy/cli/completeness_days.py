@@ -37,7 +37,7 @@ COUNTS: Final = {
     "have": "are stored",
     "missing": "are missing",
     "hash_differs": "have another hash than zKillboard says",
-    "repaired": "were missing, and audits brought them",
+    "repaired": "were missing at an audit, and were stored while it repaired their day",
     "unobtainable": "nobody gives",
 }
 
