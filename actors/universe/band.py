@@ -13,7 +13,9 @@ ABYSSES: Final = range(12_000_000, 13_000_000)
 def space_band(region_id: int, security_status: float) -> Band:
     """Return the band of a solar system, from its region and its true security status.
 
-    Known space is divided by the security status that the game shows.
+    All but wormholes and abysses is divided by the security status that the game shows: known
+    space, and what belongs to none of these. That is void (regions 14,000,001 to 14,000,005,
+    security -0.99: null), where new players have their first missions, and one hidden system.
 
     Source: CCP's documentation of security status and of id ranges (read 2026-11-26).
     """

@@ -36,6 +36,11 @@ def test_other_space_is_told_by_its_region(
     assert space_band(region_id, security_status) == band
 
 
+def test_void_has_no_band_of_its_own() -> None:
+    """As the filter's description says."""
+    assert space_band(14_000_005, -0.99) == "null"
+
+
 @pytest.mark.parametrize(
     ("security_status", "shown"),
     [(0.945913, 0.9), (0.95, 1.0), (0.25, 0.3), (0.01, 0.1), (0.0, 0.0), (-0.05, 0.0), (-0.99, -1)],
