@@ -4,8 +4,9 @@ import os
 from typing import Any, Final
 
 import faust
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer, Transport
 from faust.types.settings import Settings as FaustSettings
+from mode.services import WaitResults
 from mode.threads import WorkerThread
 
 from actors.shared.errors import Misconfigured
@@ -30,6 +31,29 @@ class _DaemonThread(WorkerThread):
 
 
 AIOKafkaConsumerThread.Worker = _DaemonThread
+
+
+class DirectConsumer(Consumer):
+    """Delivers a message to the agents at once where nothing can hold it up.
+
+    Faust makes four tasks for each message, so that a delivery that waits ends with the flow or the
+    process: that takes most of its time.
+    """
+
+    async def wait_first(self, *waited: Any, timeout: Any = None) -> WaitResults:
+        """Deliver a message, given with the end of the flow; anything else is waited for."""
+        if len(waited) != 2 or self._may_wait():
+            return await super().wait_first(*waited, timeout=timeout)
+        delivery, end_of_flow = waited
+        end_of_flow.close()
+        return WaitResults([delivery], [await delivery], False)
+
+    def _may_wait(self) -> bool:
+        is_flowing = self.flow_active and self.app.flow_control.is_active()
+        return not is_flowing or any(topic.queue.full() for topic in self.app.topics)
+
+
+Transport.Consumer = DirectConsumer
 
 
 def make_app(settings: Settings) -> faust.App:
