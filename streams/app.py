@@ -40,10 +40,10 @@ class DirectConsumer(Consumer):
     process: that takes most of its time.
     """
 
-    async def wait_first(self, *waited: Any, timeout: Any = None) -> WaitResults:
+    async def wait_first(self, *waited: Any, **options: Any) -> WaitResults:
         """Deliver a message, given with the end of the flow; anything else is waited for."""
         if len(waited) != 2 or self._may_wait():
-            return await super().wait_first(*waited, timeout=timeout)
+            return await super().wait_first(*waited, **options)
         delivery, end_of_flow = waited
         end_of_flow.close()
         return WaitResults([delivery], [await delivery], False)

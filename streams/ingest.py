@@ -23,8 +23,13 @@ from actors.shared.rejection import encode_rejection
 from actors.shared.settings import settings
 from streams.app import app
 
-BATCH_REFERENCES: Final = 200
-"""Maximum number of references in one message to the actors."""
+BATCH_REFERENCES: Final = 500
+"""Maximum number of references in one message to the actors, and so in one transaction.
+
+Killmails of one time share rows of `postings`: 500 take a fifth less CPU each than 200.
+"""
+FETCH_REFERENCES: Final = 200
+"""The same for those without a body: they are stored when all of a message were fetched."""
 BATCH_BYTES: Final = 4 * 1024 * 1024
 """Size at which a batch is full."""
 BACKLOG_REFERENCES: Final = 10
@@ -88,8 +93,9 @@ async def hand_over(values: Sequence[bytes]) -> tuple[int, int]:
         await enqueue(reject, rejections)
     if with_body:
         await enqueue(persist, with_body, priority=MAX_PRIORITY)
-    if without_body:
-        await enqueue(fetch, without_body, priority=MAX_PRIORITY)
+    for start in range(0, len(without_body), FETCH_REFERENCES):
+        some = without_body[start : start + FETCH_REFERENCES]
+        await enqueue(fetch, some, priority=MAX_PRIORITY)
     return len(rejections), len(values) - len(rejections)
 
 

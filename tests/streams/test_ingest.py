@@ -19,7 +19,13 @@ from actors.shared.rejection import decode_rejection
 from actors.shared.settings import Settings
 from actors.shared.topics import MAX_MESSAGE_BYTES, create_topics, open_admin
 from deploy.local import control
-from streams.ingest import BATCH_BYTES, BATCH_REFERENCES, REJECTS_IN_A_ROW, hand_over
+from streams.ingest import (
+    BATCH_BYTES,
+    BATCH_REFERENCES,
+    FETCH_REFERENCES,
+    REJECTS_IN_A_ROW,
+    hand_over,
+)
 from tests.support.esi import sent
 from tests.support.made import a_body, a_reference
 from tests.support.pipeline import Pipeline, pipeline
@@ -60,6 +66,15 @@ async def test_each_reference_goes_where_it_is_needed() -> None:
     rejections = [decode_rejection(rejection) for rejection in rejected.args[0]]
     assert [rejection.value for rejection in rejections] == ["", "\\xff", '{"v":1}']
     assert all(rejection.reason.startswith("not a reference: ") for rejection in rejections)
+
+
+@pytest.mark.usefixtures("_empty_queues")
+async def test_what_has_to_be_fetched_goes_in_smaller_messages() -> None:
+    bare = [bare_reference_of(n) for n in range(1, BATCH_REFERENCES + 1)]
+    assert await hand_over(bare) == (0, len(bare))
+    messages = sent("esi")
+    assert {len(message.args[0]) for message in messages[:-1]} == {FETCH_REFERENCES}
+    assert [value for message in messages for value in message.args[0]] == bare
 
 
 @pytest.mark.usefixtures("_empty_queues")
