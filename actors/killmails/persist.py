@@ -42,7 +42,7 @@ from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.metrics import HASHES_CORRECTED, LATENCY, SKIPPED, STORED, ZKB_CLEANED
 from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
 from actors.shared.rejection import encode_rejection
-from actors.shared.rows import among, insert_all, insert_missing
+from actors.shared.rows import among, copy_all, insert_all, insert_missing
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
 log: Final = structlog.get_logger()
@@ -184,7 +184,7 @@ async def store(
         added = set(await insert_missing(connection, KILLMAILS, columns))
         fresh = [v for v in latest if v.killmail.killmail_id in added]
         if fresh:
-            await insert_all(connection, ATTACKERS, attacker_columns(fresh))
+            await copy_all(connection, ATTACKERS, attacker_columns(fresh))
         known = [v for v in latest if v.killmail.killmail_id not in added]
         changes = await _update(connection, known, dictionary) if known else []
         await make_findable(connection, known_terms, fresh, changes)

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 from sqlalchemy import Column, Table, bindparam, func
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 Columns = dict[str, list[Any]]
@@ -45,10 +45,12 @@ async def insert_all(connection: AsyncConnection, table: Table, columns: Columns
 
 
 async def copy_all(connection: AsyncConnection, table: Table, columns: Columns) -> None:
-    """Insert many rows as `insert_all` does; on PostgreSQL by COPY, which takes half the time.
+    """Insert rows as `insert_all` does; on PostgreSQL by COPY, which takes a third of the CPU.
 
     Raises:
         IntegrityError: a row exists; go back to a savepoint then.
+        DBAPIError: PostgreSQL refuses them for another reason.
+        TimeoutError: it doesn't answer.
     """
     if connection.dialect.name != "postgresql" or not any(columns.values()):
         await insert_all(connection, table, columns)
@@ -61,6 +63,8 @@ async def copy_all(connection: AsyncConnection, table: Table, columns: Columns) 
         )
     except asyncpg.IntegrityConstraintViolationError as error:
         raise IntegrityError(None, None, error) from None
+    except asyncpg.PostgresError as error:
+        raise DBAPIError(None, None, error) from None
 
 
 def insert_into(connection: AsyncConnection, table: Table) -> Any:

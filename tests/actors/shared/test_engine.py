@@ -10,12 +10,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import func, select, text, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.database import open_database, reading
 from actors.shared.postgres import Limits
+from actors.shared.rows import copy_all
 from actors.shared.settings import Settings
-from actors.shared.tables import FEED_COUNTER, KILLMAILS
+from actors.shared.tables import FEED_COUNTER, KILLMAILS, UNPUBLISHED
 from deploy.migrate import migrate
 from tests.support.proxy import Proxy, open_proxy
 from tests.support.servers import fresh_database
@@ -53,6 +55,15 @@ async def count_stranded(proxy: Proxy, database: AsyncEngine, *, then: bool) -> 
             await connection.execute(COUNT)
 
 
+async def copy(database: AsyncEngine, proxy: Proxy | None = None) -> None:
+    """Copy two rows, or go silent before that."""
+    async with database.begin() as connection:
+        await connection.execute(COUNT)
+        if proxy:
+            proxy.strand_connections()
+        await copy_all(connection, UNPUBLISHED, {"sequence": [1, 2]})
+
+
 async def counted(database: AsyncEngine) -> int:
     async with reading(database) as connection:
         return int(await connection.scalar(COUNTED) or 0)
@@ -69,6 +80,18 @@ async def test_statement_on_a_silent_connection_fails_in_time_and_the_next_works
         async with asyncio.timeout(WITHIN_S):
             await asyncio.gather(*(count(database) for _ in range(POOL_SIZE * 2)))
         assert await counted(database) == POOL_SIZE * 3
+
+
+@pytest.mark.service
+async def test_a_copy_on_a_silent_connection_fails_in_time_and_the_next_works() -> None:
+    async with behind_proxy() as (proxy, database):
+        async with asyncio.timeout(WITHIN_S):
+            with pytest.raises(TimeoutError):
+                await copy(database, proxy)
+        await copy(database)
+        with pytest.raises(IntegrityError):
+            await copy(database)
+        assert await counted(database) == 1, "what failed was rolled back"
 
 
 @pytest.mark.service
