@@ -3,6 +3,7 @@
 Source: ESI's documentation of id ranges (read 2026-11-21).
 """
 
+from bisect import bisect_right
 from datetime import timedelta
 from typing import Final, Literal
 
@@ -34,6 +35,8 @@ RANGES: Final[tuple[tuple[range, Kind], ...]] = (
 )
 """Ids that ESI can resolve: one id outside makes ESI refuse the whole request."""
 
+_STARTS: Final = [ids.start for ids, _ in RANGES]
+
 NEIGHBOURS: Final[dict[Kind, tuple[Kind, ...]]] = {
     "type": ("type",),
     "faction": ("type",),
@@ -55,7 +58,8 @@ OTHER_AGE: Final = timedelta(days=90)
 
 def kind_of(id_: int) -> Kind | None:
     """Return the kind of an id; None where ESI has no names."""
-    return next((kind for ids, kind in RANGES if id_ in ids), None)
+    ids, kind = RANGES[bisect_right(_STARTS, id_) - 1]
+    return kind if id_ in ids else None
 
 
 def max_age(id_: int, name: str | None) -> timedelta:

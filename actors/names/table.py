@@ -3,7 +3,7 @@
 import random
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -45,9 +45,10 @@ async def write_names(
     }
     async with database.begin() as connection:
         new = set(await insert_missing(connection, NAMES, columns))
-        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        if existing := [row for row in rows if row["id"] not in new]:
-            await connection.execute(_UPDATE_CHECKED, [_as_parameters(row) for row in existing])
+        if existing := [row for row in zip(*columns.values(), strict=True) if row[0] not in new]:
+            parameters = [f"{column}_" for column in columns]
+            rows = [dict(zip(parameters, row, strict=True)) for row in existing]
+            await connection.execute(_UPDATE_CHECKED, rows)
     known = {id_: _known(id_, entity.name, now) for id_, entity in named.items()}
     return known | (await read_names(database, nameless) if nameless else {})
 
@@ -79,7 +80,3 @@ _UPDATE_CHECKED: Final = (
         checked_at=bindparam("checked_at_"),
     )
 )
-
-
-def _as_parameters(row: dict[str, Any]) -> dict[str, Any]:
-    return {f"{column}_": value for column, value in row.items()}
