@@ -28,6 +28,7 @@ CREATE TABLE killmails (
 );
 CREATE INDEX killmails_newest ON killmails (killmail_time, killmail_id);
 CREATE INDEX killmails_created ON killmails USING brin (created_at);
+CREATE INDEX killmails_value ON killmails (total_value, killmail_id) WHERE total_value IS NOT NULL;
 
 -- The zstd dictionaries that bodies and zkb blocks are compressed with, each trained from killmails stored here.
 -- Never delete one: what names its id in its frame can't be read without it.

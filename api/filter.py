@@ -9,6 +9,7 @@ from actors.shared.finding.facts import Fact
 from actors.shared.finding.kinds import Kind, term_of
 from actors.shared.finding.tree import (
     And,
+    AttackerCount,
     AttackerField,
     Has,
     Not,
@@ -65,12 +66,10 @@ def tree_of(given: dict[str, Any]) -> Tree:
         if (wanted := given.get(name)) is not None:
             has = Has(term_of(Kind.FACT, fact))
             conditions.append(has if wanted else Not(has))
-    low, high = given.get("min_total_value"), given.get("max_total_value")
-    if low is not None or high is not None:
-        conditions.append(_value(low, high))
-    since, before = given.get("since"), given.get("before")
-    if since is not None or before is not None:
-        conditions.append(_time(since, before))
+    for build, *names in _RANGES:
+        low, high = map(given.get, names)
+        if low is not None or high is not None:
+            conditions.append(build(low, high))
     return conditions[0] if len(conditions) == 1 else And(tuple(conditions))
 
 
@@ -80,6 +79,12 @@ def _participant(ids: dict[AttackerField, int], role: str) -> Tree:
     as_attacker.terms()  # raises for an id that is out of range
     roles: dict[str, Tree] = {"victim": as_victim, "attacker": as_attacker}
     return roles.get(role) or Or((as_victim, as_attacker))
+
+
+def _attacker_count(fewest: int | None, most: int | None) -> Tree:
+    if fewest is not None and most is not None and fewest > most:
+        raise BadInput("filter: minAttackers is more than maxAttackers")
+    return AttackerCount(fewest or 0, None if most is None else most + 1)
 
 
 def _value(low: float | None, high: float | None) -> Tree:
@@ -92,3 +97,10 @@ def _time(since: datetime | None, before: datetime | None) -> Tree:
     if since is not None and before is not None and since >= before:
         raise BadInput("filter: since must be earlier than before")
     return Time(since, before)
+
+
+_RANGES: Final = (
+    (_attacker_count, "min_attackers", "max_attackers"),
+    (_value, "min_total_value", "max_total_value"),
+    (_time, "since", "before"),
+)

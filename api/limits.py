@@ -25,6 +25,7 @@ WEIGHTS: Final = {
     "myKillmails": 50,
     "workerStatus": 50,
     "completeness": 50,
+    "unknownValues": 50,
     "users": 50,
     "alliance": 20,
     "corporation": 20,

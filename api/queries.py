@@ -1,19 +1,18 @@
 """Query: single killmails, lists by keyset cursor, and the feed."""
 
-from base64 import b64decode, urlsafe_b64encode
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from ariadne import QueryType
 
 from actors.shared.finding.tree import EVERYTHING, Tree
-from api import reads
+from api import reads, search
 from api.context import Info
+from api.cursors import decode_cursor, decode_start, decode_value, encode_cursor, encode_place
 from api.errors import BadInput, ClientError
 from api.filter import tree_of
 from api.position import check_after
-from api.reads import Position
-from api.scalars import serialize_long
 from api.view import View
 
 MAX_KILLMAILS: Final = 200
@@ -35,13 +34,13 @@ async def resolve_killmails(
     first: int,
     after: str | None = None,
     filter: dict[str, Any] | None = None,  # noqa: A002 # GraphQL's name
+    order_by: str = "time",
 ) -> dict[str, Any]:
-    """Return a page of killmails, newest first."""
+    """Return a page of killmails, newest or most valuable first."""
     _check("first", first, MAX_KILLMAILS)
     tree = tree_of(filter or {})
-    if tree != EVERYTHING:
-        start = decode_start(after) if after is not None else None
-        return await _matching(info, tree, first, start)
+    if tree != EVERYTHING or order_by == "value":
+        return await _matching(info, tree, first, after, order_by)
     position = decode_cursor(after) if after is not None else None
     views = await reads.newest(
         info.context.state.database, position, first + 1, with_names=reads_names(info)
@@ -55,28 +54,45 @@ async def resolve_killmails(
             "endCursor": encode_cursor(page[-1]) if page else None,
         },
         "complete": True,
+        "unknownValues": 0,
     }
 
 
-async def _matching(info: Info, tree: Tree, first: int, start: int | None) -> dict[str, Any]:
-    try:
-        page = await reads.find(
-            info.context.state.database, tree, start, first, with_names=reads_names(info)
-        )
-    except reads.UniverseUnknown:
-        raise ClientError("UNIVERSE_UNKNOWN", _NO_UNIVERSE) from None
+async def _matching(
+    info: Info, tree: Tree, first: int, after: str | None, order_by: str
+) -> dict[str, Any]:
+    database, with_names = info.context.state.database, reads_names(info)
+    with _universe_needed():
+        if order_by == "value":
+            place = decode_value(after) if after is not None else None
+            page = await search.most_valuable(database, tree, place, first, with_names=with_names)
+        else:
+            start = decode_start(after) if after is not None else None
+            page = await search.newest_matching(database, tree, start, first, with_names=with_names)
+
+    async def unknown_values(_: Info) -> int | None:
+        with _universe_needed():
+            return await search.unknown_values(database, tree)
+
+    to = page.searched_to
     return {
-        "nodes": page.views,
-        "edges": [
-            {"cursor": encode_start(view.entry.killmail_id - 1), "node": view}
-            for view in page.views
-        ],
+        "nodes": [view for view, _ in page.views],
+        "edges": [{"cursor": encode_place(place), "node": view} for view, place in page.views],
         "pageInfo": {
-            "hasNextPage": page.searched_to is not None,
-            "endCursor": None if page.searched_to is None else encode_start(page.searched_to),
+            "hasNextPage": to is not None,
+            "endCursor": None if to is None else encode_place(to),
         },
         "complete": page.complete,
+        "unknownValues": unknown_values,
     }
+
+
+@contextmanager
+def _universe_needed() -> Iterator[None]:
+    try:
+        yield
+    except search.UniverseUnknown:
+        raise ClientError("UNIVERSE_UNKNOWN", _NO_UNIVERSE) from None
 
 
 @QUERY.field("feed")
@@ -92,63 +108,10 @@ async def resolve_feed(_: None, info: Info, after: int, first: int) -> dict[str,
     return {"entries": entries, "lastSequence": last}
 
 
-def encode_cursor(view: View) -> str:
-    """Encode a killmail's position in the order of `killmails`; opaque to clients."""
-    since = view.killmail.killmail_time - _EPOCH
-    return _encode(f"{since // _MICROSECOND}:{view.entry.killmail_id}")
-
-
-def decode_cursor(cursor: str) -> Position:
-    """Decode a cursor of `encode_cursor`.
-
-    Raises:
-        BadInput: the text isn't a cursor.
-    """
-    try:
-        time_us, killmail_id = map(int, _decode(cursor).split(":"))
-        return Position(_EPOCH + time_us * _MICROSECOND, serialize_long(killmail_id))
-    except (ValueError, OverflowError):
-        raise BadInput(_NO_CURSOR) from None
-
-
-def encode_start(killmail_id: int) -> str:
-    """Encode the id at which a search goes on; opaque to clients."""
-    return _encode(f"{_START}{killmail_id}")
-
-
-def decode_start(cursor: str) -> int:
-    """Decode a cursor of `encode_start`.
-
-    Raises:
-        BadInput: the text isn't a cursor.
-    """
-    try:
-        text = _decode(cursor)
-        if text.startswith(_START):
-            start: int = serialize_long(int(text.removeprefix(_START)))
-            return start
-    except ValueError:
-        pass
-    raise BadInput(_NO_CURSOR)
-
-
-def _encode(text: str) -> str:
-    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _decode(cursor: str) -> str:
-    padded = cursor + "=" * (-len(cursor) % 4)
-    return b64decode(padded, altchars=b"-_", validate=True).decode()
-
-
 _NO_UNIVERSE: Final = (
     "filter: regions, constellations, bands and groups aren't known yet: the static universe is"
     " being loaded; try again in some minutes"
 )
-_START: Final = "id:"
-_NO_CURSOR: Final = "after: not a cursor; use endCursor of the previous page of the same filter"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 def _check(name: str, value: int, limit: int) -> None:

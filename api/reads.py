@@ -12,15 +12,8 @@ from sqlalchemy import Select, func, literal, select, tuple_
 
 from actors.shared.body import unpack
 from actors.shared.dictionaries import learn_dictionaries
-from actors.shared.errors import Invalid, KillstreamError
+from actors.shared.errors import Invalid
 from actors.shared.feed import Entry, entries_after, entry_of, feed_entry_of, names_of
-from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
-from actors.shared.finding.find import BUDGET, Page
-from actors.shared.finding.find import find as find_page
-from actors.shared.finding.kinds import ID_BITS, OF_UNIVERSE
-from actors.shared.finding.plan import terms_in
-from actors.shared.finding.tree import Tree
-from actors.shared.finding.windows import Read
 from actors.shared.killmail import entity_ids
 from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED, Utc
 from api.database import ReadDatabase
@@ -30,8 +23,6 @@ _log: Final = structlog.get_logger()
 
 IDS_PER_QUERY: Final = 5_000
 """PostgreSQL and SQLite allow some 32,000 parameters in one query."""
-PAGE_BUDGET: Final = BUDGET
-"""What the search for one page may cost (see `find`)."""
 
 
 _NO_FEED_COLUMNS: Final = {
@@ -42,10 +33,6 @@ _NO_FEED_COLUMNS: Final = {
     "origin": "live",
 }
 """Values of the feed's columns for a killmail that isn't read from the feed."""
-
-
-class UniverseUnknown(KillstreamError):
-    """The static universe isn't loaded, which a read needs."""
 
 
 class FeedPosition(NamedTuple):
@@ -61,17 +48,6 @@ class Position:
 
     killmail_time: datetime
     killmail_id: int
-
-
-@dataclass(frozen=True)
-class Found:
-    """A page of a search."""
-
-    views: list[View]
-    searched_to: int | None
-    """The id at which the next page begins; None at the end."""
-    complete: bool
-    """Whether all stored killmails can be found."""
 
 
 async def last_sequence(database: ReadDatabase) -> int:
@@ -141,32 +117,6 @@ async def newest(
         else literal(True)
     )
     return await matching(database, where, limit, with_names=with_names)
-
-
-async def find(
-    database: ReadDatabase, tree: Tree, start: int | None, limit: int, *, with_names: bool = True
-) -> Found:
-    """Find the next killmails that meet conditions, newest first, in one state of the database.
-
-    Raises:
-        UniverseUnknown: a condition needs the static universe, and none is loaded.
-    """
-    by_universe = any(term >> ID_BITS in OF_UNIVERSE for term in terms_in(tree))
-
-    async def in_snapshot(read: Read) -> tuple[Page, bool]:
-        listed = await is_listed_by_universe(read) if by_universe else True
-        if listed is None:
-            raise UniverseUnknown
-        page = await find_page(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
-        return page, listed and await postings_are_complete(read)
-
-    page, complete = await database.in_snapshot(in_snapshot)
-    among = KILLMAILS.c.killmail_id.in_(page.killmail_ids)
-    views = (
-        await matching(database, among, limit, with_names=with_names) if page.killmail_ids else []
-    )
-    views.sort(key=lambda view: view.entry.killmail_id, reverse=True)
-    return Found(views, page.searched_to, complete)
 
 
 async def body(database: ReadDatabase, killmail_id: int) -> bytes | None:

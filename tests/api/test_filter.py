@@ -14,7 +14,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
-from actors.shared.finding.find import BUDGET
+from actors.shared.finding.walk import BUDGET
 from actors.shared.reference import encode_reference
 from actors.shared.settings import Settings
 from actors.shared.tables import (
@@ -24,7 +24,7 @@ from actors.shared.tables import (
     UNIVERSE_GROUPS,
     UNIVERSE_TYPES,
 )
-from api import reads
+from api import search
 from tests.api.gateway import Writer, query
 from tests.support.made import a_mail, a_reference, an_attacker
 
@@ -34,8 +34,8 @@ VALUES = (None, 5e5, 1e6, 2.5e9)
 PARTICIPANT = ("character_id", "corporation_id", "alliance_id", "faction_id", "ship_type_id")
 
 PAGE = """
-query ($first: Int, $after: String, $filter: KillmailFilter) {
-  killmails(first: $first, after: $after, filter: $filter) {
+query ($first: Int, $after: String, $filter: KillmailFilter, $orderBy: KillmailOrder = time) {
+  killmails(first: $first, after: $after, filter: $filter, orderBy: $orderBy) {
     nodes { killmailId }
     edges { cursor node { killmailId victim { shipTypeName } } }
     pageInfo { hasNextPage endCursor }
@@ -126,6 +126,10 @@ FILTERS: dict[str, tuple[dict[str, Any], Holds]] = {
         {"since": "2026-01-01T00:30:00Z", "before": "2026-01-01T01:40:00Z"},
         lambda m: "T00:30" <= m.mail["killmail_time"][10:16] < "T01:40",
     ),
+    "attacker count": (
+        {"minAttackers": 2, "maxAttackers": 2},
+        lambda m: len(m.mail["attackers"]) == 2,
+    ),
     "nobody": ({"characterId": 77}, lambda m: False),
     "nothing given": ({"characterId": None}, lambda m: True),
 }
@@ -136,7 +140,7 @@ async def test_pages_equal_a_scan(
 ) -> None:
     await put(writer.database, MADE)
     for budget in (BUDGET, 1):  # the second ends each page as early as it may
-        monkeypatch.setattr(reads, "PAGE_BUDGET", budget)
+        monkeypatch.setattr(search, "PAGE_BUDGET", budget)
         for name, (conditions, holds) in FILTERS.items():
             expected = [one.mail["killmail_id"] for one in reversed(MADE) if holds(one)]
             pages = [page async for page in all_pages(client, conditions)]
@@ -144,12 +148,47 @@ async def test_pages_equal_a_scan(
             assert all(page["complete"] for page in pages)
 
 
+async def test_the_most_valuable_come_first(
+    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(writer.database, MADE)
+    by_value = sorted(
+        MADE, key=lambda one: (one.total_value or 0.0, one.mail["killmail_id"]), reverse=True
+    )
+    for budget in (BUDGET, 1):
+        monkeypatch.setattr(search, "PAGE_BUDGET", budget)
+        for name, (conditions, holds) in FILTERS.items():
+            expected = [one.mail["killmail_id"] for one in by_value if holds(one)]
+            pages = [page async for page in all_pages(client, conditions, orderBy="value")]
+            edges = [edge for page in pages for edge in page["edges"]]
+            assert [edge["node"]["killmailId"] for edge in edges] == expected, name
+    for at in (2, len(edges) - 3):  # of a known value, and of an unknown one
+        page = await query(client, PAGE, first=1, after=edges[at]["cursor"], orderBy="value")
+        assert page["data"]["killmails"]["edges"] == [edges[at + 1]]
+
+
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
+async def test_unknown_values_are_counted(client: aiohttp.ClientSession, writer: Writer) -> None:
+    await put(writer.database, MADE)
+    document = "query ($filter: KillmailFilter) { killmails(filter: $filter) { unknownValues } }"
+    unknown = sum(m.total_value is None and m.mail["solar_system_id"] == 1 for m in MADE)
+    conditions: list[tuple[dict[str, Any], int]] = [
+        ({"solarSystemId": 1, "minTotalValue": 1e6}, unknown),
+        ({"solarSystemId": 1}, 0),
+        ({}, 0),
+    ]
+    for given, expected in conditions:
+        answer = await query(client, document, filter=given)
+        assert answer["data"]["killmails"]["unknownValues"] == expected
+    assert unknown > 5
+
+
 async def all_pages(
-    client: aiohttp.ClientSession, conditions: dict[str, Any], first: int = 40
+    client: aiohttp.ClientSession, conditions: dict[str, Any], first: int = 40, **more: Any
 ) -> AsyncIterator[Any]:
     after = None
     while True:
-        answer = await query(client, PAGE, first=first, after=after, filter=conditions)
+        answer = await query(client, PAGE, first=first, after=after, filter=conditions, **more)
         page = answer["data"]["killmails"]
         yield page
         after = page["pageInfo"]["endCursor"]
@@ -204,7 +243,9 @@ async def test_a_cursor_of_another_list_is_refused(
     assert "of the same filter" in answer["errors"][0]["message"]
     found = await query(client, PAGE, first=1, filter={"since": "2026-01-01T00:00:00Z"})
     of_filter = found["data"]["killmails"]["pageInfo"]["endCursor"]
-    assert "not a cursor" in (await query(client, PAGE, after=of_filter))["errors"][0]["message"]
+    for order in ("time", "value"):
+        (error,) = (await query(client, PAGE, after=of_filter, orderBy=order))["errors"]
+        assert "not a cursor" in error["message"]
 
 
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)

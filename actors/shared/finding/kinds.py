@@ -1,7 +1,9 @@
 """Kinds of terms, the keys of their rows in `postings`, and codes of values. No I/O."""
 
+from bisect import bisect_right
 from enum import IntEnum
-from math import log10
+from functools import cache
+from math import inf, log10, nextafter
 from typing import Final
 
 from actors.shared.errors import Invalid
@@ -14,9 +16,13 @@ MAX_KILLMAIL_ID: Final = 2**31 - 1
 BLOCK_BITS: Final = 16
 """A block of killmail ids holds whole windows of each kind."""
 
+ATTACKER_COUNTS: Final = (0, 1, 2, 5, 10, 25, 50, 100, 1000)
+"""The least numbers of attackers in each bucket; zKillboard's labels have the same bounds."""
+
 CODES_PER_DECADE: Final = 25.4
 LEAST_VALUE_LOG: Final = 3
 MAX_CODE: Final = 255
+_MOST_VALUE: Final = 1e30
 
 
 class Kind(IntEnum):
@@ -49,6 +55,8 @@ class Kind(IntEnum):
     """Ships, structures, fighters and so on."""
     FACT = 22
     """npc, solo, awox: see `actors.shared.finding.facts`."""
+    ATTACKER_COUNT = 23
+    """A bucket of `ATTACKER_COUNTS`, named by its least number."""
 
 
 OF_UNIVERSE: Final = frozenset(
@@ -88,6 +96,7 @@ WIDTHS: Final[dict[int, int]] = {
     Kind.ALLIANCE_IN_SHIP: 15,
     Kind.VICTIM_CATEGORY: 10,
     Kind.FACT: 10,
+    Kind.ATTACKER_COUNT: 10,
 }
 """Bits of killmail ids in a window, by how frequent terms of a kind are: a row over 2 kB would be
 moved out of the table, and rewritten whole with each killmail."""
@@ -125,9 +134,29 @@ def base_of(key: int) -> int:
     return (key & (1 << WINDOW_BITS) - 1) << width_of(key >> WINDOW_BITS)
 
 
+def attacker_count_of(attackers: int) -> int:
+    """Return the bucket of a number of attackers."""
+    return ATTACKER_COUNTS[bisect_right(ATTACKER_COUNTS, attackers) - 1]
+
+
 def code_of(total_value: float | None) -> int:
     """Make the code of a value: 0 for an unknown one, else 1 to 255, on a logarithmic scale."""
     if total_value is None:
         return 0
-    decades = log10(max(total_value, 1.0)) - LEAST_VALUE_LOG
+    decades = log10(min(max(total_value, 1.0), _MOST_VALUE)) - LEAST_VALUE_LOG
     return 1 + min(max(int(decades * CODES_PER_DECADE), 0), MAX_CODE - 1)
+
+
+@cache
+def least_value(code: int) -> float:
+    """Return the least value that has a code, of 1 or more; infinity beyond the last code."""
+    if code <= 1:
+        return -inf
+    if code > MAX_CODE:
+        return inf
+    value: float = 10.0 ** (LEAST_VALUE_LOG + (code - 1) / CODES_PER_DECADE)
+    while code_of(value) >= code:
+        value = nextafter(value, -inf)
+    while code_of(value) < code:
+        value = nextafter(value, inf)
+    return value

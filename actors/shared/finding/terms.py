@@ -6,7 +6,13 @@ from operator import attrgetter
 from typing import Any, Final
 
 from actors.shared.finding.facts import facts_of
-from actors.shared.finding.kinds import ID_BITS, MAX_ENTITY_ID, Kind, pair_of
+from actors.shared.finding.kinds import (
+    ID_BITS,
+    MAX_ENTITY_ID,
+    Kind,
+    attacker_count_of,
+    pair_of,
+)
 from actors.shared.finding.universe import NOT_LOADED, Universe
 from actors.shared.killmail import Killmail
 
@@ -55,6 +61,7 @@ def terms_of(
         for entity_id in set(map(get, killmail.attackers)):
             if entity_id is not None and entity_id <= MAX_ENTITY_ID:
                 terms.add(first | entity_id)
+    terms.add(Kind.ATTACKER_COUNT << ID_BITS | attacker_count_of(len(killmail.attackers)))
     terms.update(_pairs_of(killmail))
     terms.update(_of_universe(killmail, universe))
     return terms

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final, Literal, TypeVar
 
-from actors.shared.finding.kinds import Kind, pair_of, term_of
+from actors.shared.finding.kinds import ATTACKER_COUNTS, ID_BITS, Kind, pair_of, term_of
 from actors.shared.killmail import Attacker, Killmail
 
-Bound = TypeVar("Bound", float, datetime)
+Bound = TypeVar("Bound", int, float, datetime)
 
 AttackerField = Literal[
     "character_id",
@@ -82,6 +83,34 @@ class Value:
 
 
 @dataclass(frozen=True)
+class ValueUnknown:
+    """The total value is unknown, and with it zKillboard's labels."""
+
+
+@dataclass(frozen=True)
+class AttackerCount:
+    """There are `low` attackers or more, and fewer than `high`."""
+
+    low: int = 0
+    high: int | None = None
+
+    def terms(self) -> tuple[frozenset[int], frozenset[int]]:
+        """List the terms of which such a killmail has one: those that suffice, and the others."""
+        suffice: set[int] = set()
+        others: set[int] = set()
+        for least, beyond in zip_longest(ATTACKER_COUNTS, ATTACKER_COUNTS[1:]):
+            if (self.high is not None and least >= self.high) or (
+                beyond is not None and beyond <= self.low
+            ):
+                continue
+            is_inside = least >= self.low and (
+                self.high is None or (beyond is not None and beyond <= self.high)
+            )
+            (suffice if is_inside else others).add(term_of(Kind.ATTACKER_COUNT, least))
+        return frozenset(suffice), frozenset(others)
+
+
+@dataclass(frozen=True)
 class Time:
     """The time of the kill is `since` or later and before `until`."""
 
@@ -110,12 +139,32 @@ class Not:
     child: "Tree"
 
 
-Tree = Has | OneAttacker | Value | Time | And | Or | Not
+Tree = Has | OneAttacker | AttackerCount | Value | ValueUnknown | Time | And | Or | Not
 EVERYTHING: Final = And()
+NOTHING: Final = Or()
+
+
+def normal_form(tree: Tree) -> Tree:
+    """Rewrite a tree as a search takes it, and `matches`: see `push_not_down`.
+
+    Where the value is unknown, so are zKillboard's labels: that one is absent isn't known.
+    """
+    return _with_unknown_labels(push_not_down(tree))
+
+
+def _with_unknown_labels(tree: Tree) -> Tree:
+    match tree:
+        case Not(Has(term)) if term >> ID_BITS == Kind.LABEL:
+            return And((tree, Value()))
+        case And(children):
+            return And(tuple(map(_with_unknown_labels, children)))
+        case Or(children):
+            return Or(tuple(map(_with_unknown_labels, children)))
+    return tree
 
 
 def push_not_down(tree: Tree, negated: bool = False) -> Tree:
-    """Rewrite a tree so that `Not` stands above `Has` and `OneAttacker` only.
+    """Rewrite a tree so that `Not` stands above `Has`, `OneAttacker` and `ValueUnknown` only.
 
     An unknown value meets neither a condition on values nor its negation, so that negation becomes
     a condition on values, too.
@@ -134,11 +183,15 @@ def push_not_down(tree: Tree, negated: bool = False) -> Tree:
             before = (Time(until=since),) if since is not None else ()
             after = (Time(since=until),) if until is not None else ()
             return Or(before + after)
+        case AttackerCount(low, high) if negated:
+            fewer = (AttackerCount(0, low),) if low > 0 else ()
+            more = (AttackerCount(high),) if high is not None else ()
+            return Or(fewer + more)
     return Not(tree) if negated else tree
 
 
 def matches(tree: Tree, subject: Subject) -> bool:
-    """Apply a tree of `push_not_down` to one killmail."""
+    """Apply a tree of `normal_form` to one killmail."""
     match tree:
         case Has(term):
             return term in subject.terms
@@ -147,6 +200,10 @@ def matches(tree: Tree, subject: Subject) -> bool:
         case Value(low, high):
             value = subject.total_value
             return value is not None and _is_between(value, low, high)
+        case ValueUnknown():
+            return subject.total_value is None
+        case AttackerCount(low, high):
+            return _is_between(len(subject.killmail.attackers), low, high)
         case Time(since, until):
             return _is_between(subject.killmail.killmail_time, since, until)
         case Not(child):

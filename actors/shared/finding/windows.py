@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import CompoundSelect, Select, select, union_all
+from sqlalchemy import BigInteger, CompoundSelect, Select, func, literal, select, union_all
 
 from actors.shared.finding.kinds import WINDOW_BITS, base_of, key_of, width_of
 from actors.shared.tables import POSTINGS
@@ -21,7 +21,8 @@ MAX_TERMS: Final = 100
 """Terms in one statement."""
 MAX_KEYS: Final = 500
 """Keys in one statement."""
-MAX_BITMAP: Final = 64_000_000
+SPARSE: Final = 300
+"""Ids between two bounds for each one listed, above which sorting is faster than a bitmap."""
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,73 @@ async def which_have(read: Read, term: int, ids: Ids) -> tuple[NDArray[np.bool_]
     low, high = int(ids.min()), int(ids.max()) + 1
     windows = np.unique(ids >> width)
     if len(windows) * 3 < (high - 1 >> width) - (low >> width) + 1:
-        rows: list[Any] = []
-        keys = [key_of(term, int(window) << width) for window in windows]
-        for start in range(0, len(keys), MAX_KEYS):
-            some = POSTINGS.c.key.in_(keys[start : start + MAX_KEYS])
-            rows += await read(select(POSTINGS).where(some))
+        rows = await _by_keys(read, [key_of(term, int(window) << width) for window in windows])
     else:
         rows = list(await read(_between(term, low, high, newest_first=False)))
     listed, _ = _unpack(rows, low, high)
     return is_among(ids, listed, low, high), sum(len(row.worths) for row in rows)
 
 
+async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> dict[int, int]:
+    """Count what each term lists in the windows of ids from `low` to `high`."""
+    sizes: dict[int, int] = {}
+    key, size = POSTINGS.c.key, func.coalesce(func.sum(func.length(POSTINGS.c.worths)), 0)
+    wanted = sorted(terms)
+    for start in range(0, len(wanted), MAX_TERMS):
+        parts = [
+            select(literal(term, BigInteger).label("term"), size.label("size")).where(
+                key.between(key_of(term, low), key_of(term, high - 1))
+            )
+            for term in wanted[start : start + MAX_TERMS]
+        ]
+        sizes |= {row.term: row.size for row in await read(_together(parts))}
+    return sizes
+
+
+async def tops_of(read: Read, terms: Iterable[int], low: int, high: int) -> list[tuple[int, int]]:
+    """List the rows of terms by their highest code and key, the highest first."""
+    tops: list[tuple[int, int]] = []
+    key = POSTINGS.c.key
+    wanted = sorted(terms)
+    for start in range(0, len(wanted), MAX_TERMS):
+        parts = [
+            select(POSTINGS.c.top, key).where(
+                key.between(key_of(term, low), key_of(term, high - 1))
+            )
+            for term in wanted[start : start + MAX_TERMS]
+        ]
+        tops += [(row.top, row.key) for row in await read(_together(parts))]
+    return sorted(tops, reverse=True)
+
+
+async def read_rows(
+    read: Read, terms: Iterable[int], keys: Sequence[int], low: int, high: int
+) -> Listed:
+    """Read rows by their keys; what they list between two ids."""
+    rows: dict[int, list[Any]] = defaultdict(list)
+    for row in await _by_keys(read, keys):
+        rows[row.key >> WINDOW_BITS].append(row)
+    by_term = {term: _unpack(rows.get(term, ()), low, high) for term in terms}
+    return Listed(
+        low, high, by_term, sum(len(row.worths) for found in rows.values() for row in found)
+    )
+
+
 def is_among(ids: Ids, listed: Ids, low: int, high: int) -> NDArray[np.bool_]:
     """Tell which of `ids` are in `listed`; all lie between `low` and `high`."""
-    if high - low > MAX_BITMAP:
+    if high - low > SPARSE * (len(ids) + len(listed)):
         return np.isin(ids, listed)
     bitmap = np.zeros(high - low, bool)
     bitmap[listed - low] = True
     return bitmap[ids - low]
+
+
+async def _by_keys(read: Read, keys: Sequence[int]) -> list[Any]:
+    rows: list[Any] = []
+    for start in range(0, len(keys), MAX_KEYS):
+        some = POSTINGS.c.key.in_(keys[start : start + MAX_KEYS])
+        rows += await read(select(POSTINGS).where(some))
+    return rows
 
 
 def _between(term: int, low: int, high: int, *, newest_first: bool) -> Select[Any]:

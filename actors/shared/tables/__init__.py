@@ -33,7 +33,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0019"
+REVISION: Final = "0020"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

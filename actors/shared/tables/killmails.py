@@ -8,6 +8,7 @@ from sqlmodel import Field, SQLModel
 
 from actors.shared.tables.columns import DEFAULT_0, INSERTED, QUEUED, Utc
 
+_VALUE_IS_KNOWN: Final = text("total_value IS NOT NULL")
 _LIVE: Final = {"server_default": text("'live'")}
 
 
@@ -18,6 +19,13 @@ class KillmailRow(SQLModel, table=True):
     __table_args__ = (
         Index("killmails_newest", "killmail_time", "killmail_id"),
         Index("killmails_created", "created_at", postgresql_using="brin"),
+        Index(
+            "killmails_value",
+            "total_value",
+            "killmail_id",
+            postgresql_where=_VALUE_IS_KNOWN,
+            sqlite_where=_VALUE_IS_KNOWN,
+        ),
         INSERTED,
     )
 

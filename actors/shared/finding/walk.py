@@ -1,0 +1,267 @@
+"""Decide which killmails meet conditions, by postings as far as they can tell, else by bodies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import CompoundSelect, Select, func, select
+
+from actors.shared.body import parse_stored
+from actors.shared.dictionaries import learn_dictionaries
+from actors.shared.finding.kinds import ID_BITS, MAX_KILLMAIL_ID, OF_UNIVERSE, Kind, code_of
+from actors.shared.finding.plan import cost_of, terms_in, times_in
+from actors.shared.finding.terms import terms_of
+from actors.shared.finding.tree import (
+    And,
+    AttackerCount,
+    Has,
+    Not,
+    OneAttacker,
+    Subject,
+    Time,
+    Tree,
+    Value,
+    ValueUnknown,
+    matches,
+)
+from actors.shared.finding.windows import Codes, Ids, Listed, Read, is_among, which_have
+from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS
+
+BUDGET: Final = 1_000_000
+"""Postings that one page may read; about 60 ms."""
+QUERY_COST: Final = 10_000
+"""What a query counts, in postings."""
+BODY_COST: Final = 1_000
+"""What the reading and parsing of a body counts, in postings."""
+ROW_COST: Final = 50
+"""What a row counts where no term leads, in postings."""
+ROWS: Final = 500
+"""Killmails that are read at once where no term leads."""
+BODIES: Final = 50
+"""Bodies that are read at once."""
+
+Mask = NDArray[np.bool_]
+Judgement = tuple[Mask, Mask]
+"""Which killmails certainly meet a condition, and which possibly."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Killmails that may match, between two ids; in the order of the page."""
+
+    low: int
+    high: int
+    ids: Ids
+    codes: Codes
+    known: dict[int, Ids]
+    """What terms list of these killmails, as far as it was read."""
+
+    def take(self, chosen: Mask) -> "Step":
+        """Return the step with some of its killmails."""
+        return Step(self.low, self.high, self.ids[chosen], self.codes[chosen], self.known)
+
+
+def step_of(listed: Listed) -> Step:
+    """Make the step through what terms list, by id."""
+    ids = np.concatenate([ids for ids, _ in listed.by_term.values()] or [_NO_IDS])
+    codes = np.concatenate([codes for _, codes in listed.by_term.values()] or [_NO_CODES])
+    ids, first = np.unique(ids, return_index=True)
+    known = {term: ids for term, (ids, _) in listed.by_term.items()}
+    return Step(listed.low, listed.high, ids, codes[first], known)
+
+
+@dataclass
+class Walk:
+    """One search: what is asked, and what it has cost until now."""
+
+    reader: Read
+    tree: Tree
+    """Of `normal_form`."""
+    days: dict[date, tuple[int, int]]
+    """For a day: the lowest id from that day on, and the highest one up to that day."""
+    spent: int = 0
+    """In postings."""
+
+    async def read(self, query: Select[Any] | CompoundSelect[Any]) -> Sequence[Any]:
+        """Run a query."""
+        self.spent += QUERY_COST
+        return await self.reader(query)
+
+    async def first_of(
+        self, ids: Ids, certain: Mask, limit: int, budget: int
+    ) -> tuple[list[int], int | None]:
+        """Return the first of these killmails that match, and the last id that was examined.
+
+        It is None when all were. Stops when enough are found or the budget is spent.
+        """
+        found: list[int] = []
+        for start in range(0, len(ids), BODIES):
+            if start and self.spent >= budget:
+                return found, int(ids[start - 1])
+            some, sure = ids[start : start + BODIES], certain[start : start + BODIES]
+            confirmed = await self._confirm(some[~sure].tolist())
+            found += [
+                id_
+                for id_, known in zip(some.tolist(), sure.tolist(), strict=True)
+                if known or id_ in confirmed
+            ]
+            if len(found) >= limit:
+                return found[:limit], found[limit - 1]
+        return found, None
+
+    async def judge(self, step: Step) -> Judgement:
+        """Decide by postings, codes of values and ids of days, as far as these can."""
+        return await self._judge(self.tree, step)
+
+    async def _judge(self, tree: Tree, step: Step) -> Judgement:
+        match tree:
+            case Has(term):
+                return await self._by_terms([term], step)
+            case OneAttacker(fields, final_blow):
+                certain, possible = await self._by_terms(sorted(tree.terms()), step)
+                return (certain if len(fields) == 1 and not final_blow else ~_all(step)), possible
+            case AttackerCount():
+                return await self._by_attacker_count(tree, step)
+            case Value() | ValueUnknown():
+                return _by_codes(step.codes, tree)
+            case Time(since, until):
+                return self._by_days(step.ids, since, until)
+            case Not(child):
+                certain, possible = await self._judge(child, step)
+                return ~possible, ~certain
+            case And(children):
+                return await self._all_of(children, step)
+        return await self._any_of(tree.children, step)
+
+    async def _by_terms(self, terms: Sequence[int], step: Step) -> Judgement:
+        """All of the terms."""
+        held = _all(step)
+        for term in terms:
+            asked = step.ids[held]
+            if term in step.known:
+                held[held] = is_among(asked, step.known[term], step.low, step.high)
+            else:
+                has, postings = await which_have(self.read, term, asked)
+                self.spent += postings
+                held[held] = has
+        return held, held
+
+    async def _by_attacker_count(self, tree: AttackerCount, step: Step) -> Judgement:
+        suffice, others = tree.terms()
+        certain, _ = await self._any_of([Has(term) for term in sorted(suffice)], step)
+        possible = certain.copy()
+        possible[~certain] = (
+            await self._any_of([Has(term) for term in sorted(others)], step.take(~certain))
+        )[1]
+        return certain, possible
+
+    async def _all_of(self, children: Sequence[Tree], step: Step) -> Judgement:
+        certain, possible = _all(step), _all(step)
+        for child in sorted(children, key=cost_of):
+            sure, maybe = await self._judge(child, step.take(possible))
+            certain[possible] &= sure
+            possible[possible] = maybe
+        return certain & possible, possible
+
+    async def _any_of(self, children: Sequence[Tree], step: Step) -> Judgement:
+        certain, possible = ~_all(step), ~_all(step)
+        for child in sorted(children, key=cost_of):
+            open_ = ~certain
+            sure, maybe = await self._judge(child, step.take(open_))
+            possible[open_] |= maybe
+            certain[open_] = sure
+        return certain, possible
+
+    def _by_days(self, ids: Ids, since: datetime | None, until: datetime | None) -> Judgement:
+        certain, possible = np.ones(len(ids), bool), np.ones(len(ids), bool)
+        if since is not None:
+            from_, to = self.days[_day(since)]
+            possible &= ids >= from_
+            certain &= ids > to
+        if until is not None:
+            from_, to = self.days[_day(until)]
+            possible &= ids <= to
+            certain &= ids < from_
+        return certain & possible, possible
+
+    def time_range(self) -> tuple[int, int]:
+        """Return the lowest id that may match, and the highest one and one."""
+        low, high = 0, MAX_KILLMAIL_ID + 1
+        for node in self.tree.children if isinstance(self.tree, And) else (self.tree,):
+            if isinstance(node, Time) and node.since is not None:
+                low = max(low, self.days[_day(node.since)][0])
+            if isinstance(node, Time) and node.until is not None:
+                high = min(high, self.days[_day(node.until)][1] + 1)
+        return low, high
+
+    async def _confirm(self, ids: Sequence[int]) -> set[int]:
+        """Return which of these killmails match, by their bodies."""
+        if not ids:
+            return set()
+        columns = (KILLMAILS.c.killmail_id, KILLMAILS.c.body, KILLMAILS.c.total_value)
+        rows = await self.read(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids)))
+        await learn_dictionaries(self.read, rows)
+        self.spent += BODY_COST * len(rows)
+        listed = await self._listed(np.array(sorted(ids), np.int64))
+        confirmed = set()
+        for row in rows:
+            killmail = parse_stored(row.killmail_id, row.body)
+            if killmail is None:
+                continue
+            terms = {term for term, of_term in listed.items() if row.killmail_id in of_term}
+            subject = Subject(killmail, terms_of(killmail) | terms, row.total_value)
+            if matches(self.tree, subject):
+                confirmed.add(row.killmail_id)
+        return confirmed
+
+    async def _listed(self, ids: Ids) -> dict[int, set[int]]:
+        """Return which of these killmails have the terms that don't follow from their bodies."""
+        found = {}
+        for term in terms_in(self.tree):
+            if term >> ID_BITS in _NOT_OF_BODY:
+                has, _ = await which_have(self.read, term, ids)
+                found[term] = set(ids[has].tolist())
+        return found
+
+
+async def begin(read: Read, tree: Tree) -> Walk:
+    """Prepare a search for a tree of `normal_form`."""
+    table = KILLMAIL_DAYS.c
+    bounds = {}
+    for day in {_day(time) for time in times_in(tree)}:
+        from_ = select(func.min(table.first_killmail_id)).where(table.day >= day)
+        to = select(func.max(table.last_killmail_id)).where(table.day <= day)
+        both = select(from_.scalar_subquery().label("low"), to.scalar_subquery().label("high"))
+        (row,) = await read(both)
+        low, high = row.low, row.high
+        bounds[day] = (MAX_KILLMAIL_ID + 1 if low is None else low, -1 if high is None else high)
+    return Walk(read, tree, bounds)
+
+
+_NO_IDS: Final = np.zeros(0, np.int64)
+_NO_CODES: Final = np.zeros(0, np.uint8)
+_NOT_OF_BODY: Final = OF_UNIVERSE | {Kind.LABEL}
+
+
+def _day(time: datetime) -> date:
+    return time.astimezone(UTC).date()
+
+
+def _all(step: Step) -> Mask:
+    return np.ones(len(step.ids), bool)
+
+
+def _by_codes(codes: Codes, tree: Value | ValueUnknown) -> Judgement:
+    if isinstance(tree, ValueUnknown):
+        return codes == 0, codes == 0
+    certain = possible = codes > 0
+    if tree.low is not None:
+        certain = certain & (codes > code_of(tree.low))
+        possible = possible & (codes >= code_of(tree.low))
+    if tree.high is not None:
+        certain = certain & (codes < code_of(tree.high))
+        possible = possible & (codes <= code_of(tree.high))
+    return certain, possible

@@ -1,0 +1,94 @@
+"""Cursors of lists; opaque to clients."""
+
+from base64 import b64decode, urlsafe_b64encode
+from datetime import UTC, datetime, timedelta
+from math import isnan
+from typing import Final
+
+from actors.shared.finding.by_value import ValuePosition
+from api.errors import BadInput
+from api.reads import Position
+from api.scalars import serialize_long
+from api.search import Place
+from api.view import View
+
+
+def encode_cursor(view: View) -> str:
+    """Encode a killmail's position in the order of `killmails`."""
+    since = view.killmail.killmail_time - _EPOCH
+    return _encode(f"{since // _MICROSECOND}:{view.entry.killmail_id}")
+
+
+def decode_cursor(cursor: str) -> Position:
+    """Decode a cursor of `encode_cursor`.
+
+    Raises:
+        BadInput: the text isn't a cursor.
+    """
+    try:
+        time_us, killmail_id = map(int, _decode(cursor).split(":"))
+        return Position(_EPOCH + time_us * _MICROSECOND, serialize_long(killmail_id))
+    except (ValueError, OverflowError):
+        raise BadInput(_NO_CURSOR) from None
+
+
+def encode_place(place: Place) -> str:
+    """Encode where a search goes on."""
+    if isinstance(place, int):
+        return _encode(f"{_ID}{place}")
+    value = "" if place.total_value is None else place.total_value.hex()
+    return _encode(f"{_VALUE}{value}:{place.killmail_id}")
+
+
+def decode_start(cursor: str) -> int:
+    """Decode a cursor of a search in the order of time.
+
+    Raises:
+        BadInput: the text isn't such a cursor.
+    """
+    try:
+        return _id_of(_after(_ID, cursor))
+    except ValueError:
+        raise BadInput(_NO_CURSOR) from None
+
+
+def decode_value(cursor: str) -> ValuePosition:
+    """Decode a cursor of a search in the order of values; raises like `decode_start`."""
+    try:
+        value, killmail_id = _after(_VALUE, cursor).split(":")
+        total_value = float.fromhex(value) if value else None
+        if total_value is not None and isnan(total_value):
+            raise ValueError
+        return ValuePosition(total_value, _id_of(killmail_id))
+    except (ValueError, OverflowError):
+        raise BadInput(_NO_CURSOR) from None
+
+
+def _id_of(text: str) -> int:
+    killmail_id: int = serialize_long(int(text))
+    return killmail_id
+
+
+def _after(prefix: str, cursor: str) -> str:
+    text = _decode(cursor)
+    if not text.startswith(prefix):
+        raise ValueError
+    return text.removeprefix(prefix)
+
+
+def _encode(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode(cursor: str) -> str:
+    padded = cursor + "=" * (-len(cursor) % 4)
+    return b64decode(padded, altchars=b"-_", validate=True).decode()
+
+
+_ID: Final = "id:"
+_VALUE: Final = "value:"
+_NO_CURSOR: Final = (
+    "after: not a cursor; use endCursor of the previous page of the same filter and orderBy"
+)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)

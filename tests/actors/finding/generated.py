@@ -1,0 +1,221 @@
+"""Made-up killmails of few entities, and conditions on them with what they mean."""
+
+import random
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from hypothesis import strategies as st
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from actors.killmails.persist import read, store
+from actors.shared.database import reading
+from actors.shared.finding.kinds import Kind, term_of
+from actors.shared.finding.tree import (
+    And,
+    AttackerCount,
+    AttackerField,
+    Has,
+    Not,
+    OneAttacker,
+    Or,
+    Time,
+    Tree,
+    Value,
+    ValueUnknown,
+)
+from actors.shared.reference import encode_reference
+from actors.shared.tables import LABELS
+from tests.support.made import a_mail, a_reference, an_attacker
+
+FIRST_ID = 65_200  # the made-up killmails lie in two blocks
+COUNT = 800
+START = datetime(2024, 5, 1, tzinfo=UTC)
+LABELS_USED = ("pvp", "solo", "loc:nullsec")
+VALUES = (None, 5e5, 1e6, 9_999_999.0, 1e7, 2.5e9)
+IDS = st.integers(1, 4)
+FIELDS: tuple[AttackerField, ...] = (
+    "character_id",
+    "corporation_id",
+    "alliance_id",
+    "ship_type_id",
+)
+
+
+def a_killmail(random_: random.Random, killmail_id: int) -> tuple[bytes, bytes]:
+    """Make a killmail of few entities, and its zkb block."""
+
+    def pick() -> int | None:
+        return random_.choice((None, 1, 2, 3, 4))
+
+    attackers = [
+        an_attacker(
+            **{name: value for name in FIELDS if (value := pick()) is not None},
+            final_blow=i == 0,
+        )
+        for i in range(random_.choice((1, 2, 3, 3, 30)))
+    ]
+    time = START + timedelta(minutes=10 * (killmail_id - FIRST_ID))
+    victim: dict[str, Any] = {"damage_taken": 1, "ship_type_id": random_.randint(1, 4)}
+    if (alliance := pick()) is not None:
+        victim["alliance_id"] = alliance
+    body = a_mail(
+        killmail_id,
+        killmail_time=time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        solar_system_id=random_.randint(1, 4),
+        victim=victim,
+        attackers=attackers,
+    )
+    zkb: dict[str, Any] = {
+        "labels": [one for one in LABELS_USED if random_.random() < 0.4],
+        "totalValue": random_.choice(VALUES),
+    }
+    return msgspec.json.encode(body), msgspec.json.encode(zkb)
+
+
+class Store:
+    """The stored killmails, and what is known of them without the index."""
+
+    def __init__(self, database: AsyncEngine) -> None:
+        self.database = database
+        self.bodies: dict[int, dict[str, Any]] = {}
+        self.zkb: dict[int, dict[str, Any]] = {}
+        self.label_ids: dict[str, int] = {}
+
+    async def add(self, seed: int, ids: Sequence[int], as_of: float) -> None:
+        """Store killmails, or later versions of them."""
+        random_ = random.Random(seed)
+        made = {id_: a_killmail(random_, id_) for id_ in ids}
+        for start in range(0, len(ids), 150):
+            references = [
+                encode_reference(a_reference(body, id_, zkb=msgspec.Raw(zkb), as_of=as_of))
+                for id_ in ids[start : start + 150]
+                for body, zkb in [made[id_]]
+            ]
+            await store(self.database, read(references)[0])
+        for id_, (body, zkb) in made.items():
+            self.bodies[id_], self.zkb[id_] = msgspec.json.decode(body), msgspec.json.decode(zkb)
+        async with reading(self.database) as connection:
+            rows = await connection.execute(select(LABELS))
+            self.label_ids = {row.label: row.label_id for row in rows}
+
+    async def read(self, query: Any) -> Sequence[Any]:
+        async with reading(self.database) as connection:
+            return (await connection.execute(query)).all()
+
+
+Condition = tuple[Callable[[Store], Tree], Callable[[dict[str, Any], dict[str, Any]], bool | None]]
+"""A tree, and the same condition on body and zkb block; None: unknown."""
+
+
+def of_victims_ship(id_: int) -> Condition:
+    has = Has(term_of(Kind.VICTIM_SHIP_TYPE, id_))
+    return (lambda _: has), lambda b, _: b["victim"]["ship_type_id"] == id_
+
+
+def of_system(id_: int) -> Condition:
+    has = Has(term_of(Kind.SOLAR_SYSTEM, id_))
+    return (lambda _: has), lambda b, _: b["solar_system_id"] == id_
+
+
+def of_attackers_corporation(id_: int) -> Condition:
+    has = Has(term_of(Kind.ATTACKER_CORPORATION, id_))
+    return (lambda _: has), lambda b, _: any(a.get("corporation_id") == id_ for a in b["attackers"])
+
+
+def of_label(label: str) -> Condition:
+    """Where the value is unknown, it isn't known that a label is absent."""
+
+    def holds(_: Any, zkb: dict[str, Any]) -> bool | None:
+        return label in zkb["labels"] or (None if zkb["totalValue"] is None else False)
+
+    return (lambda store: Has(term_of(Kind.LABEL, store.label_ids[label]))), holds
+
+
+def of_one_attacker(ids: dict[AttackerField, int], final_blow: bool) -> Condition:
+    one = OneAttacker(tuple(ids.items()), final_blow)
+    return (lambda _: one), lambda b, _: any(
+        all(a.get(n) == i for n, i in ids.items()) and (a["final_blow"] or not final_blow)
+        for a in b["attackers"]
+    )
+
+
+def of_value(low: float | None, high: float | None) -> Condition:
+    def holds(_: Any, zkb: dict[str, Any]) -> bool | None:
+        value = zkb["totalValue"]
+        return None if value is None else is_between(value, low, high)
+
+    return (lambda _: Value(low, high)), holds
+
+
+def of_time(since: datetime | None, until: datetime | None) -> Condition:
+    return (lambda _: Time(since, until)), lambda b, _: is_between(
+        datetime.fromisoformat(b["killmail_time"]), since, until
+    )
+
+
+def of_attacker_count(low: int, high: int | None) -> Condition:
+    return (lambda _: AttackerCount(low, high)), lambda b, _: is_between(
+        len(b["attackers"]), low, high
+    )
+
+
+def is_between(value: Any, low: Any, high: Any) -> bool:
+    return (low is None or value >= low) and (high is None or value < high)
+
+
+UNKNOWN_VALUE: Condition = (lambda _: ValueUnknown()), lambda _, z: z["totalValue"] is None
+BOUNDS = st.sampled_from([value for value in VALUES if value is not None])
+TIMES = st.none() | st.integers(0, COUNT).map(lambda n: START + timedelta(minutes=10 * n))
+SINGLE = st.one_of(
+    st.builds(of_victims_ship, IDS),
+    st.builds(of_system, IDS),
+    st.builds(of_attackers_corporation, IDS),
+    st.builds(of_label, st.sampled_from(LABELS_USED)),
+    st.builds(
+        of_one_attacker,
+        st.dictionaries(st.sampled_from(FIELDS), IDS, min_size=1, max_size=3),
+        st.booleans(),
+    ),
+    st.builds(of_value, BOUNDS, BOUNDS),
+    st.builds(of_value, BOUNDS, st.none()),
+    st.builds(of_value, st.none(), BOUNDS),
+    st.builds(of_time, TIMES, TIMES),
+    st.builds(of_attacker_count, st.integers(0, 40), st.none() | st.integers(0, 40)),
+    st.just(UNKNOWN_VALUE),
+)
+
+
+def combined(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
+    def all_of(parts: list[Condition]) -> Condition:
+        return (lambda s: And(tuple(tree(s) for tree, _ in parts))), lambda b, z: and_(
+            [holds(b, z) for _, holds in parts]
+        )
+
+    def any_of(parts: list[Condition]) -> Condition:
+        return (lambda s: Or(tuple(tree(s) for tree, _ in parts))), lambda b, z: or_(
+            [holds(b, z) for _, holds in parts]
+        )
+
+    def not_(part: Condition) -> Condition:
+        def holds(b: dict[str, Any], z: dict[str, Any]) -> bool | None:
+            known = part[1](b, z)
+            return None if known is None else not known
+
+        return (lambda s: Not(part[0](s))), holds
+
+    several = st.lists(inner, max_size=3)
+    return several.map(all_of) | several.map(any_of) | inner.map(not_)
+
+
+def and_(parts: list[bool | None]) -> bool | None:
+    return False if False in parts else None if None in parts else True
+
+
+def or_(parts: list[bool | None]) -> bool | None:
+    return True if True in parts else None if None in parts else False
+
+
+CONDITIONS = st.recursive(SINGLE, combined, max_leaves=6)
