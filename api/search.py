@@ -13,6 +13,7 @@ from actors.shared.finding.plan import terms_in
 from actors.shared.finding.tree import Tree
 from actors.shared.finding.walk import BUDGET
 from actors.shared.finding.windows import Read
+from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 from api.database import ReadDatabase
 from api.reads import matching
@@ -103,8 +104,8 @@ async def _found(
     (places, searched_to), complete = await _in_snapshot(database, tree, search)
     views = []
     if places:
-        among = KILLMAILS.c.killmail_id.in_(places)
-        views = await matching(database, among, len(places), with_names=with_names)
+        some = among(KILLMAILS.c.killmail_id, places)
+        views = await matching(database, some, len(places), with_names=with_names)
     by_id = {view.entry.killmail_id: view for view in views}
     found = [(by_id[id_], place) for id_, place in places.items() if id_ in by_id]
     return Found(found, searched_to, complete)

@@ -120,7 +120,7 @@ async def compare(database: AsyncEngine, hashes: Mapping[int, str]) -> Compared:
     stored: dict[int, str] = {}
     async with reading(database) as connection:
         for start in range(0, len(ids), IDS_PER_QUERY):
-            some = among(connection, column, ids[start : start + IDS_PER_QUERY])
+            some = among(column, ids[start : start + IDS_PER_QUERY])
             query = select(column, KILLMAILS.c.killmail_hash).where(some)
             stored |= {
                 row.killmail_id: row.killmail_hash for row in await connection.execute(query)
@@ -183,7 +183,7 @@ async def _forget(database: AsyncEngine, obtained: Collection[int]) -> None:
     """Forget what was unobtainable and isn't missing any more."""
     if obtained:
         async with database.begin() as connection:
-            gone = among(connection, UNOBTAINABLE.c.killmail_id, sorted(obtained))
+            gone = among(UNOBTAINABLE.c.killmail_id, sorted(obtained))
             await connection.execute(delete(UNOBTAINABLE).where(gone))
 
 

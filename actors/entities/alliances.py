@@ -73,7 +73,7 @@ async def _replace(connection: AsyncConnection, alliance_id: int, ids: list[int]
     now = set(ids)
     joined, left = sorted(now - stored), sorted(stored - now)
     if left:
-        is_left = among(connection, table.c.corporation_id, left)
+        is_left = among(table.c.corporation_id, left)
         await connection.execute(delete(table).where(of_alliance, is_left))
     columns = {"alliance_id": [alliance_id] * len(joined), "corporation_id": joined}
     await insert_missing(connection, table, columns)

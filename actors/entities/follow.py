@@ -101,7 +101,7 @@ async def ids_of(connection: AsyncConnection, killmail_ids: Sequence[int]) -> di
     unique = sorted(set(killmail_ids))
     key = KILLMAILS.c.killmail_id
     for start in range(0, len(unique), BODIES):
-        some = among(connection, key, unique[start : start + BODIES])
+        some = among(key, unique[start : start + BODIES])
         for row in await read_bodies(connection, select(key, KILLMAILS.c.body).where(some)):
             killmail = parse_stored(row.killmail_id, row.body)
             if killmail is not None:

@@ -41,7 +41,7 @@ async def due(kind: Kind, ids: Collection[int]) -> Sequence[Any]:
     expires_at = kind.table.c.expires_at
     is_due = or_(expires_at.is_(None), expires_at <= now)
     async with reading(resources().database) as connection:
-        query = select(kind.table).where(among(connection, kind.key, ids), is_due)
+        query = select(kind.table).where(among(kind.key, ids), is_due)
         found = (await connection.execute(query.order_by(kind.key))).all()
     fresh = set(ids).difference(getattr(row, kind.key.name) for row in found)
     if fresh:
@@ -55,14 +55,9 @@ async def write(
 ) -> None:
     """Update rows, locked in the order of their ids."""
     await connection.execute(
-        select(kind.key)
-        .where(among(connection, kind.key, ids))
-        .order_by(kind.key)
-        .with_for_update()
+        select(kind.key).where(among(kind.key, ids)).order_by(kind.key).with_for_update()
     )
-    await connection.execute(
-        update(kind.table).where(among(connection, kind.key, ids)).values(**values)
-    )
+    await connection.execute(update(kind.table).where(among(kind.key, ids)).values(**values))
 
 
 def answered(expires_at: datetime) -> dict[str, Any]:
@@ -95,7 +90,7 @@ async def write_refused(kind: Kind, ids: Collection[int], state: str = "absent")
     refused_at = kind.table.c.refused_at
     async with resources().database.begin() as connection:
         before = refused_at <= now - CONFIRMED_AFTER
-        query = select(kind.key).where(among(connection, kind.key, ids), before)
+        query = select(kind.key).where(among(kind.key, ids), before)
         confirmed = set(await connection.scalars(query.order_by(kind.key).with_for_update()))
         values = answered(now + ABSENT_TTL) | {"refused_at": refused_at}  # the next one holds, too
         await write(connection, kind, confirmed, state=state, **values)

@@ -70,13 +70,11 @@ async def _update(
         return 0
     locked = (
         select(kind.key)
-        .where(among(connection, kind.key, ids), where)
+        .where(among(kind.key, ids), where)
         .order_by(kind.key)
         .with_for_update(skip_locked=True)
     )
     found = list((await connection.scalars(locked)).all())
     if found:
-        await connection.execute(
-            update(kind.table).where(among(connection, kind.key, found)).values(**values)
-        )
+        await connection.execute(update(kind.table).where(among(kind.key, found)).values(**values))
     return len(found)

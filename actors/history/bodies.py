@@ -40,9 +40,7 @@ async def have_fetched(database: AsyncEngine, source: str, hashes: Mapping[int, 
     for start in range(0, len(ids), BATCH):
         some = ids[start : start + BATCH]
         async with database.begin() as connection:
-            known = select(KILLMAILS.c.killmail_id).where(
-                among(connection, KILLMAILS.c.killmail_id, some)
-            )
+            known = select(KILLMAILS.c.killmail_id).where(among(KILLMAILS.c.killmail_id, some))
             stored = set(await connection.scalars(known))
             missing = [killmail_id for killmail_id in some if killmail_id not in stored]
             columns: Columns = {

@@ -128,7 +128,7 @@ async def take_due(database: AsyncEngine, limit: int) -> list[date]:
             return []
         days = list(await connection.scalars(due.limit(free)))
         if days:
-            postponed = update(HISTORY_DAYS).where(among(connection, _days.day, days))
+            postponed = update(HISTORY_DAYS).where(among(_days.day, days))
             await connection.execute(postponed.values(next_try_at=now + MESSAGE_AGAIN))
     return days
 

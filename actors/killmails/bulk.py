@@ -28,7 +28,7 @@ async def store_archived(
         versions: Killmails without a zkb block, each once.
     """
     ids = [version.killmail.killmail_id for version in versions]
-    query = select(KILLMAILS.c.killmail_id).where(among(connection, KILLMAILS.c.killmail_id, ids))
+    query = select(KILLMAILS.c.killmail_id).where(among(KILLMAILS.c.killmail_id, ids))
     stored = set(await connection.scalars(query))
     missing = [version for version in versions if version.killmail.killmail_id not in stored]
     missing.sort(key=lambda version: version.killmail.killmail_id)

@@ -40,7 +40,7 @@ async def hold_back(
     delays_h = await _delays_h(connection, ids)
     public = set(
         await connection.scalars(
-            select(KILLMAILS.c.killmail_id).where(among(connection, KILLMAILS.c.killmail_id, ids))
+            select(KILLMAILS.c.killmail_id).where(among(KILLMAILS.c.killmail_id, ids))
         )
     )
     now = datetime.now(UTC)
@@ -77,7 +77,7 @@ async def _positions(connection: AsyncConnection, ids: Collection[int]) -> list[
     first, end = SYNC_SOURCES
     query = (
         select(listed.source, listed.killmail_id)
-        .where(among(connection, listed.killmail_id, ids))
+        .where(among(listed.killmail_id, ids))
         .where(listed.source >= first, listed.source < end)  # imports have no ledger entries
         .distinct()
     )
@@ -96,7 +96,7 @@ async def _delays_h(connection: AsyncConnection, ids: Collection[int]) -> dict[i
     query = (
         select(USER_KILLMAILS.c.killmail_id, func.min(USERS.c.publication_delay_h))
         .join(USERS, USERS.c.character_id == USER_KILLMAILS.c.character_id)
-        .where(among(connection, USER_KILLMAILS.c.killmail_id, ids))
+        .where(among(USER_KILLMAILS.c.killmail_id, ids))
         .group_by(USER_KILLMAILS.c.killmail_id)
     )
     return {row[0]: row[1] for row in await connection.execute(query)}
@@ -107,7 +107,7 @@ async def _delete(connection: AsyncConnection, ids: Collection[int]) -> None:
     if ids:
         locked = (
             select(DELAYED.c.killmail_id)
-            .where(among(connection, DELAYED.c.killmail_id, ids))
+            .where(among(DELAYED.c.killmail_id, ids))
             .order_by(DELAYED.c.killmail_id)
             .with_for_update()
         )

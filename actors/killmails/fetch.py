@@ -136,7 +136,7 @@ async def _stored(ids: Collection[int]) -> dict[int, tuple[str, bytes]]:
     """Read hashes and bodies by killmail_id."""
     query = select(KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.body)
     async with reading(resources().database) as connection:
-        stored = query.where(among(connection, KILLMAILS.c.killmail_id, ids))
+        stored = query.where(among(KILLMAILS.c.killmail_id, ids))
         rows = await read_bodies(connection, stored)
     found = {}
     for row in rows:

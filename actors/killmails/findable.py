@@ -83,5 +83,5 @@ def _terms(killmail: Killmail, zkb: ZkbFacts, known: Known) -> set[int]:
 async def _numbered(connection: AsyncConnection, labels: set[str]) -> dict[str, int]:
     if not labels:
         return {}
-    rows = await connection.execute(select(LABELS).where(among(connection, LABELS.c.label, labels)))
+    rows = await connection.execute(select(LABELS).where(among(LABELS.c.label, labels)))
     return {row.label: row.label_id for row in rows}

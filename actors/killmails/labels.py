@@ -20,7 +20,7 @@ async def number_labels(database: AsyncEngine, labels: Collection[str]) -> dict[
     missing = set(labels) - known.keys()
     while missing:
         async with reading(database) as connection:
-            of_missing = among(connection, LABELS.c.label, missing)
+            of_missing = among(LABELS.c.label, missing)
             rows = await connection.execute(select(LABELS).where(of_missing))
             known.update({row.label: row.label_id for row in rows})
         missing -= known.keys()

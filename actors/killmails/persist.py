@@ -232,7 +232,7 @@ async def _update(
             KILLMAILS.c.zkb,
             KILLMAILS.c.zkb_as_of,
         )
-        .where(among(connection, KILLMAILS.c.killmail_id, list(by_id)))
+        .where(among(KILLMAILS.c.killmail_id, list(by_id)))
         .order_by(KILLMAILS.c.killmail_id)
         .with_for_update(),
     )

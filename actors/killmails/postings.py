@@ -135,9 +135,7 @@ async def correct_postings(connection: AsyncConnection, corrections: Sequence[Co
             place = _place(term, after.killmail_id)
             key = key_of(term, after.killmail_id)
             wanted[key][place] = code if term in after.terms else None
-    rows = await connection.execute(
-        select(POSTINGS).where(among(connection, POSTINGS.c.key, list(wanted)))
-    )
+    rows = await connection.execute(select(POSTINGS).where(among(POSTINGS.c.key, list(wanted))))
     stored = {row.key: row for row in rows}
     changed, gone = {}, []
     for key, places in wanted.items():
@@ -150,7 +148,7 @@ async def correct_postings(connection: AsyncConnection, corrections: Sequence[Co
             if row:
                 gone.append(key)
     if gone:
-        await connection.execute(delete(POSTINGS).where(among(connection, POSTINGS.c.key, gone)))
+        await connection.execute(delete(POSTINGS).where(among(POSTINGS.c.key, gone)))
     await _append(connection, {key: row for key, row in changed.items() if row.places})
 
 

@@ -117,9 +117,7 @@ async def _lock(connection: AsyncConnection, by_key: dict[LedgerKey, Reference])
         )
         locked = await connection.execute(
             select(LEDGER.c.source, LEDGER.c.position, LEDGER.c.refusals, LEDGER.c.refused_at)
-            .where(
-                LEDGER.c.source == source, among(connection, LEDGER.c.position, list(by_position))
-            )
+            .where(LEDGER.c.source == source, among(LEDGER.c.position, list(by_position)))
             .order_by(LEDGER.c.position)
             .with_for_update()
         )

@@ -167,7 +167,7 @@ async def _mark_published(sequences: Iterable[int]) -> None:
     async with resources().database.begin() as connection:
         published = (
             select(UNPUBLISHED.c.sequence)
-            .where(among(connection, UNPUBLISHED.c.sequence, list(sequences)))
+            .where(among(UNPUBLISHED.c.sequence, list(sequences)))
             .order_by(UNPUBLISHED.c.sequence)
             .with_for_update()
         )

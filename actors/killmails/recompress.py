@@ -86,7 +86,7 @@ async def _recompress_batch(database: AsyncEngine) -> int | None:
 async def _replace(connection: AsyncConnection, repacked: Sequence[Mapping[str, Any]]) -> int:
     """Store anew what is still the same; locks by id, as `persist` does."""
     ids = [one["id_"] for one in repacked]
-    locked = select(_ID).where(among(connection, _ID, ids)).order_by(_ID).with_for_update()
+    locked = select(_ID).where(among(_ID, ids)).order_by(_ID).with_for_update()
     await connection.execute(locked)
     body, zkb = KILLMAILS.c.body, KILLMAILS.c.zkb
     unchanged = (

@@ -21,9 +21,7 @@ CANDIDATES: Final = 50
 async def read_names(database: AsyncEngine, ids: Collection[int]) -> dict[int, Known]:
     """Read the stored names of these ids."""
     async with reading(database) as connection:
-        rows = (
-            await connection.execute(select(NAMES).where(among(connection, NAMES.c.id, ids)))
-        ).all()
+        rows = (await connection.execute(select(NAMES).where(among(NAMES.c.id, ids)))).all()
     return {row.id: _known(row.id, row.name, row.checked_at) for row in rows}
 
 

@@ -31,7 +31,7 @@ async def ack(connection: AsyncConnection, positions: Iterable[tuple[str, int]])
     for source, durable in sorted(by_source.items()):
         locked = (
             select(LEDGER.c.position)
-            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, durable))
+            .where(LEDGER.c.source == source, among(LEDGER.c.position, durable))
             .order_by(LEDGER.c.position)
             .with_for_update()
         )

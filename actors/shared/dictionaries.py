@@ -12,6 +12,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.shared.body import NO_DICTIONARY, dictionary_of, is_known, learn
+from actors.shared.rows import among
 from actors.shared.tables import DICTIONARIES
 
 _PACKED: Final = frozenset({"body", "zkb"})
@@ -57,5 +58,5 @@ async def _learn(read: Read, ids: Iterable[int]) -> None:
     if wanted:
         columns = DICTIONARIES.c
         query = select(columns.dictionary_id, columns.dictionary)
-        for row in await read(query.where(columns.dictionary_id.in_(wanted))):
+        for row in await read(query.where(among(columns.dictionary_id, wanted))):
             learn(row._mapping["dictionary_id"], row._mapping["dictionary"])

@@ -22,6 +22,7 @@ from sqlalchemy import Select, select
 from actors.shared.body import unpack, unpack_zkb
 from actors.shared.killmail import Id, Killmail
 from actors.shared.reference import NO_JSON, Origin, RawZkb
+from actors.shared.rows import among
 from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"
@@ -158,7 +159,7 @@ def entries_after(sequence: int, limit: int) -> Select[Any]:
 
 def names_of(ids: Collection[int]) -> Select[Any]:
     """Build the query for the known names among some ids: rows of `id`, `name`."""
-    return select(NAMES.c.id, NAMES.c.name).where(NAMES.c.id.in_(ids), NAMES.c.name.is_not(None))
+    return select(NAMES.c.id, NAMES.c.name).where(among(NAMES.c.id, ids), NAMES.c.name.is_not(None))
 
 
 def feed_entry_of(row: Mapping[str, Any]) -> FeedEntry:

@@ -19,7 +19,7 @@ async def mark_changed(connection: AsyncConnection, days: Collection[date]) -> N
     now = datetime.now(UTC)
     columns: Columns = {"day": sorted(days), "changed_at": [now] * len(days)}
     await insert_missing(connection, SNAPSHOT_DAYS, columns)
-    known = among(connection, SNAPSHOT_DAYS.c.day, days) & (SNAPSHOT_DAYS.c.changed_at < now)
+    known = among(SNAPSHOT_DAYS.c.day, days) & (SNAPSHOT_DAYS.c.changed_at < now)
     await connection.execute(update(SNAPSHOT_DAYS).where(known).values(changed_at=now))
 
 

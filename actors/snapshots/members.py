@@ -50,7 +50,7 @@ def _changed_sums(connection: AsyncConnection, days: Collection[date]) -> Select
             cast(func.sum(corporations.members), BigInteger).label("members"),
             func.count(corporations.members).label("known"),
         )
-        .where(among(connection, corporations.day, days), corporations.alliance_id.is_not(None))
+        .where(among(corporations.day, days), corporations.alliance_id.is_not(None))
         .group_by(corporations.day, corporations.alliance_id)
         .subquery()
     )
@@ -67,7 +67,7 @@ def _changed_sums(connection: AsyncConnection, days: Collection[date]) -> Select
             members.label("members_"),
         )
         .select_from(ALLIANCE_SNAPSHOTS.outerjoin(sums, of_alliance))
-        .where(among(connection, alliances.day, days), alliances.members.is_distinct_from(members))
+        .where(among(alliances.day, days), alliances.members.is_distinct_from(members))
     )
 
 

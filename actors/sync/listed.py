@@ -91,7 +91,7 @@ async def record_sent(database: AsyncEngine, source: str, positions: Sequence[in
     async with database.begin() as connection:
         locked = (
             select(LEDGER.c.position)
-            .where(LEDGER.c.source == source, among(connection, LEDGER.c.position, positions))
+            .where(LEDGER.c.source == source, among(LEDGER.c.position, positions))
             .order_by(LEDGER.c.position)
             .with_for_update()
         )
@@ -112,7 +112,7 @@ async def _lock_user(connection: AsyncConnection, character_id: int) -> bool:
 async def _existing(
     connection: AsyncConnection, column: Any, ids: Sequence[int], *conditions: Any
 ) -> set[int]:
-    query = select(column).where(among(connection, column, ids), *conditions)
+    query = select(column).where(among(column, ids), *conditions)
     return set((await connection.scalars(query)).all())
 
 

@@ -134,7 +134,7 @@ async def _apply(connection: AsyncConnection, difference: Difference) -> None:
     table = difference.table
     (key,) = table.primary_key
     for ids in _batches(difference.gone):
-        await connection.execute(delete(table).where(among(connection, key, ids)))
+        await connection.execute(delete(table).where(among(key, ids)))
     for rows in _batches(difference.new):
         await _insert(connection, table, rows)
 

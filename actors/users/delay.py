@@ -50,7 +50,7 @@ async def reschedule(connection: AsyncConnection, killmail_ids: Sequence[int]) -
         )
         .join(USER_KILLMAILS, USER_KILLMAILS.c.killmail_id == DELAYED.c.killmail_id)
         .join(USERS, USERS.c.character_id == USER_KILLMAILS.c.character_id)
-        .where(among(connection, DELAYED.c.killmail_id, killmail_ids))
+        .where(among(DELAYED.c.killmail_id, killmail_ids))
         .group_by(DELAYED.c.killmail_id, DELAYED.c.killmail_time)
         .order_by(DELAYED.c.killmail_id)
     )

@@ -173,9 +173,7 @@ async def move_to_ledger(
             await connection.execute(
                 insert(LEDGER), [_entry(r, next_try_in) for r in moved.references]
             )
-            await connection.execute(
-                delete(REJECTED).where(among(connection, REJECTED.c.digest, readable))
-            )
+            await connection.execute(delete(REJECTED).where(among(REJECTED.c.digest, readable)))
     return moved
 
 
@@ -204,7 +202,7 @@ def reference_of(record: Record) -> Reference:
 async def _read(
     connection: AsyncConnection, digests: Sequence[str], *, for_update: bool = False
 ) -> list[Record]:
-    query = select(REJECTED).where(among(connection, REJECTED.c.digest, digests))
+    query = select(REJECTED).where(among(REJECTED.c.digest, digests))
     query = query.order_by(REJECTED.c.digest)
     rows = await connection.execute(query.with_for_update() if for_update else query)
     return [Record(r.digest, r.rejected_at, decode_rejection(r.rejection)) for r in rows]
@@ -219,7 +217,7 @@ async def _with_free_positions(
         positions = [r.position for r in references if r.source == source]
         held = await connection.execute(
             select(LEDGER.c.position).where(
-                LEDGER.c.source == source, among(connection, LEDGER.c.position, positions)
+                LEDGER.c.source == source, among(LEDGER.c.position, positions)
             )
         )
         used |= {(source, row.position) for row in held}

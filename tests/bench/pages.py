@@ -30,6 +30,7 @@ from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.finding.find import find
 from actors.shared.finding.kinds import ID_BITS, WINDOW_BITS, Kind, term_of
 from actors.shared.finding.tree import EVERYTHING, And, Has, Not, OneAttacker, Or, Time, Tree, Value
+from actors.shared.rows import among
 from actors.shared.settings import Settings
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS, POSTINGS
 from deploy.migrate import migrate
@@ -237,7 +238,7 @@ async def deep(rows: Any, known: Known) -> int:
 async def whole(rows: Any, ids: list[int]) -> None:
     """Read the rows of a page, bodies opened."""
     columns = (KILLMAILS.c.body, KILLMAILS.c.zkb, KILLMAILS.c.killmail_hash)
-    found = await rows(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids)))
+    found = await rows(select(*columns).where(among(KILLMAILS.c.killmail_id, ids)))
     await learn_dictionaries(rows, found)
     for row in found:
         unpack(row.body)

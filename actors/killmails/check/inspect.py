@@ -107,9 +107,7 @@ async def _inspect_chunk(
 async def _inspect_days(connection: AsyncConnection, stored: Stored, found: Findings) -> None:
     table = KILLMAIL_DAYS.c
     days = {_day(version.killmail.killmail_time) for version in stored.versions}
-    rows = await connection.execute(
-        select(KILLMAIL_DAYS).where(among(connection, table.day, sorted(days)))
-    )
+    rows = await connection.execute(select(KILLMAIL_DAYS).where(among(table.day, sorted(days))))
     bounds = {row.day: (row.first_killmail_id, row.last_killmail_id) for row in rows}
     for version in stored.versions:
         killmail_id = version.killmail.killmail_id
@@ -126,7 +124,7 @@ async def _with_actual(
     differing = []
     for start in range(0, len(keys), KEYS):
         some = keys[start : start + KEYS]
-        query = select(POSTINGS).where(among(connection, POSTINGS.c.key, some))
+        query = select(POSTINGS).where(among(POSTINGS.c.key, some))
         actual = {row.key: row for row in await connection.execute(query)}
         for key in some:
             row, stored = expected[key], actual.get(key)

@@ -57,7 +57,7 @@ async def read_stored(connection: AsyncConnection, query: Select[Any]) -> Stored
 def by_ids(connection: AsyncConnection, ids: Collection[int]) -> Select[Any]:
     """Select killmails by id, in its order."""
     column = KILLMAILS.c.killmail_id
-    return select(KILLMAILS).where(among(connection, column, ids)).order_by(column)
+    return select(KILLMAILS).where(among(column, ids)).order_by(column)
 
 
 async def attackers_between(connection: AsyncConnection, first: int, last: int) -> Attackers:

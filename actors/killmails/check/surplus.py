@@ -76,5 +76,5 @@ async def _all_keys(connection: AsyncConnection) -> AsyncIterator[NDArray[np.int
 async def _places(database: AsyncEngine, keys: Collection[int]) -> dict[int, list[int]]:
     query = select(POSTINGS.c.key, POSTINGS.c.places)
     async with reading_one_state(database) as connection:
-        rows = await connection.execute(query.where(among(connection, POSTINGS.c.key, keys)))
+        rows = await connection.execute(query.where(among(POSTINGS.c.key, keys)))
         return {row.key: places_of(row.places) for row in rows}

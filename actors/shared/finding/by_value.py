@@ -18,6 +18,7 @@ from actors.shared.finding.plan import leads_of, values_in, where_unknown
 from actors.shared.finding.tree import NOTHING, And, Tree, ValueUnknown, normal_form
 from actors.shared.finding.walk import BUDGET, ROW_COST, ROWS, Mask, Step, Walk, begin, step_of
 from actors.shared.finding.windows import MAX_KEYS, Codes, Read, read_rows, sizes_of, tops_of
+from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
 FEW: Final = 300_000
@@ -228,7 +229,7 @@ class _Valued:
         values: dict[int, float] = {}
         columns = (KILLMAILS.c.killmail_id, KILLMAILS.c.total_value)
         for start in range(0, len(ids), MAX_KEYS):
-            some = KILLMAILS.c.killmail_id.in_(ids[start : start + MAX_KEYS])
+            some = among(KILLMAILS.c.killmail_id, ids[start : start + MAX_KEYS])
             rows = await self.walk.read(select(*columns).where(some))
             values |= {r.killmail_id: r.total_value for r in rows if r.total_value is not None}
         return values

@@ -28,6 +28,7 @@ from actors.shared.finding.tree import (
     matches,
 )
 from actors.shared.finding.windows import Codes, Ids, Listed, Read, is_among, which_have
+from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS
 
 BUDGET: Final = 1_000_000
@@ -202,7 +203,7 @@ class Walk:
         if not ids:
             return set()
         columns = (KILLMAILS.c.killmail_id, KILLMAILS.c.body, KILLMAILS.c.total_value)
-        rows = await self.read(select(*columns).where(KILLMAILS.c.killmail_id.in_(ids)))
+        rows = await self.read(select(*columns).where(among(KILLMAILS.c.killmail_id, ids)))
         await learn_dictionaries(self.read, rows)
         self.spent += BODY_COST * len(rows)
         listed = await self._listed(np.array(sorted(ids), np.int64))

@@ -1,15 +1,16 @@
 """Read rows of `postings`: the windows of terms, and the killmails listed in them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import BigInteger, CompoundSelect, Select, func, literal, select, union_all
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, union_all
 
 from actors.shared.finding.kinds import WINDOW_BITS, base_of, key_of, width_of
+from actors.shared.rows import among
 from actors.shared.tables import POSTINGS
 
 Ids = NDArray[np.int64]
@@ -19,7 +20,7 @@ Read = Callable[[Select[Any] | CompoundSelect[Any]], Awaitable[Sequence[Any]]]
 
 MAX_TERMS: Final = 100
 """Terms in one statement."""
-MAX_KEYS: Final = 500
+MAX_KEYS: Final = 5_000
 """Keys in one statement."""
 SPARSE: Final = 300
 """Ids between two bounds for each one listed, above which sorting is faster than a bitmap."""
@@ -47,13 +48,14 @@ async def next_windows(
     """
     rows: dict[int, list[Any]] = defaultdict(list)
     wanted = sorted(terms)
-    for start in range(0, len(wanted), MAX_TERMS):
-        parts = [
+    for row in await _of_each(
+        read,
+        wanted,
+        lambda term: select(
             _between(term, low, high, newest_first=newest_first).limit(limit).subquery()
-            for term in wanted[start : start + MAX_TERMS]
-        ]
-        for row in await read(_together([select(part) for part in parts])):
-            rows[row.key >> WINDOW_BITS].append(row)
+        ),
+    ):
+        rows[row.key >> WINDOW_BITS].append(row)
     for term, found in rows.items():
         if len(found) < limit:
             continue
@@ -82,36 +84,23 @@ async def which_have(read: Read, term: int, ids: Ids) -> tuple[NDArray[np.bool_]
     return is_among(ids, listed, low, high), sum(len(row.worths) for row in rows)
 
 
-async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> dict[int, int]:
+async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> Counter[int]:
     """Count what each term lists in the windows of ids from `low` to `high`."""
-    sizes: dict[int, int] = {}
-    key, size = POSTINGS.c.key, func.coalesce(func.sum(func.length(POSTINGS.c.worths)), 0)
-    wanted = sorted(terms)
-    for start in range(0, len(wanted), MAX_TERMS):
-        parts = [
-            select(literal(term, BigInteger).label("term"), size.label("size")).where(
-                key.between(key_of(term, low), key_of(term, high - 1))
-            )
-            for term in wanted[start : start + MAX_TERMS]
-        ]
-        sizes |= {row.term: row.size for row in await read(_together(parts))}
-    return sizes
+    key = POSTINGS.c.key
+    sums = (func.min(key).label("key"), func.sum(func.length(POSTINGS.c.worths)).label("size"))
+    rows = await _of_each(
+        read, terms, lambda term: select(*sums).where(_is_between(term, low, high))
+    )
+    return Counter({row.key >> WINDOW_BITS: row.size for row in rows if row.key is not None})
 
 
 async def tops_of(read: Read, terms: Iterable[int], low: int, high: int) -> list[tuple[int, int]]:
     """List the rows of terms by their highest code and key, the highest first."""
-    tops: list[tuple[int, int]] = []
-    key = POSTINGS.c.key
-    wanted = sorted(terms)
-    for start in range(0, len(wanted), MAX_TERMS):
-        parts = [
-            select(POSTINGS.c.top, key).where(
-                key.between(key_of(term, low), key_of(term, high - 1))
-            )
-            for term in wanted[start : start + MAX_TERMS]
-        ]
-        tops += [(row.top, row.key) for row in await read(_together(parts))]
-    return sorted(tops, reverse=True)
+    columns = (POSTINGS.c.top, POSTINGS.c.key)
+    rows = await _of_each(
+        read, terms, lambda term: select(*columns).where(_is_between(term, low, high))
+    )
+    return sorted(((row.top, row.key) for row in rows), reverse=True)
 
 
 async def read_rows(
@@ -139,19 +128,31 @@ def is_among(ids: Ids, listed: Ids, low: int, high: int) -> NDArray[np.bool_]:
 async def _by_keys(read: Read, keys: Sequence[int]) -> list[Any]:
     rows: list[Any] = []
     for start in range(0, len(keys), MAX_KEYS):
-        some = POSTINGS.c.key.in_(keys[start : start + MAX_KEYS])
+        some = among(POSTINGS.c.key, keys[start : start + MAX_KEYS])
         rows += await read(select(POSTINGS).where(some))
     return rows
 
 
 def _between(term: int, low: int, high: int, *, newest_first: bool) -> Select[Any]:
     key = POSTINGS.c.key
-    query = select(POSTINGS).where(key.between(key_of(term, low), key_of(term, high - 1)))
+    query = select(POSTINGS).where(_is_between(term, low, high))
     return query.order_by(key.desc() if newest_first else key)
 
 
-def _together(parts: Sequence[Select[Any]]) -> Select[Any] | CompoundSelect[Any]:
-    return parts[0] if len(parts) == 1 else union_all(*parts)
+def _is_between(term: int, low: int, high: int) -> ColumnElement[bool]:
+    return POSTINGS.c.key.between(key_of(term, low), key_of(term, high - 1))
+
+
+async def _of_each(
+    read: Read, terms: Iterable[int], query_of: Callable[[int], Select[Any]]
+) -> list[Any]:
+    """Run a query for each term, all in few statements."""
+    rows: list[Any] = []
+    all_ = [query_of(term) for term in sorted(terms)]
+    for start in range(0, len(all_), MAX_TERMS):
+        queries = all_[start : start + MAX_TERMS]
+        rows += await read(queries[0] if len(queries) == 1 else union_all(*queries))
+    return rows
 
 
 def _unpack(rows: Sequence[Any], low: int, high: int) -> tuple[Ids, Codes]:
