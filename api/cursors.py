@@ -9,7 +9,7 @@ from actors.shared.finding.by_value import ValuePosition
 from api.errors import BadInput
 from api.reads import Position
 from api.scalars import serialize_long
-from api.search import Place
+from api.search import Start
 from api.view import View
 
 
@@ -32,12 +32,12 @@ def decode_cursor(cursor: str) -> Position:
         raise BadInput(_NO_CURSOR) from None
 
 
-def encode_place(place: Place) -> str:
+def encode_start(start: Start) -> str:
     """Encode where a search goes on."""
-    if isinstance(place, int):
-        return _encode(f"{_ID}{place}")
-    value = "" if place.total_value is None else place.total_value.hex()
-    return _encode(f"{_VALUE}{value}:{place.killmail_id}")
+    if isinstance(start, int):
+        return _encode(f"{_ID}{start}")
+    value = "" if start.total_value is None else start.total_value.hex()
+    return _encode(f"{_VALUE}{value}:{start.killmail_id}")
 
 
 def decode_start(cursor: str) -> int:

@@ -9,7 +9,7 @@ from ariadne import QueryType
 from actors.shared.finding.tree import EVERYTHING, Tree
 from api import reads, search
 from api.context import Info
-from api.cursors import decode_cursor, decode_start, decode_value, encode_cursor, encode_place
+from api.cursors import decode_cursor, decode_start, decode_value, encode_cursor, encode_start
 from api.errors import BadInput, ClientError
 from api.filter import tree_of
 from api.position import check_after
@@ -64,8 +64,10 @@ async def _matching(
     database, with_names = info.context.state.database, reads_names(info)
     with _universe_needed():
         if order_by == "value":
-            place = decode_value(after) if after is not None else None
-            page = await search.most_valuable(database, tree, place, first, with_names=with_names)
+            after_value = decode_value(after) if after is not None else None
+            page = await search.most_valuable(
+                database, tree, after_value, first, with_names=with_names
+            )
         else:
             start = decode_start(after) if after is not None else None
             page = await search.newest_matching(database, tree, start, first, with_names=with_names)
@@ -77,10 +79,10 @@ async def _matching(
     to = page.searched_to
     return {
         "nodes": [view for view, _ in page.views],
-        "edges": [{"cursor": encode_place(place), "node": view} for view, place in page.views],
+        "edges": [{"cursor": encode_start(start), "node": view} for view, start in page.views],
         "pageInfo": {
             "hasNextPage": to is not None,
-            "endCursor": None if to is None else encode_place(to),
+            "endCursor": None if to is None else encode_start(to),
         },
         "complete": page.complete,
         "unknownValues": unknown_values,

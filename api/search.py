@@ -23,9 +23,9 @@ PAGE_BUDGET: Final = BUDGET
 """What the search for one page, or a count, may cost (see `find`)."""
 
 T = TypeVar("T")
-Place = int | ValuePosition
+Start = int | ValuePosition
 """An id, or a place in the order of values."""
-Places = tuple[dict[int, Place], Place | None]
+Starts = tuple[dict[int, Start], Start | None]
 """Where the next page begins after each killmail, by its id, and after all that was searched."""
 
 
@@ -37,9 +37,9 @@ class UniverseUnknown(KillstreamError):
 class Found:
     """A page of a search."""
 
-    views: list[tuple[View, Place]]
+    views: list[tuple[View, Start]]
     """The killmails, and where the next page begins after each."""
-    searched_to: Place | None
+    searched_to: Start | None
     """Where the next page begins; None at the end."""
     complete: bool
     """Whether all stored killmails can be found."""
@@ -84,12 +84,12 @@ async def unknown_values(database: ReadDatabase, tree: Tree) -> int | None:
     return total
 
 
-async def _by_id(read: Read, tree: Tree, start: int | None, limit: int) -> Places:
+async def _by_id(read: Read, tree: Tree, start: int | None, limit: int) -> Starts:
     page = await find(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
     return {id_: id_ - 1 for id_ in page.killmail_ids}, page.searched_to
 
 
-async def _by_value(read: Read, tree: Tree, start: ValuePosition | None, limit: int) -> Places:
+async def _by_value(read: Read, tree: Tree, start: ValuePosition | None, limit: int) -> Starts:
     page = await find_by_value(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
     return {one.killmail_id: one for one in page.found}, page.searched_to
 
@@ -97,17 +97,17 @@ async def _by_value(read: Read, tree: Tree, start: ValuePosition | None, limit: 
 async def _found(
     database: ReadDatabase,
     tree: Tree,
-    search: Callable[[Read], Awaitable[Places]],
+    search: Callable[[Read], Awaitable[Starts]],
     *,
     with_names: bool,
 ) -> Found:
-    (places, searched_to), complete = await _in_snapshot(database, tree, search)
+    (starts, searched_to), complete = await _in_snapshot(database, tree, search)
     views = []
-    if places:
-        some = among(KILLMAILS.c.killmail_id, places)
-        views = await matching(database, some, len(places), with_names=with_names)
+    if starts:
+        some = among(KILLMAILS.c.killmail_id, starts)
+        views = await matching(database, some, len(starts), with_names=with_names)
     by_id = {view.entry.killmail_id: view for view in views}
-    found = [(by_id[id_], place) for id_, place in places.items() if id_ in by_id]
+    found = [(by_id[id_], start) for id_, start in starts.items() if id_ in by_id]
     return Found(found, searched_to, complete)
 
 
