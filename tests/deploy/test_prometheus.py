@@ -182,6 +182,7 @@ async def test_fresh_processes_serve_each_series_that_begins_at_0(tmp_path: Path
             log = tmp_path / f"{part}.log"
             process = await stack.enter_async_context(killstream(part, settings=settings, log=log))
             await process.wait_for_output('"ready"')
+        declare(servers)  # ready actors begin to consume one queue after the other
         served = [(name, names) for port in ports.values() for name, names, _ in await scrape(port)]
     missing = [
         (name, wanted)
