@@ -6,14 +6,23 @@ so that an id never means another dictionary, whatever database the process has 
 """
 
 import threading
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 import msgspec
 import structlog
 import zstandard
 
 from actors.shared.errors import Invalid
-from actors.shared.killmail import MAX_BODY_BYTES, Killmail, parse_killmail
+from actors.shared.killmail import (
+    MAX_BODY_BYTES,
+    Attacker,
+    Killmail,
+    parse_attackers,
+    parse_killmail,
+)
+
+T = TypeVar("T")
 
 log: Final = structlog.get_logger()
 
@@ -122,8 +131,17 @@ def _known(dictionary_id: int) -> zstandard.ZstdCompressionDict | None:
 
 def parse_stored(killmail_id: int, packed: bytes) -> Killmail | None:
     """Read a stored killmail; one that can't be read is logged, and doesn't block the others."""
+    return _parsed(parse_killmail, killmail_id, packed)
+
+
+def stored_attackers(killmail_id: int, packed: bytes) -> tuple[Attacker, ...]:
+    """Read the attackers of a stored killmail; none of one that can't be read, which is logged."""
+    return _parsed(parse_attackers, killmail_id, packed) or ()
+
+
+def _parsed(parse: Callable[[bytes], T], killmail_id: int, packed: bytes) -> T | None:
     try:
-        return parse_killmail(unpack(packed))
+        return parse(unpack(packed))
     except (Invalid, zstandard.ZstdError) as error:
         log.error("killmail.unreadable", killmail_id=killmail_id, reason=repr(error))
         return None

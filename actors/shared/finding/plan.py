@@ -69,6 +69,18 @@ def terms_in(tree: Tree) -> set[int]:
     return set()
 
 
+def asks_for_one_attacker(tree: Tree) -> bool:
+    """Tell whether a condition needs the attackers themselves."""
+    match tree:
+        case OneAttacker():
+            return True
+        case Not(child):
+            return asks_for_one_attacker(child)
+        case And(children) | Or(children):
+            return any(map(asks_for_one_attacker, children))
+    return False
+
+
 def times_in(tree: Tree) -> set[datetime]:
     """List the times that conditions name."""
     match tree:

@@ -1,13 +1,13 @@
 """What may be asked of killmails: conditions, and their combination by AND, OR and NOT. No I/O."""
 
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import Final, Literal, TypeVar
 
 from actors.shared.finding.kinds import ATTACKER_COUNTS, ID_BITS, Kind, pair_of, term_of
-from actors.shared.killmail import Attacker, Killmail
+from actors.shared.killmail import Attacker
 
 Bound = TypeVar("Bound", int, float, datetime)
 
@@ -33,10 +33,12 @@ _KINDS: Final[dict[AttackerField, Kind]] = {
 class Subject:
     """A killmail to which a tree is applied."""
 
-    killmail: Killmail
-    terms: Collection[int]
+    killmail_time: datetime
     total_value: float | None
     """None when it is unknown."""
+    attacker_count: int
+    attackers: Sequence[Attacker]
+    terms: Collection[int]
 
 
 @dataclass(frozen=True)
@@ -156,10 +158,8 @@ def _with_unknown_labels(tree: Tree) -> Tree:
     match tree:
         case Not(Has(term)) if term >> ID_BITS == Kind.LABEL:
             return And((tree, Value()))
-        case And(children):
-            return And(tuple(map(_with_unknown_labels, children)))
-        case Or(children):
-            return Or(tuple(map(_with_unknown_labels, children)))
+        case And(children) | Or(children):
+            return replace(tree, children=tuple(map(_with_unknown_labels, children)))
     return tree
 
 
@@ -167,9 +167,11 @@ def push_not_down(tree: Tree, negated: bool = False) -> Tree:
     """Rewrite a tree so that `Not` stands above `Has`, `OneAttacker` and `ValueUnknown` only.
 
     An unknown value meets neither a condition on values nor its negation, so that negation becomes
-    a condition on values, too.
+    a condition on values, too. A single condition on an attacker becomes a term of the killmail.
     """
     match tree:
+        case OneAttacker((_,), False):
+            return push_not_down(Has(*tree.terms()), negated)
         case Not(child):
             return push_not_down(child, not negated)
         case And(children) | Or(children):
@@ -196,16 +198,16 @@ def matches(tree: Tree, subject: Subject) -> bool:
         case Has(term):
             return term in subject.terms
         case OneAttacker():
-            return any(map(tree.is_met_by, subject.killmail.attackers))
+            return any(map(tree.is_met_by, subject.attackers))
         case Value(low, high):
             value = subject.total_value
             return value is not None and _is_between(value, low, high)
         case ValueUnknown():
             return subject.total_value is None
         case AttackerCount(low, high):
-            return _is_between(len(subject.killmail.attackers), low, high)
+            return _is_between(subject.attacker_count, low, high)
         case Time(since, until):
-            return _is_between(subject.killmail.killmail_time, since, until)
+            return _is_between(subject.killmail_time, since, until)
         case Not(child):
             return not matches(child, subject)
     combine: Callable[..., bool] = all if isinstance(tree, And) else any

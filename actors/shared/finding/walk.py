@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import CompoundSelect, Select, func, select
 
-from actors.shared.body import parse_stored
+from actors.shared.body import stored_attackers
 from actors.shared.dictionaries import learn_dictionaries
-from actors.shared.finding.kinds import ID_BITS, MAX_KILLMAIL_ID, OF_UNIVERSE, Kind, code_of
-from actors.shared.finding.plan import cost_of, terms_in, times_in
-from actors.shared.finding.terms import terms_of
+from actors.shared.finding.kinds import MAX_KILLMAIL_ID, code_of
+from actors.shared.finding.plan import asks_for_one_attacker, cost_of, terms_in, times_in
 from actors.shared.finding.tree import (
     And,
     AttackerCount,
@@ -35,7 +34,7 @@ BUDGET: Final = 1_000_000
 """Postings that one page may read; about 60 ms."""
 QUERY_COST: Final = 10_000
 """What a query counts, in postings."""
-BODY_COST: Final = 1_000
+BODY_COST: Final = 500
 """What the reading and parsing of a body counts, in postings."""
 ROW_COST: Final = 50
 """What a row counts where no term leads, in postings."""
@@ -121,9 +120,9 @@ class Walk:
         match tree:
             case Has(term):
                 return await self._by_terms([term], step)
-            case OneAttacker(fields, final_blow):
-                certain, possible = await self._by_terms(sorted(tree.terms()), step)
-                return (certain if len(fields) == 1 and not final_blow else ~_all(step)), possible
+            case OneAttacker():
+                _, possible = await self._by_terms(sorted(tree.terms()), step)
+                return ~_all(step), possible
             case AttackerCount():
                 return await self._by_attacker_count(tree, step)
             case Value() | ValueUnknown():
@@ -199,32 +198,38 @@ class Walk:
         return low, high
 
     async def _confirm(self, ids: Sequence[int]) -> set[int]:
-        """Return which of these killmails match, by their bodies."""
+        """Return which of these killmails match, by their rows, and by their bodies if need be."""
         if not ids:
             return set()
-        columns = (KILLMAILS.c.killmail_id, KILLMAILS.c.body, KILLMAILS.c.total_value)
+        with_attackers = asks_for_one_attacker(self.tree)
+        columns = (*_FACTS, KILLMAILS.c.body) if with_attackers else _FACTS
         rows = await self.read(select(*columns).where(among(KILLMAILS.c.killmail_id, ids)))
-        await learn_dictionaries(self.read, rows)
-        self.spent += BODY_COST * len(rows)
+        self.spent += (BODY_COST if with_attackers else ROW_COST) * len(rows)
+        if with_attackers:
+            await learn_dictionaries(self.read, rows)
         listed = await self._listed(np.array(sorted(ids), np.int64))
-        confirmed = set()
-        for row in rows:
-            killmail = parse_stored(row.killmail_id, row.body)
-            if killmail is None:
-                continue
-            terms = {term for term, of_term in listed.items() if row.killmail_id in of_term}
-            subject = Subject(killmail, terms_of(killmail) | terms, row.total_value)
-            if matches(self.tree, subject):
-                confirmed.add(row.killmail_id)
-        return confirmed
+        return {
+            row.killmail_id
+            for row in rows
+            if matches(
+                self.tree,
+                Subject(
+                    row.killmail_time,
+                    row.total_value,
+                    row.attacker_count,
+                    stored_attackers(row.killmail_id, row.body) if with_attackers else (),
+                    {term for term, of_term in listed.items() if row.killmail_id in of_term},
+                ),
+            )
+        }
 
     async def _listed(self, ids: Ids) -> dict[int, set[int]]:
-        """Return which of these killmails have the terms that don't follow from their bodies."""
+        """Return which of these killmails have each term that is asked for."""
         found = {}
         for term in terms_in(self.tree):
-            if term >> ID_BITS in _NOT_OF_BODY:
-                has, _ = await which_have(self.read, term, ids)
-                found[term] = set(ids[has].tolist())
+            has, postings = await which_have(self.read, term, ids)
+            self.spent += postings
+            found[term] = set(ids[has].tolist())
         return found
 
 
@@ -244,7 +249,9 @@ async def begin(read: Read, tree: Tree) -> Walk:
 
 _NO_IDS: Final = np.zeros(0, np.int64)
 _NO_CODES: Final = np.zeros(0, np.uint8)
-_NOT_OF_BODY: Final = OF_UNIVERSE | {Kind.LABEL}
+_FACTS: Final = tuple(
+    KILLMAILS.c[name] for name in ("killmail_id", "killmail_time", "total_value", "attacker_count")
+)
 
 
 def _day(time: datetime) -> date:
