@@ -147,7 +147,7 @@ class _Valued:
             keys = [key for _, key in rows[done : done + size]]
             listed = await read_rows(self.walk.read, leads, keys, low, high)
             self.walk.spent += listed.postings
-            steps.append(step_of(listed))
+            steps.append(step_of(listed, leads))
             done, size = done + len(keys), size * 4
             settled = max(least, rows[done][0] + 1 if done < len(rows) else 1)
             if settled < beyond:

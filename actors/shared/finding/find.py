@@ -71,15 +71,13 @@ async def search(
     low, high = walk.time_range()
     if start is not None:
         low, high = (low, min(high, start + 1)) if newest_first else (max(low, start), high)
-    leads = await _choose_leads(walk, low, high, newest_first)
+    leads, step = await _choose_leads(walk, low, high, newest_first)
     found: list[int] = []
     windows = FIRST_WINDOWS
-    first = True
     while low < high:
-        if len(found) == limit or (walk.spent >= budget and not first):  # each page gets further
-            return Page(found, high - 1 if newest_first else low, len(found) == limit)
-        step = await _next_step(walk, leads, low, high, windows, newest_first)
-        windows, first = min(windows * 4, MAX_WINDOWS), False
+        if step is None:
+            step = await _next_step(walk, leads, low, high, windows, newest_first)
+            windows = min(windows * 4, MAX_WINDOWS)
         certain, possible = await walk.judge(step)
         ids, stopped_at = await walk.first_of(
             step.ids[possible], certain[possible], limit - len(found), budget
@@ -89,6 +87,9 @@ async def search(
             low, high = (low, stopped_at) if newest_first else (stopped_at + 1, high)
         else:
             low, high = (low, step.low) if newest_first else (step.high, high)
+        if low < high and (len(found) == limit or walk.spent >= budget):
+            return Page(found, high - 1 if newest_first else low, len(found) == limit)
+        step = None
     return Page(found, None, len(found) == limit)
 
 
@@ -125,17 +126,21 @@ async def _count(read: Read, asked: Tree, budget: int) -> int | None:
 
 async def _choose_leads(
     walk: Walk, low: int, high: int, newest_first: bool
-) -> frozenset[int] | None:
-    """Choose terms of which each result has one, the rarest; None if there are none."""
+) -> tuple[frozenset[int] | None, Step | None]:
+    """Choose terms of which each result has one, the rarest; None if there are none.
+
+    What was read to choose them is the first step.
+    """
     choices = leads_of(walk.tree)
     if len(choices) < 2 or low >= high:
-        return choices[0] if choices else None
+        return (choices[0] if choices else None), None
     terms = frozenset().union(*choices)
     listed = await next_windows(
         walk.read, terms, low, high, FIRST_WINDOWS, newest_first=newest_first
     )
     walk.spent += listed.postings
-    return min(choices, key=lambda terms: sum(len(listed.by_term[t][0]) for t in terms))
+    leads = min(choices, key=lambda terms: sum(len(listed.by_term[t][0]) for t in terms))
+    return leads, _in_order(step_of(listed, leads), newest_first)
 
 
 async def _next_step(
@@ -151,10 +156,13 @@ async def _next_step(
         return await _step_through_all(walk, low, high, newest_first)
     listed = await next_windows(walk.read, leads, low, high, windows, newest_first=newest_first)
     walk.spent += listed.postings
-    step = step_of(listed)
-    if newest_first:
-        return Step(step.low, step.high, step.ids[::-1], step.codes[::-1], step.known)
-    return step
+    return _in_order(step_of(listed, leads), newest_first)
+
+
+def _in_order(step: Step, newest_first: bool) -> Step:
+    if not newest_first:
+        return step
+    return Step(step.low, step.high, step.ids[::-1], step.codes[::-1], step.known)
 
 
 async def _step_through_all(walk: Walk, low: int, high: int, newest_first: bool) -> Step:

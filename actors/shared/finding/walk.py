@@ -1,6 +1,6 @@
 """Decide which killmails meet conditions, by postings as far as they can tell, else by bodies."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
@@ -64,10 +64,11 @@ class Step:
         return Step(self.low, self.high, self.ids[chosen], self.codes[chosen], self.known)
 
 
-def step_of(listed: Listed) -> Step:
-    """Make the step through what terms list, by id."""
-    ids = np.concatenate([ids for ids, _ in listed.by_term.values()] or [_NO_IDS])
-    codes = np.concatenate([codes for _, codes in listed.by_term.values()] or [_NO_CODES])
+def step_of(listed: Listed, leads: Iterable[int]) -> Step:
+    """Make the step through what the leading terms list, by id."""
+    of_leads = [listed.by_term[term] for term in leads]
+    ids = np.concatenate([ids for ids, _ in of_leads] or [_NO_IDS])
+    codes = np.concatenate([codes for _, codes in of_leads] or [_NO_CODES])
     ids, first = np.unique(ids, return_index=True)
     known = {term: ids for term, (ids, _) in listed.by_term.items()}
     return Step(listed.low, listed.high, ids, codes[first], known)
