@@ -74,7 +74,7 @@ async def _matching(
 
     async def unknown_values(_: Info) -> int | None:
         with _universe_needed():
-            return await search.unknown_values(database, tree)
+            return await search.unknown_values(database, tree, by_value=order_by == "value")
 
     to = page.searched_to
     return {

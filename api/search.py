@@ -73,13 +73,12 @@ async def most_valuable(
     )
 
 
-async def unknown_values(database: ReadDatabase, tree: Tree) -> int | None:
-    """Count the killmails that might meet conditions, if their values were known.
-
-    None when it would cost too much. Raises what a search raises.
-    """
+async def unknown_values(database: ReadDatabase, tree: Tree, *, by_value: bool) -> int | None:
+    """Count killmails of unknown value; see `count_unknown`. Raises what a search raises."""
     total, _ = await _in_snapshot(
-        database, tree, lambda read: count_unknown(read, tree, budget=PAGE_BUDGET)
+        database,
+        tree,
+        lambda read: count_unknown(read, tree, by_value=by_value, budget=PAGE_BUDGET),
     )
     return total
 

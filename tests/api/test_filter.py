@@ -170,15 +170,23 @@ async def test_the_most_valuable_come_first(
 @pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 async def test_unknown_values_are_counted(client: aiohttp.ClientSession, writer: Writer) -> None:
     await put(writer.database, MADE)
-    document = "query ($filter: KillmailFilter) { killmails(filter: $filter) { unknownValues } }"
+    document = """
+        query ($filter: KillmailFilter, $order: KillmailOrder) {
+          killmails(filter: $filter, orderBy: $order) { unknownValues }
+        }
+    """
     unknown = sum(m.total_value is None and m.mail["solar_system_id"] == 1 for m in MADE)
-    conditions: list[tuple[dict[str, Any], int]] = [
-        ({"solarSystemId": 1, "minTotalValue": 1e6}, unknown),
-        ({"solarSystemId": 1}, 0),
-        ({}, 0),
+    of_all = sum(m.total_value is None for m in MADE)
+    conditions: list[tuple[dict[str, Any], str, int]] = [
+        ({"solarSystemId": 1, "minTotalValue": 1e6}, "time", unknown),
+        ({"solarSystemId": 1, "minTotalValue": 1e6}, "value", unknown),
+        ({"solarSystemId": 1}, "time", 0),
+        ({"solarSystemId": 1}, "value", unknown),
+        ({}, "time", 0),
+        ({}, "value", of_all),
     ]
-    for given, expected in conditions:
-        answer = await query(client, document, filter=given)
+    for given, order, expected in conditions:
+        answer = await query(client, document, filter=given, order=order)
         assert answer["data"]["killmails"]["unknownValues"] == expected
     assert unknown > 5
 

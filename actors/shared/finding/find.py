@@ -98,14 +98,16 @@ async def count(read: Read, tree: Tree, *, budget: int = BUDGET) -> int | None:
     return await _count(read, normal_form(tree), budget)
 
 
-async def count_unknown(read: Read, tree: Tree, *, budget: int = BUDGET) -> int | None:
+async def count_unknown(
+    read: Read, tree: Tree, *, by_value: bool = False, budget: int = BUDGET
+) -> int | None:
     """Count the killmails that might match, if their values and labels were known.
 
-    0 where nothing is asked of values and labels; None when it would cost more than the budget.
+    With `by_value` also those that do match, and come last in the order of values. None when it
+    would cost more than the budget.
     """
-    asked = normal_form(tree)
     supposed = where_unknown(push_not_down(tree), supposed=True)
-    certain = where_unknown(asked, supposed=False)
+    certain = NOTHING if by_value else where_unknown(normal_form(tree), supposed=False)
     if supposed in (NOTHING, certain):
         return 0
     unless = () if certain == NOTHING else (push_not_down(Not(certain)),)
