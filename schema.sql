@@ -44,17 +44,17 @@ CREATE TABLE dictionaries (
 -- One attacker of one killmail, for questions in SQL: Killstream itself reads the body. Read it by killmail or
 -- by a range of killmail ids. An id that doesn't fit is null, another number the nearest that does.
 CREATE TABLE attackers (
-    killmail_id      BIGINT NOT NULL,
+    killmail_id      INTEGER NOT NULL,
+    ordinal          SMALLINT NOT NULL,      -- from 0, in ESI's order
+    final_blow       BOOLEAN NOT NULL,
     character_id     BIGINT,
-    ordinal          INTEGER NOT NULL,       -- from 0, in ESI's order
     corporation_id   INTEGER,
     alliance_id      INTEGER,
     faction_id       INTEGER,
     ship_type_id     INTEGER,
     weapon_type_id   INTEGER,
     damage_done      INTEGER NOT NULL,
-    security_status  REAL NOT NULL,
-    final_blow       BOOLEAN NOT NULL
+    security_status  REAL NOT NULL
 ) WITH (
     autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 100000,
     autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.01

@@ -31,10 +31,9 @@ from actors.killmails.bulk import store_archived
 from actors.killmails.findable import known_for
 from actors.killmails.refusal import is_refusal, reason_of
 from actors.killmails.reject import record_rejections
-from actors.killmails.version import Version
+from actors.killmails.version import Version, check_storable
 from actors.shared.errors import Invalid, RetryLater
 from actors.shared.feed import ImportedDay
-from actors.shared.finding.kinds import MAX_KILLMAIL_ID
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.metrics import HASHES_CORRECTED
 from actors.shared.outage import one_line
@@ -181,8 +180,7 @@ def _parse(files: list[Archived | Refused], leased: Leased, seen: set[int]) -> _
 
 def _version(file: Archived) -> Version:
     killmail = parse_killmail(file.body)
-    if killmail.killmail_id > MAX_KILLMAIL_ID:
-        raise Invalid(f"killmail_id is over {MAX_KILLMAIL_ID}, so nothing could find the killmail")
+    check_storable(killmail)
     computed = killmail_hash(killmail)
     if file.killmail_hash != computed:
         HASHES_CORRECTED.inc()

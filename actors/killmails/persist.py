@@ -28,6 +28,7 @@ from actors.killmails.version import (
     attacker_columns,
     body_columns,
     change,
+    check_storable,
     merge,
     zkb_columns,
 )
@@ -37,7 +38,6 @@ from actors.shared.clean import clean_object
 from actors.shared.dictionaries import current_dictionary, read_bodies
 from actors.shared.errors import Invalid
 from actors.shared.feed import Entry
-from actors.shared.finding.kinds import MAX_KILLMAIL_ID
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.metrics import HASHES_CORRECTED, LATENCY, SKIPPED, STORED, ZKB_CLEANED
 from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
@@ -88,8 +88,7 @@ def _version(reference: Reference) -> Version:
     killmail = parse_killmail(reference.body)
     if killmail.killmail_id != reference.killmail_id:
         raise Invalid(f"the body is of killmail {killmail.killmail_id}")
-    if killmail.killmail_id > MAX_KILLMAIL_ID:
-        raise Invalid(f"killmail_id is over {MAX_KILLMAIL_ID}, so nothing could find the killmail")
+    check_storable(killmail)
     computed = killmail_hash(killmail)
     if reference.hash not in ("", computed):
         HASHES_CORRECTED.inc()

@@ -14,6 +14,8 @@ from msgspec.structs import replace
 
 from actors.killmails.zkb import ZkbFacts, facts_of
 from actors.shared.body import NO_DICTIONARY, pack, pack_zkb, unpack, unpack_zkb
+from actors.shared.errors import Invalid
+from actors.shared.finding.kinds import MAX_KILLMAIL_ID
 from actors.shared.killmail import Killmail, parse_killmail
 from actors.shared.reference import Origin, Reference
 from actors.shared.rows import Columns
@@ -21,6 +23,8 @@ from actors.shared.rows import Columns
 N = TypeVar("N", int, float)
 
 MAX_INTEGER: Final = 2**31 - 1
+MAX_ATTACKERS: Final = 2**15
+"""The largest known killmail has 3,753."""
 MAX_REAL: Final = 3.4e38
 """PostgreSQL's largest 4-byte numbers."""
 
@@ -159,6 +163,18 @@ def zkb_columns(versions: Sequence[Version], dictionary: int = NO_DICTIONARY) ->
         "total_value": [facts_of(v.zkb).total_value for v in versions],
         "zkb_as_of": [None if unix_s is None else _time(unix_s) for unix_s in times],
     }
+
+
+def check_storable(killmail: Killmail) -> None:
+    """Check that the tables can hold a killmail.
+
+    Raises:
+        Invalid: its id is too high, or it has too many attackers.
+    """
+    if killmail.killmail_id > MAX_KILLMAIL_ID:
+        raise Invalid(f"killmail_id is over {MAX_KILLMAIL_ID}, so nothing could find the killmail")
+    if (count := len(killmail.attackers)) > MAX_ATTACKERS:
+        raise Invalid(f"{count} attackers, and {MAX_ATTACKERS} is the limit")
 
 
 def attacker_columns(versions: Sequence[Version]) -> Columns:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import REAL, BigInteger, Index, Integer, LargeBinary, Text, text
+from sqlalchemy import REAL, BigInteger, Index, Integer, LargeBinary, SmallInteger, Text, text
 from sqlmodel import Field, SQLModel
 
 from actors.shared.tables.columns import DEFAULT_0, INSERTED, QUEUED, Utc
@@ -81,9 +81,10 @@ class AttackerRow(SQLModel, table=True):
         INSERTED,
     )
 
-    killmail_id: int = Field(primary_key=True, sa_type=BigInteger)
+    killmail_id: int = Field(primary_key=True, sa_type=Integer)
+    ordinal: int = Field(primary_key=True, sa_type=SmallInteger)
+    final_blow: bool
     character_id: int | None = Field(default=None, sa_type=BigInteger)
-    ordinal: int = Field(primary_key=True, sa_type=Integer)
     corporation_id: int | None = Field(default=None, sa_type=Integer)
     alliance_id: int | None = Field(default=None, sa_type=Integer)
     faction_id: int | None = Field(default=None, sa_type=Integer)
@@ -91,7 +92,6 @@ class AttackerRow(SQLModel, table=True):
     weapon_type_id: int | None = Field(default=None, sa_type=Integer)
     damage_done: int = Field(sa_type=Integer)
     security_status: float = Field(sa_type=REAL)
-    final_blow: bool
 
 
 SQLModel.metadata.tables["attackers"].primary_key.ddl_if(dialect="sqlite")

@@ -1,4 +1,4 @@
-"""Narrow attackers: 4-byte columns and, on PostgreSQL, a BRIN index instead of the key."""
+"""Narrow attackers: columns of 2 and 4 bytes; on PostgreSQL a BRIN index instead of the key."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,6 +9,7 @@ down_revision = "0014"
 _NARROW = "attackers_narrow"
 _IDS = ("corporation_id", "alliance_id", "faction_id", "ship_type_id", "weapon_type_id")
 _MAX_INTEGER = 2**31 - 1
+_MAX_SMALLINT = 2**15 - 1
 _MAX_REAL = "3.4e38"
 _MIN_REAL = "1e-37"
 """PostgreSQL refuses to round what is smaller to 0."""
@@ -20,20 +21,21 @@ def upgrade() -> None:
     key = [] if is_postgresql else [sa.PrimaryKeyConstraint("killmail_id", "ordinal")]
     op.create_table(
         _NARROW,
-        sa.Column("killmail_id", sa.BigInteger, nullable=False),
+        sa.Column("killmail_id", sa.Integer, nullable=False),
+        sa.Column("ordinal", sa.SmallInteger, nullable=False),
+        sa.Column("final_blow", sa.Boolean, nullable=False),
         sa.Column("character_id", sa.BigInteger),
-        sa.Column("ordinal", sa.Integer, nullable=False),
         *(sa.Column(name, sa.Integer) for name in _IDS),
         sa.Column("damage_done", sa.Integer, nullable=False),
         sa.Column("security_status", sa.REAL, nullable=False),
-        sa.Column("final_blow", sa.Boolean, nullable=False),
         *key,
     )
     ids = ", ".join(f"CASE WHEN {name} <= {_MAX_INTEGER} THEN {name} END" for name in _IDS)
     op.execute(
-        f"INSERT INTO {_NARROW} SELECT killmail_id, character_id, ordinal, {ids},"
-        f" {_within('damage_done', str(_MAX_INTEGER))}, {_real('security_status')}, final_blow"
-        " FROM attackers ORDER BY killmail_id, ordinal"
+        f"INSERT INTO {_NARROW} SELECT killmail_id, ordinal, final_blow, character_id, {ids},"
+        f" {_within('damage_done', str(_MAX_INTEGER))}, {_real('security_status')}"
+        f" FROM attackers WHERE killmail_id <= {_MAX_INTEGER} AND ordinal <= {_MAX_SMALLINT}"
+        " ORDER BY killmail_id, ordinal"
     )
     op.drop_table("attackers")
     op.rename_table(_NARROW, "attackers")

@@ -321,6 +321,20 @@ async def test_a_body_over_the_limit_is_rejected(database: AsyncEngine) -> None:
     assert body.decode() in decode_rejection(row["rejection"]).value
 
 
+@pytest.mark.parametrize(
+    ("killmail_id", "attackers", "reason"),
+    [(2**31, 1, "killmail_id is over 2147483647"), (1, 2**15 + 1, "32769 attackers")],
+    ids=["id", "attackers"],
+)
+async def test_what_the_tables_cant_hold_is_rejected(
+    sqlite: AsyncEngine, killmail_id: int, attackers: int, reason: str
+) -> None:
+    body = a_body(killmail_id, attackers=many_attackers(attackers))
+    await persisted(sqlite, [a_reference(body, killmail_id)])
+    (row,) = await rows(sqlite, REJECTED)
+    assert reason in row["reason"]
+
+
 async def test_fields_that_esi_adds_one_day_survive(database: AsyncEngine) -> None:
     body = b'{"new": [1.50, {"b":\t"\\u0000 \xc3\xa9"}],\n' + a_body(1)[1:]
     await persisted(database, [a_reference(body)])
