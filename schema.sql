@@ -238,9 +238,11 @@ CREATE TABLE rejected (
     digest       TEXT PRIMARY KEY,           -- SHA-256 of reason and rejection: the same refusal once
     reason       TEXT NOT NULL,
     rejection    BYTEA NOT NULL,
-    rejected_at  TIMESTAMPTZ NOT NULL
+    rejected_at  TIMESTAMPTZ NOT NULL,
+    killmail_id  BIGINT                      -- null: unknown, or rejected before there was this column
 );
 CREATE INDEX rejected_oldest ON rejected (rejected_at);
+CREATE INDEX rejected_killmail ON rejected (killmail_id);
 
 -- One person, with one or several characters.
 CREATE TABLE accounts (

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 import structlog
-from sqlalchemy import ColumnElement, bindparam, delete, func, select, tuple_
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.history import r2z2
@@ -37,7 +37,6 @@ IDS_PER_QUERY: Final = 5_000
 SOON: Final = timedelta(minutes=10)
 """When a day is checked again that is being repaired."""
 DAILY: Final = timedelta(days=1)
-REJECTIONS_PER_QUERY: Final = 500
 AGAIN: Final = timedelta(days=30)
 """When what nobody gave is asked for again."""
 LATELY: Final = timedelta(days=7)
@@ -204,36 +203,21 @@ async def _record_unobtainable(database: AsyncEngine, day: date, hashes: Mapping
 
 async def _reasons(database: AsyncEngine, day: date, wanted: Mapping[int, str]) -> dict[int, str]:
     """Read why killmails of a day were rejected last, within `LATELY`."""
-    columns = REJECTED.c
-    # Quotes within a value are escaped, so this is the rejection's own source.
-    text = b'"source":"' + source_of("r2z2", day).encode() + b'"'
-    is_of_day: ColumnElement[bool]
-    if database.dialect.name == "postgresql":
-        is_of_day = columns.rejection.op("LIKE", is_comparison=True)(b"%" + text + b"%")
-    else:
-        is_of_day = func.instr(columns.rejection, text) > 0
+    columns, ids, source = REJECTED.c, sorted(wanted), source_of("r2z2", day)
     query = (
-        select(columns.rejected_at, columns.digest, columns.rejection)
-        .where(columns.rejected_at > datetime.now(UTC) - LATELY, is_of_day)
-        .order_by(columns.rejected_at.desc(), columns.digest.desc())
-        .limit(REJECTIONS_PER_QUERY)
+        select(columns.killmail_id, columns.rejection)
+        .where(columns.rejected_at > datetime.now(UTC) - LATELY)
+        .order_by(columns.rejected_at)
     )
-    key = tuple_(columns.rejected_at, columns.digest)
     reasons: dict[int, str] = {}
-    page = query
     async with reading(database) as connection:
-        while rows := (await connection.execute(page)).all():
+        for start in range(0, len(ids), IDS_PER_QUERY):
+            some = among(columns.killmail_id, ids[start : start + IDS_PER_QUERY])
+            rows = await connection.execute(query.where(some))
             for row in rows:
                 rejection = decode_rejection(row.rejection)
-                if (killmail_id := rejection.killmail_id or 0) in wanted:
-                    reasons.setdefault(killmail_id, rejection.reason)
-            if len(reasons) == len(wanted):
-                break
-            last = rows[-1]
-            page = query.where(
-                key
-                < tuple_(bindparam(None, last.rejected_at, columns.rejected_at.type), last.digest)
-            )
+                if rejection.source == source:
+                    reasons[row.killmail_id] = rejection.reason
     return reasons
 
 

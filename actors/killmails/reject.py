@@ -38,14 +38,16 @@ async def record_rejections(
         sha256(rejection).hexdigest(): (rejection, decode_rejection(rejection))
         for rejection in rejections
     }
+    rows = [(digest, *read[digest]) for digest in sorted(read)]
     await insert_missing(
         connection,
         REJECTED_TABLE,
         {
-            "digest": sorted(read),
-            "reason": [read[digest][1].reason for digest in sorted(read)],
-            "rejection": [read[digest][0] for digest in sorted(read)],
-            "rejected_at": [datetime.now(UTC)] * len(read),
+            "digest": [digest for digest, _, _ in rows],
+            "reason": [rejection.reason for _, _, rejection in rows],
+            "rejection": [value for _, value, _ in rows],
+            "rejected_at": [datetime.now(UTC)] * len(rows),
+            "killmail_id": [rejection.killmail_id for _, _, rejection in rows],
         },
     )
     return [

@@ -189,9 +189,13 @@ class RejectedRow(SQLModel, table=True):
     """A rejection: the refused value with the reason."""
 
     __tablename__ = "rejected"
-    __table_args__ = (Index("rejected_oldest", "rejected_at"),)
+    __table_args__ = (
+        Index("rejected_oldest", "rejected_at"),
+        Index("rejected_killmail", "killmail_id"),
+    )
 
     digest: str = Field(primary_key=True, sa_type=Text)
     reason: str = Field(sa_type=Text)
     rejection: bytes = Field(sa_type=LargeBinary)
     rejected_at: datetime = Field(sa_type=Utc)
+    killmail_id: int | None = Field(default=None, sa_type=BigInteger)

@@ -23,11 +23,11 @@ from actors.killmails import postpone
 from actors.killmails.fetch import fetch
 from actors.killmails.persist import persist, read, store
 from actors.killmails.recall import recall
-from actors.killmails.reject import reject
+from actors.killmails.reject import record_rejections, reject
 from actors.resources import Resources
 from actors.shared.errors import RetryLater
 from actors.shared.reference import encode_reference
-from actors.shared.rejection import Rejection, encode_rejection
+from actors.shared.rejection import Rejection
 from actors.shared.tables import (
     COMPLETENESS_DAYS,
     GAPS,
@@ -281,37 +281,33 @@ async def test_what_nobody_gave_is_asked_for_again_after_a_month(
 
 
 async def test_reasons_are_those_of_the_day_however_much_was_rejected_since(
-    opened: Resources, monkeypatch: pytest.MonkeyPatch
+    opened: Resources,
 ) -> None:
-    monkeypatch.setattr(module, "REJECTIONS_PER_QUERY", 2)
     now, day = datetime.now(UTC), date(2026, 1, 1)
     source, other = source_of("r2z2", day), source_of("r2z2", date(2026, 1, 2))
-    value = encode_rejection("x", b"{}", source=source, position=7)
     rejections = [
-        # hours ago, reason, value, source, killmail_id
-        (3, "first", b"{}", source, 1),
-        (2, "last", b"{}", source, 1),
-        (2, "of another day", b"{}", other, 2),
-        (2, "of the feed, and names the day", value, "r2z2:host", 3),
-        (4, "of 4", b"{}", source, 4),
-        (9 * 24, "long ago", b"{}", source, 5),
-        *((1, "newer", b"{}", "r2z2:host", number) for number in range(1_000, 6_001)),
+        # hours ago, reason, source, killmail_id
+        (3, "first", source, 1),
+        (2, "last", source, 1),
+        (2, "of another day", other, 2),
+        (2, "of the feed", "r2z2:host", 3),
+        (4, "of 4", source, 4),
+        (9 * 24, "long ago", source, 5),
+        *((1, "newer", source, number) for number in range(1_000, 6_001)),
     ]
     async with opened.database.begin() as connection:
-        await connection.execute(
-            REJECTED.insert(),
-            [
-                {
-                    "digest": str(number),
-                    "reason": reason,
-                    "rejection": msgspec.json.encode(
-                        Rejection(reason, value.decode(), source, 1, killmail_id)
-                    ),
-                    "rejected_at": now - timedelta(hours=hours),
-                }
-                for number, (hours, reason, value, source, killmail_id) in enumerate(rejections)
-            ],
-        )
+        for hours in {row[0] for row in rejections}:
+            some = [
+                msgspec.json.encode(Rejection(reason, "{}", source, 1, killmail_id))
+                for ago, reason, source, killmail_id in rejections
+                if ago == hours
+            ]
+            await record_rejections(connection, some)
+            await connection.execute(
+                update(REJECTED)
+                .where(REJECTED.c.rejected_at > now - timedelta(minutes=30))
+                .values(rejected_at=now - timedelta(hours=hours))
+            )
     wanted = dict.fromkeys(range(1, 6), "")
     assert await module._reasons(opened.database, day, wanted) == {1: "last", 4: "of 4"}
 
