@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from actors.shared.settings import PREFIX, Settings
-from deploy.local import control
+from deploy.local import control, kafka
 
 PROJECT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (PROJECT / "deploy" / "Dockerfile").read_text().replace("\\\n", " ")
@@ -147,3 +147,10 @@ def test_each_volume_that_is_used_is_declared() -> None:
         for volume in service.get("volumes", [])
     }
     assert used == set(COMPOSE["volumes"])
+
+
+def test_kafka_takes_as_little_cpu_as_the_one_that_just_starts() -> None:
+    options = SERVICES["kafka"]["environment"]["KAFKA_JVM_PERFORMANCE_OPTS"]
+    assert options.split() == kafka.JVM_OPTIONS
+    command = kafka._command(Path("/x"))
+    assert set(kafka.JVM_OPTIONS) <= set(command)
