@@ -34,18 +34,18 @@ async def want(
     if not wanted:
         return 0
     now = datetime.now(UTC)
-    columns: Columns = {
-        kind.key.name: wanted,
-        "state": ["unknown"] * len(wanted),
-        "next_refresh_at": [now] * len(wanted),
-        "seen_at": [now if is_seen else None] * len(wanted),
-    }
-    new = set(await insert_missing(connection, kind.table, columns))
+    columns: Columns = {kind.key.name: wanted}
+    seen_at = now if is_seen else None
+    new = set(
+        await insert_missing(
+            connection, kind.table, columns, state="unknown", next_refresh_at=now, seen_at=seen_at
+        )
+    )
     existing = [id_ for id_ in wanted if id_ not in new]
     due = await want_known(connection, kind, existing)
     if is_seen:
-        seen_at = kind.table.c.seen_at
-        is_old = or_(seen_at.is_(None), seen_at < now - SEEN_AGAIN)
+        last_seen_at = kind.table.c.seen_at
+        is_old = or_(last_seen_at.is_(None), last_seen_at < now - SEEN_AGAIN)
         await _update(connection, kind, existing, is_old, seen_at=now)
     return len(new) + due
 

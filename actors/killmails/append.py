@@ -114,9 +114,9 @@ async def _append(
             "sequence": list(sequences),
             "killmail_id": list(killmail_ids),
             "kind": list(kinds),
-            "stored_at": [now] * count,
             "origin": list(origins),
         },
+        stored_at=now,
     )
     if len(entered) != count:
         raise RuntimeError(f"feed_counter is at {last}, but the feed has higher sequences")

@@ -173,14 +173,10 @@ async def store(
     async with database.begin() as connection:
         publishable, listed = await hold_back(connection, arrivals)
         latest = _latest(publishable)
-        created_at = [datetime.now(UTC)] * len(latest)
+        created_at = datetime.now(UTC)
         dictionary = await current_dictionary(connection)
-        columns = (
-            body_columns(latest, dictionary)
-            | zkb_columns(latest, dictionary)
-            | {"created_at": created_at}
-        )
-        added = set(await insert_missing(connection, KILLMAILS, columns))
+        columns = body_columns(latest, dictionary) | zkb_columns(latest, dictionary)
+        added = set(await insert_missing(connection, KILLMAILS, columns, created_at=created_at))
         fresh = [v for v in latest if v.killmail.killmail_id in added]
         if fresh:
             await copy_all(connection, ATTACKERS, attacker_columns(fresh))

@@ -39,13 +39,14 @@ async def write_names(
         "id": ids,
         "name": [named[id_].name if id_ in named else None for id_ in ids],
         "category": [named[id_].category if id_ in named else None for id_ in ids],
-        "checked_at": [now] * len(ids),
     }
     async with database.begin() as connection:
-        new = set(await insert_missing(connection, NAMES, columns))
+        new = set(await insert_missing(connection, NAMES, columns, checked_at=now))
         if existing := [row for row in zip(*columns.values(), strict=True) if row[0] not in new]:
             parameters = [f"{column}_" for column in columns]
-            rows = [dict(zip(parameters, row, strict=True)) for row in existing]
+            rows = [
+                {**dict(zip(parameters, row, strict=True)), "checked_at_": now} for row in existing
+            ]
             await connection.execute(_UPDATE_CHECKED, rows)
     known = {id_: _known(id_, entity.name, now) for id_, entity in named.items()}
     return known | (await read_names(database, nameless) if nameless else {})

@@ -19,22 +19,27 @@ Columns = dict[str, list[Any]]
 
 
 async def insert_missing(
-    connection: AsyncConnection, table: Table, columns: Columns
+    connection: AsyncConnection, table: Table, columns: Columns, **same: Any
 ) -> Sequence[int]:
     """Insert rows, ignoring existing keys; return the first key column of the new rows.
 
-    Pass the rows sorted by key: concurrent transactions that insert the same keys wait for each
-    other in the order of the rows.
+    Args:
+        connection: a transaction.
+        table: the table.
+        columns: the rows, sorted by key: concurrent transactions that insert the same keys wait
+            for each other in the order of the rows.
+        **same: columns, not of the key, that have the same value in all rows. To pass a time is
+            the most expensive of all.
     """
     if not any(columns.values()):
         return []
     if connection.dialect.name == "postgresql":
-        result = await connection.exec_driver_sql(
-            _insert_missing(table, tuple(columns)), tuple(columns.values())
-        )
+        statement = _insert_missing(table, tuple(columns), tuple(same))
+        values = (*columns.values(), *same.values())
+        result = await connection.exec_driver_sql(statement, values)
     else:
-        statement = sqlite.insert(table).on_conflict_do_nothing()
-        result = await connection.execute(statement.returning(_key(table)), _as_rows(columns))
+        insert = sqlite.insert(table).on_conflict_do_nothing().returning(_key(table))
+        result = await connection.execute(insert, [row | same for row in _as_rows(columns)])
     return [row[0] for row in result]
 
 
@@ -141,18 +146,20 @@ def _as_rows(columns: Columns) -> list[dict[str, Any]]:
 
 
 @cache
-def _insert_missing(table: Table, names: tuple[str, ...]) -> str:
+def _insert_missing(table: Table, names: tuple[str, ...], same: tuple[str, ...]) -> str:
     key = postgresql.dialect().identifier_preparer.quote(_key(table).name)
-    return f"{_insert_unnest(table, names)} ON CONFLICT DO NOTHING RETURNING {key}"
+    insert = _insert_unnest(table, names, same)
+    return f"{insert} ON CONFLICT DO NOTHING RETURNING {key}"
 
 
 @cache
-def _insert_unnest(table: Table, names: tuple[str, ...]) -> str:
+def _insert_unnest(table: Table, names: tuple[str, ...], same: tuple[str, ...] = ()) -> str:
     dialect = postgresql.dialect()
-    arrays = ", ".join(
-        f"${i}::{table.c[name].type.compile(dialect)}[]" for i, name in enumerate(names, 1)
-    )
-    quoted = dialect.identifier_preparer.quote
-    return (
-        f"INSERT INTO {table.name} ({', '.join(map(quoted, names))}) SELECT * FROM unnest({arrays})"
-    )
+    typed = [
+        f"${number}::{table.c[name].type.compile(dialect)}"
+        for number, name in enumerate((*names, *same), 1)
+    ]
+    arrays = ", ".join(f"{one}[]" for one in typed[: len(names)])
+    selected = ", ".join(["*", *typed[len(names) :]])
+    into = ", ".join(map(dialect.identifier_preparer.quote, (*names, *same)))
+    return f"INSERT INTO {table.name} ({into}) SELECT {selected} FROM unnest({arrays})"
