@@ -26,7 +26,7 @@ FEW: Final = 300_000
 FIRST_ROWS: Final = 32
 """Rows of the leading terms that are read at first; then four times as many, and so on."""
 LEAST_JUDGED: Final = 200
-"""Killmails that are judged at once, with all others of the same codes."""
+"""Killmails that are judged first, with all others of the same codes; then four times as many."""
 MOST_SORTED: Final = 2_000
 """Killmails of the same codes that are sorted here by their values."""
 
@@ -274,13 +274,13 @@ class _Valued:
         present, counts = np.unique(codes[(codes >= low) & (codes < high)], return_counts=True)
         by_code = list(zip(present.tolist(), counts.tolist(), strict=True))
         taken: list[int] = []
-        size = 0
+        size, wanted = 0, LEAST_JUDGED
         for code, count in reversed(by_code) if self.highest_first else by_code:
             taken.append(code)
             size += count
-            if size >= LEAST_JUDGED:
+            if size >= wanted:
                 yield (codes >= min(taken)) & (codes <= max(taken))
-                taken, size = [], 0
+                taken, size, wanted = [], 0, wanted * 4
         if taken:
             yield (codes >= min(taken)) & (codes <= max(taken))
 

@@ -77,7 +77,7 @@ async def search(
     while low < high:
         if step is None:
             step = await _next_step(walk, leads, low, high, windows, newest_first)
-            windows = min(windows * 4, MAX_WINDOWS)
+            windows = min(windows * 8, MAX_WINDOWS)
         certain, possible = await walk.judge(step)
         ids, stopped_at = await walk.first_of(
             step.ids[possible], certain[possible], limit - len(found), budget

@@ -27,6 +27,10 @@ _KINDS: Final[dict[AttackerField, Kind]] = {
     "ship_type_id": Kind.ATTACKER_SHIP_TYPE,
     "weapon_type_id": Kind.ATTACKER_WEAPON_TYPE,
 }
+_PAIRS: Final[dict[AttackerField, Kind]] = {
+    "corporation_id": Kind.CORPORATION_IN_SHIP,
+    "alliance_id": Kind.ALLIANCE_IN_SHIP,
+}
 
 
 @dataclass(frozen=True)
@@ -57,17 +61,21 @@ class OneAttacker:
     """Whether it has to be the one that struck last."""
 
     def terms(self) -> frozenset[int]:
-        """List the terms that a killmail with such an attacker has."""
+        """List terms that a killmail with such an attacker has.
+
+        The term of a pair stands for both: whether it is the same attacker is seen in the body.
+        """
+        terms = {field: term_of(_KINDS[field], entity_id) for field, entity_id in self.fields}
         given = dict(self.fields)
-        terms = {term_of(_KINDS[field], entity_id) for field, entity_id in self.fields}
         ship = given.get("ship_type_id")
-        groups: tuple[tuple[AttackerField, Kind], ...] = (
-            ("corporation_id", Kind.CORPORATION_IN_SHIP),
-            ("alliance_id", Kind.ALLIANCE_IN_SHIP),
-        )
-        if ship is not None:
-            terms |= {pair_of(kind, given[name], ship) for name, kind in groups if name in given}
-        return frozenset(terms)
+        pairs = {
+            name: pair_of(kind, given[name], ship)
+            for name, kind in _PAIRS.items()
+            if ship is not None and name in given
+        }
+        if pairs:
+            del terms["ship_type_id"]
+        return frozenset((terms | pairs).values())
 
     def is_met_by(self, attacker: Attacker) -> bool:
         """Tell whether this attacker meets all conditions."""

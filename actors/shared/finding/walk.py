@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import CompoundSelect, Select, func, select
+from sqlalchemy import func, select
 
 from actors.shared.body import stored_attackers
 from actors.shared.dictionaries import learn_dictionaries
@@ -26,7 +26,7 @@ from actors.shared.finding.tree import (
     ValueUnknown,
     matches,
 )
-from actors.shared.finding.windows import Codes, Ids, Listed, Read, is_among, which_have
+from actors.shared.finding.windows import Codes, Ids, Listed, Query, Read, is_among, which_have
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS
 
@@ -86,7 +86,7 @@ class Walk:
     spent: int = 0
     """In postings."""
 
-    async def read(self, query: Select[Any] | CompoundSelect[Any]) -> Sequence[Any]:
+    async def read(self, query: Query) -> Sequence[Any]:
         """Run a query."""
         self.spent += QUERY_COST
         return await self.reader(query)
@@ -143,7 +143,7 @@ class Walk:
         for term in terms:
             asked = step.ids[held]
             if term in step.known:
-                held[held] = is_among(asked, step.known[term], step.low, step.high)
+                held[held] = is_among(asked, step.known[term])
             else:
                 has, postings = await which_have(self.read, term, asked)
                 self.spent += postings

@@ -3,11 +3,21 @@
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, CompoundSelect, Select, func, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    TextClause,
+    func,
+    select,
+    text,
+    union_all,
+)
 
 from actors.shared.finding.kinds import WINDOW_BITS, base_of, key_of, width_of
 from actors.shared.rows import among
@@ -15,14 +25,15 @@ from actors.shared.tables import POSTINGS
 
 Ids = NDArray[np.int64]
 Codes = NDArray[np.uint8]
-Read = Callable[[Select[Any] | CompoundSelect[Any]], Awaitable[Sequence[Any]]]
+Query = Select[Any] | CompoundSelect[Any] | TextClause
+Read = Callable[[Query], Awaitable[Sequence[Any]]]
 """Runs a query and returns its rows."""
 
 MAX_TERMS: Final = 100
 """Terms in one statement."""
 MAX_KEYS: Final = 5_000
 """Keys in one statement."""
-SPARSE: Final = 300
+SPARSE: Final = 5_000
 """Ids between two bounds for each one listed, above which sorting is faster than a bitmap."""
 
 
@@ -48,14 +59,10 @@ async def next_windows(
     """
     rows: dict[int, list[Any]] = defaultdict(list)
     wanted = sorted(terms)
-    for row in await _of_each(
-        read,
-        wanted,
-        lambda term: select(
-            _between(term, low, high, newest_first=newest_first).limit(limit).subquery()
-        ),
-    ):
-        rows[row.key >> WINDOW_BITS].append(row)
+    for start in range(0, len(wanted), MAX_TERMS):
+        some = wanted[start : start + MAX_TERMS]
+        for row in await read(_next_rows(some, low, high, limit, newest_first=newest_first)):
+            rows[row.key >> WINDOW_BITS].append(row)
     for term, found in rows.items():
         if len(found) < limit:
             continue
@@ -79,9 +86,11 @@ async def which_have(read: Read, term: int, ids: Ids) -> tuple[NDArray[np.bool_]
     if len(windows) * 3 < (high - 1 >> width) - (low >> width) + 1:
         rows = await _by_keys(read, [key_of(term, int(window) << width) for window in windows])
     else:
-        rows = list(await read(_between(term, low, high, newest_first=False)))
+        rows = list(
+            await read(_RANGE.bindparams(low=key_of(term, low), high=key_of(term, high - 1)))
+        )
     listed, _ = _unpack(rows, low, high)
-    return is_among(ids, listed, low, high), sum(len(row.worths) for row in rows)
+    return is_among(ids, listed), sum(len(row.worths) for row in rows)
 
 
 async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> Counter[int]:
@@ -116,12 +125,15 @@ async def read_rows(
     )
 
 
-def is_among(ids: Ids, listed: Ids, low: int, high: int) -> NDArray[np.bool_]:
-    """Tell which of `ids` are in `listed`; all lie between `low` and `high`."""
+def is_among(ids: Ids, listed: Ids) -> NDArray[np.bool_]:
+    """Tell which of `ids` are in `listed`."""
+    if not len(ids) or not len(listed):
+        return np.zeros(len(ids), bool)
+    low, high = int(ids.min()), int(ids.max())
     if high - low > SPARSE * (len(ids) + len(listed)):
         return np.isin(ids, listed)
-    bitmap = np.zeros(high - low, bool)
-    bitmap[listed - low] = True
+    bitmap = np.zeros(high - low + 1, bool)
+    bitmap[listed[(listed >= low) & (listed <= high)] - low] = True
     return bitmap[ids - low]
 
 
@@ -133,10 +145,28 @@ async def _by_keys(read: Read, keys: Sequence[int]) -> list[Any]:
     return rows
 
 
-def _between(term: int, low: int, high: int, *, newest_first: bool) -> Select[Any]:
-    key = POSTINGS.c.key
-    query = select(POSTINGS).where(_is_between(term, low, high))
-    return query.order_by(key.desc() if newest_first else key)
+def _next_rows(
+    terms: Sequence[int], low: int, high: int, limit: int, *, newest_first: bool
+) -> TextClause:
+    bounds = {f"low{i}": key_of(term, low) for i, term in enumerate(terms)}
+    bounds |= {f"high{i}": key_of(term, high - 1) for i, term in enumerate(terms)}
+    return _next_rows_of(len(terms), newest_first).bindparams(count=limit, **bounds)
+
+
+@cache
+def _next_rows_of(count: int, newest_first: bool) -> TextClause:
+    """Build the query for the next rows of so many terms; as text it is built once."""
+    order = "DESC" if newest_first else "ASC"
+    parts = (
+        f"SELECT * FROM ({_COLUMNS} BETWEEN :low{i} AND :high{i} ORDER BY key {order} LIMIT :count)"
+        f" AS rows_{i}"
+        for i in range(count)
+    )
+    return text(" UNION ALL ".join(parts))
+
+
+_COLUMNS: Final = "SELECT key, top, places, worths FROM postings WHERE key"
+_RANGE: Final = text(f"{_COLUMNS} BETWEEN :low AND :high")
 
 
 def _is_between(term: int, low: int, high: int) -> ColumnElement[bool]:
@@ -156,11 +186,12 @@ async def _of_each(
 
 
 def _unpack(rows: Sequence[Any], low: int, high: int) -> tuple[Ids, Codes]:
-    """List the ids between two bounds with the codes of their values, in no order."""
+    """List the ids of one term's rows between two bounds, and their values' codes, in no order."""
     if not rows:
         return np.zeros(0, np.int64), np.zeros(0, np.uint8)
     counts = [len(row.worths) for row in rows]
-    bases = np.repeat(np.array([base_of(row.key) for row in rows], np.int64), counts)
+    windows = np.array([row.key for row in rows], np.int64) & (1 << WINDOW_BITS) - 1
+    bases = np.repeat(windows << width_of(rows[0].key >> WINDOW_BITS), counts)
     ids = bases + np.frombuffer(b"".join(row.places for row in rows), "<u2")
     codes = np.frombuffer(b"".join(row.worths for row in rows), np.uint8)
     inside = (ids >= low) & (ids < high)
