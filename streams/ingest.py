@@ -6,6 +6,7 @@ batch, so nothing is lost; after a crash some messages are sent twice: the actor
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Final, cast
 
@@ -34,8 +35,13 @@ BATCH_BYTES: Final = 4 * 1024 * 1024
 """Size at which a batch is full."""
 BACKLOG_REFERENCES: Final = 10
 """Number of waiting references that makes a backlog, whose batch may wait for more."""
-FILL_S: Final = 0.005
-"""How long a batch of a backlog waits for more; repeated while more arrive."""
+FILL_S: Final = 0.025
+"""How long a batch of a backlog waits for more; repeated while more arrive.
+
+The poller sends what it has read about as often.
+"""
+FULL_S: Final = 0.1
+"""How long it waits in all."""
 REJECTS_IN_A_ROW: Final = 1_000
 """Rejections in a row after which the process stops: the fault is probably ours."""
 
@@ -103,11 +109,13 @@ async def _batch(stream: StreamT[bytes], first: EventT[bytes]) -> list[EventT[by
     """Take the events waiting after the first; waits for more only in a backlog."""
     batch = [first]
     room = BATCH_BYTES - _size(first)
+    until_s = time.monotonic() + FULL_S
     while len(batch) < BATCH_REFERENCES and room > 0:
         more = _waiting(stream, BATCH_REFERENCES - len(batch), room)
         batch += more
         room -= sum(map(_size, more))
-        if not more or len(batch) < BACKLOG_REFERENCES:
+        is_backlog = more and len(batch) >= BACKLOG_REFERENCES
+        if not is_backlog or time.monotonic() > until_s:
             break
         await asyncio.sleep(FILL_S)
     return batch

@@ -180,6 +180,22 @@ async def test_a_backlog_comes_in_order_in_batches_up_to_the_bound(rig: Rig) -> 
 
 
 @pytest.mark.service
+async def test_a_batch_does_not_wait_until_it_is_full_while_more_arrive(rig: Rig) -> None:
+    await rig.pipe.start("streams")
+    await rig.produce([reference_of(0)])
+    await rig.take(1)  # it reads the topic now
+    values = [reference_of(i) for i in range(1, BATCH_REFERENCES + 1)]
+    async with AIOKafkaProducer(bootstrap_servers=rig.settings.kafka_bootstrap) as producer:
+        for start in range(0, len(values), 20):  # for half a second
+            for value in values[start : start + 20]:
+                await producer.send(topics.RECEIVED.name, value, key=b"1")
+            await asyncio.sleep(0.02)
+    batches = [message.args[0] for message in await rig.take(len(values))]
+    assert [value for batch in batches for value in batch] == values
+    assert max(map(len, batches)) < BATCH_REFERENCES / 2
+
+
+@pytest.mark.service
 async def test_large_references_come_in_smaller_batches(rig: Rig) -> None:
     values = [reference_of(i, padding=200 * 1024) for i in range(60)]  # Kafka gives 5 at once
     values.append(reference_of(60, padding=MAX_BODY_BYTES - 1_000))
