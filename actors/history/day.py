@@ -1,6 +1,7 @@
 """Import the killmails of one day from an archive."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -44,8 +45,12 @@ from actors.shared.tables import HISTORY_DAYS
 
 log: Final = structlog.get_logger()
 
-BATCH: Final = {"postgresql": 2_500, "sqlite": 1_000}
-"""Killmails in one transaction: few enough that a live killmail that waits for it waits briefly."""
+BATCH: Final = 2_500
+"""Killmails in one transaction at most."""
+SQLITE_BATCH: Final = (50, 250, 1_000)
+"""On SQLite, whose writers wait for each other: at least, at first and at most."""
+SQLITE_HOLD_S: Final = 0.15
+"""How long a transaction on SQLite is to take, so that a live killmail waits briefly."""
 SQLITE_PAUSE_S: Final = 0.1
 """Between transactions: a writer that waits for SQLite's lock polls for it at such intervals."""
 DOWNLOAD_POLL_S: Final = 0.5
@@ -63,6 +68,21 @@ class _Batch(NamedTuple):
     rejections: list[bytes]
     elsewhere: int
     """Killmails of other days, which belong to other archives."""
+
+
+class _Size:
+    """The size of transactions; on SQLite it follows the time that they take."""
+
+    def __init__(self, *, is_sqlite: bool) -> None:
+        self.is_sqlite = is_sqlite
+        self.killmails = SQLITE_BATCH[1] if is_sqlite else BATCH
+
+    def adapt(self, killmails: int, took_s: float) -> None:
+        """Choose the next size by the time of a transaction."""
+        if self.is_sqlite and killmails:
+            least, _, most = SQLITE_BATCH
+            fitting = int(killmails * SQLITE_HOLD_S / max(took_s, 1e-6))
+            self.killmails = min(max(fitting, least), most, self.killmails * 2)
 
 
 OnRejections = Callable[[list[bytes]], Awaitable[None]]
@@ -124,19 +144,21 @@ async def _import(
     archive = await SOURCES[leased.source].download(settings, http, database, leased.day)
     async with database.begin() as connection:
         await renew(connection, leased, downloading_until=None, state_reason=None)
-    dialect = database.dialect.name
-    batches = _batches(archive, leased, BATCH[dialect])
+    size = _Size(is_sqlite=database.dialect.name == "sqlite")
+    batches = _batches(archive, leased, size)
     done: Counter[str] = Counter()
     upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
     try:
         while batch := await upcoming:
             upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            began_s = time.perf_counter()
             rejections = await _store(database, leased, batch)
+            size.adapt(len(batch.versions), time.perf_counter() - began_s)
             done["total"] += len(batch.versions)
             done["rejected"] += len(rejections)
             done["elsewhere"] += batch.elsewhere
             await on_rejections(rejections)
-            if dialect == "sqlite":
+            if size.is_sqlite:
                 await asyncio.sleep(SQLITE_PAUSE_S)
     finally:
         upcoming.cancel()
@@ -148,11 +170,11 @@ async def _import(
     return entry
 
 
-def _batches(archive: Archive, leased: Leased, size: int) -> Iterator[_Batch]:
+def _batches(archive: Archive, leased: Leased, size: "_Size") -> Iterator[_Batch]:
     """Unpack and parse an archive; each killmail once."""
     files = archive.unpack()
     seen: set[int] = set()
-    while files_of_batch := list(islice(files, size)):
+    while files_of_batch := list(islice(files, size.killmails)):
         yield _parse(files_of_batch, leased, seen)
 
 

@@ -70,7 +70,8 @@ async def upstream() -> AsyncIterator[Standin]:
 
 @pytest.fixture(autouse=True)
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(module, "BATCH", {"postgresql": 40, "sqlite": 40})
+    monkeypatch.setattr(module, "BATCH", 40)
+    monkeypatch.setattr(module, "SQLITE_BATCH", (40, 40, 40))
     monkeypatch.setattr(module, "SQLITE_PAUSE_S", 0.0)
     monkeypatch.setattr(module, "DOWNLOAD_POLL_S", 0.01)
     monkeypatch.setattr(r2z2, "SPACING_S", 0.0)
@@ -509,3 +510,22 @@ def test_a_header_that_promises_too_much_is_damaged(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("actors.history.everef.MAX_FILE_BYTES", 10)
     with pytest.raises(Unreadable, match="has 12 bytes"):
         list(unpack(pack([("a.json", b'{"a":123456}')])))
+
+
+def test_on_sqlite_transactions_follow_the_time_that_they_take(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SQLITE_BATCH", (50, 250, 1_000))
+    size = module._Size(is_sqlite=True)
+    size.adapt(size.killmails, 1e-9)
+    assert size.killmails == 2 * module.SQLITE_BATCH[1]  # not more at once
+    size.adapt(400, module.SQLITE_HOLD_S * 4)
+    assert size.killmails == 100
+    size.adapt(100, 60.0)
+    assert size.killmails == module.SQLITE_BATCH[0]
+    for _ in range(9):
+        size.adapt(size.killmails, 1e-9)
+    assert size.killmails == module.SQLITE_BATCH[2]
+    size = module._Size(is_sqlite=False)
+    size.adapt(size.killmails, 60.0)
+    assert size.killmails == module.BATCH
