@@ -42,7 +42,6 @@ def run(
     set the process ends within `limit_s`, with exit code 1 if parts of it haven't finished.
     """
     hold_signals()
-    gc.set_threshold(COLLECT_AFTER)
     configured = configure()
     print_servers(what, configured)
 
@@ -70,7 +69,11 @@ def run(
 
 
 def configure() -> Settings:
-    """Read the settings and set up logs; end the command if a setting is wrong."""
+    """Prepare the process, read the settings and set up logs.
+
+    Ends the command if a setting is wrong.
+    """
+    gc.set_threshold(COLLECT_AFTER)
     try:
         configured = settings()
     except Misconfigured as error:

@@ -1,4 +1,4 @@
-"""What every long-running command does at its start."""
+"""What every command does at its start."""
 
 import subprocess
 import sys
@@ -7,14 +7,12 @@ from tests.support.servers import ROOT
 
 PROCESS = """
 import gc
-from deploy.cli.process import run
+from deploy.cli.process import configure
 
-async def main(settings, stop):
-    before = gc.get_stats()[0]["collections"]
-    batch = [[number] for number in range(20_000)]
-    print("collections:", gc.get_stats()[0]["collections"] - before)
-
-run("tests", main)
+configure()
+before = gc.get_stats()[0]["collections"]
+batch = [[number] for number in range(20_000)]
+print("collections:", gc.get_stats()[0]["collections"] - before)
 """
 
 
