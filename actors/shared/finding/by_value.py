@@ -13,7 +13,7 @@ import numpy as np
 from sqlalchemy import ColumnElement, literal, select, tuple_
 
 from actors.shared.finding.find import search
-from actors.shared.finding.kinds import MAX_CODE, MAX_KILLMAIL_ID, code_of, least_value
+from actors.shared.finding.kinds import MAX_CODE, MAX_KILLMAIL_ID, code_of, least_value, width_of
 from actors.shared.finding.plan import leads_of, values_in, where_unknown
 from actors.shared.finding.tree import NOTHING, And, Tree, ValueUnknown, normal_form
 from actors.shared.finding.walk import BUDGET, ROW_COST, ROWS, Mask, Step, Walk, begin, step_of
@@ -23,7 +23,9 @@ from actors.shared.tables import KILLMAILS
 
 FEW: Final = 300_000
 """Killmails listed by the leading terms, above which the index on values is walked."""
-FIRST_ROWS: Final = 32
+WIDE: Final = 12
+"""Bits of the windows of terms that may be rare: those with narrower ones are in most windows."""
+FIRST_ROWS: Final = 128
 """Rows of the leading terms that are read at first; then four times as many, and so on."""
 LEAST_JUDGED: Final = 200
 """Killmails that are judged first, with all others of the same codes; then four times as many."""
@@ -121,8 +123,13 @@ class _Valued:
             await self._by_index(low, high)
 
     async def _leads(self, low: int, high: int) -> frozenset[int] | None:
-        """Choose terms of which each result has one, and which list few killmails."""
-        choices = leads_of(self.walk.tree)
+        """Choose terms of which each result has one, and which list few killmails, if need be."""
+        all_choices = leads_of(self.walk.tree)
+        choices = [
+            terms for terms in all_choices if all(width_of(term) >= WIDE for term in terms)
+        ] or all_choices
+        if len(choices) == 1:
+            return choices[0]
         sizes = await sizes_of(self.walk.read, frozenset().union(*choices), low, high)
         few = [
             (size, leads)
@@ -132,19 +139,21 @@ class _Valued:
         return min(few, key=itemgetter(0))[1] if few else None
 
     async def _by_windows(self, leads: frozenset[int], low: int, high: int) -> bool:
-        """Look at what the leading terms list; False where too many have the same code.
+        """Look at what the leading terms list; False where they, or those of a code, are many.
 
         Codes above the highest one of the rows that aren't read yet are settled: these rows list
         no killmail that comes before.
         """
         rows = await tops_of(self.walk.read, leads, low, high)
         self.walk.spent += len(rows)
+        if sum(size for _, _, size in rows) > FEW:
+            return False
         size = FIRST_ROWS if self.highest_first else len(rows)
         least, beyond = self._codes()
         steps: list[Step] = []
         done = 0
         while done < len(rows) and least < beyond:
-            keys = [key for _, key in rows[done : done + size]]
+            keys = [key for _, key, _ in rows[done : done + size]]
             listed = await read_rows(self.walk.read, leads, keys, low, high)
             self.walk.spent += listed.postings
             steps.append(step_of(listed, leads))

@@ -1,7 +1,7 @@
 """Decide which killmails meet conditions, by postings as far as they can tell, else by bodies."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
@@ -26,7 +26,16 @@ from actors.shared.finding.tree import (
     ValueUnknown,
     matches,
 )
-from actors.shared.finding.windows import Codes, Ids, Listed, Query, Read, is_among, which_have
+from actors.shared.finding.windows import (
+    Codes,
+    Ids,
+    Listed,
+    Query,
+    Read,
+    Rows,
+    is_among,
+    which_have,
+)
 from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS
 
@@ -85,6 +94,8 @@ class Walk:
     """For a day: the lowest id from that day on, and the highest one up to that day."""
     spent: int = 0
     """In postings."""
+    rows: Rows = field(default_factory=dict)
+    """Those that were read to look up what terms list."""
 
     async def read(self, query: Query) -> Sequence[Any]:
         """Run a query."""
@@ -145,7 +156,7 @@ class Walk:
             if term in step.known:
                 held[held] = is_among(asked, step.known[term])
             else:
-                has, postings = await which_have(self.read, term, asked)
+                has, postings = await which_have(self.read, term, asked, self.rows)
                 self.spent += postings
                 held[held] = has
         return held, held
@@ -228,7 +239,7 @@ class Walk:
         """Return which of these killmails have each term that is asked for."""
         found = {}
         for term in terms_in(self.tree):
-            has, postings = await which_have(self.read, term, ids)
+            has, postings = await which_have(self.read, term, ids, self.rows)
             self.spent += postings
             found[term] = set(ids[has].tolist())
         return found

@@ -29,6 +29,9 @@ Query = Select[Any] | CompoundSelect[Any] | TextClause
 Read = Callable[[Query], Awaitable[Sequence[Any]]]
 """Runs a query and returns its rows."""
 
+Rows = dict[int, Any]
+"""Rows by their keys; None where there is none."""
+
 MAX_TERMS: Final = 100
 """Terms in one statement."""
 MAX_KEYS: Final = 5_000
@@ -76,21 +79,27 @@ async def next_windows(
     return Listed(low, high, by_term, postings)
 
 
-async def which_have(read: Read, term: int, ids: Ids) -> tuple[NDArray[np.bool_], int]:
-    """Tell which of these ids a term lists; also how many postings were read for it."""
+async def which_have(read: Read, term: int, ids: Ids, known: Rows) -> tuple[NDArray[np.bool_], int]:
+    """Tell which of these ids a term lists; also how many postings were read for it.
+
+    Rows that are known aren't read again, and those that were read are known then.
+    """
     if not len(ids):
         return np.zeros(0, bool), 0
     width = width_of(term)
     low, high = int(ids.min()), int(ids.max()) + 1
-    windows = np.unique(ids >> width)
-    if len(windows) * 3 < (high - 1 >> width) - (low >> width) + 1:
-        rows = await _by_keys(read, [key_of(term, int(window) << width) for window in windows])
-    else:
-        rows = list(
-            await read(_RANGE.bindparams(low=key_of(term, low), high=key_of(term, high - 1)))
-        )
-    listed, _ = _unpack(rows, low, high)
-    return is_among(ids, listed), sum(len(row.worths) for row in rows)
+    keys = [key_of(term, window << width) for window in np.unique(ids >> width).tolist()]
+    unknown = [key for key in keys if key not in known]
+    read_now: list[Any] = []
+    if len(unknown) * 3 < (high - 1 >> width) - (low >> width) + 1:
+        read_now = await _by_keys(read, unknown)
+    elif unknown:
+        bounds = {"low": key_of(term, low), "high": key_of(term, high - 1)}
+        read_now = list(await read(_RANGE.bindparams(**bounds)))
+    known.update(dict.fromkeys(unknown))
+    known.update((row.key, row) for row in read_now)
+    listed, _ = _unpack([row for key in keys if (row := known[key])], low, high)
+    return is_among(ids, listed), sum(len(row.worths) for row in read_now)
 
 
 async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> Counter[int]:
@@ -103,13 +112,15 @@ async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> Cou
     return Counter({row.key >> WINDOW_BITS: row.size for row in rows if row.key is not None})
 
 
-async def tops_of(read: Read, terms: Iterable[int], low: int, high: int) -> list[tuple[int, int]]:
-    """List the rows of terms by their highest code and key, the highest first."""
-    columns = (POSTINGS.c.top, POSTINGS.c.key)
+async def tops_of(
+    read: Read, terms: Iterable[int], low: int, high: int
+) -> list[tuple[int, int, int]]:
+    """List the rows of terms by highest code, key and size, the highest first."""
+    columns = (POSTINGS.c.top, POSTINGS.c.key, func.length(POSTINGS.c.worths).label("size"))
     rows = await _of_each(
         read, terms, lambda term: select(*columns).where(_is_between(term, low, high))
     )
-    return sorted(((row.top, row.key) for row in rows), reverse=True)
+    return sorted(((row.top, row.key, row.size) for row in rows), reverse=True)
 
 
 async def read_rows(
@@ -138,6 +149,7 @@ def is_among(ids: Ids, listed: Ids) -> NDArray[np.bool_]:
 
 
 async def _by_keys(read: Read, keys: Sequence[int]) -> list[Any]:
+    """Read the rows of these keys, none of them twice."""
     rows: list[Any] = []
     for start in range(0, len(keys), MAX_KEYS):
         some = among(POSTINGS.c.key, keys[start : start + MAX_KEYS])
