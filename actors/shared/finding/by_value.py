@@ -88,7 +88,7 @@ async def find_by_value(
         return ValuePage(found, start)
     onward = -1 if highest_first else 1
     page = await search(
-        Walk(read, And((ValueUnknown(), asked)), walk.days, walk.spent),
+        Walk(read, And((ValueUnknown(), asked)), walk.at, walk.spent),
         limit - len(found),
         start.killmail_id + onward,
         newest_first=highest_first,

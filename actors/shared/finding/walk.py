@@ -1,8 +1,8 @@
 """Decide which killmails meet conditions, by postings as far as they can tell, else by bodies."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import numpy as np
@@ -90,8 +90,11 @@ class Walk:
     reader: Read
     tree: Tree
     """Of `normal_form`."""
-    days: dict[date, tuple[int, int]]
-    """For a day: the lowest id from that day on, and the highest one up to that day."""
+    at: Mapping[datetime, tuple[int, int]]
+    """For a time: the lowest id of its day or later, and the highest id of a day that began before.
+
+    Those from the first on may be of that time or later, those above both certainly are.
+    """
     spent: int = 0
     """In postings."""
     rows: Rows = field(default_factory=dict)
@@ -190,11 +193,11 @@ class Walk:
     def _by_days(self, ids: Ids, since: datetime | None, until: datetime | None) -> Judgement:
         certain, possible = np.ones(len(ids), bool), np.ones(len(ids), bool)
         if since is not None:
-            from_, to = self.days[_day(since)]
+            from_, to = self.at[since]
             possible &= ids >= from_
             certain &= ids > to
         if until is not None:
-            from_, to = self.days[_day(until)]
+            from_, to = self.at[until]
             possible &= ids <= to
             certain &= ids < from_
         return certain & possible, possible
@@ -204,9 +207,9 @@ class Walk:
         low, high = 0, MAX_KILLMAIL_ID + 1
         for node in self.tree.children if isinstance(self.tree, And) else (self.tree,):
             if isinstance(node, Time) and node.since is not None:
-                low = max(low, self.days[_day(node.since)][0])
+                low = max(low, self.at[node.since][0])
             if isinstance(node, Time) and node.until is not None:
-                high = min(high, self.days[_day(node.until)][1] + 1)
+                high = min(high, self.at[node.until][1] + 1)
         return low, high
 
     async def _confirm(self, ids: Sequence[int]) -> set[int]:
@@ -249,13 +252,15 @@ async def begin(read: Read, tree: Tree) -> Walk:
     """Prepare a search for a tree of `normal_form`."""
     table = KILLMAIL_DAYS.c
     bounds = {}
-    for day in {_day(time) for time in times_in(tree)}:
+    for time in times_in(tree):
+        day = time.astimezone(UTC).date()
+        began_before = table.day < day if _is_midnight(time) else table.day <= day
         from_ = select(func.min(table.first_killmail_id)).where(table.day >= day)
-        to = select(func.max(table.last_killmail_id)).where(table.day <= day)
+        to = select(func.max(table.last_killmail_id)).where(began_before)
         both = select(from_.scalar_subquery().label("low"), to.scalar_subquery().label("high"))
         (row,) = await read(both)
         low, high = row.low, row.high
-        bounds[day] = (MAX_KILLMAIL_ID + 1 if low is None else low, -1 if high is None else high)
+        bounds[time] = (MAX_KILLMAIL_ID + 1 if low is None else low, -1 if high is None else high)
     return Walk(read, tree, bounds)
 
 
@@ -266,8 +271,8 @@ _FACTS: Final = tuple(
 )
 
 
-def _day(time: datetime) -> date:
-    return time.astimezone(UTC).date()
+def _is_midnight(time: datetime) -> bool:
+    return time.astimezone(UTC).time() == datetime.min.time()
 
 
 def _all(step: Step) -> Mask:

@@ -58,6 +58,8 @@ def a_killmail(random_: random.Random, killmail_id: int) -> tuple[bytes, bytes]:
         for i in range(random_.choice((1, 2, 3, 3, 30)))
     ]
     time = START + timedelta(minutes=10 * (killmail_id - FIRST_ID))
+    if random_.random() < 0.05:  # ids in another order than times
+        time += timedelta(hours=random_.randint(-40, 40))
     victim: dict[str, Any] = {"damage_taken": 1, "ship_type_id": random_.randint(1, 4)}
     if (alliance := pick()) is not None:
         victim["alliance_id"] = alliance
@@ -168,7 +170,11 @@ def is_between(value: Any, low: Any, high: Any) -> bool:
 
 UNKNOWN_VALUE: Condition = (lambda _: ValueUnknown()), lambda _, z: z["totalValue"] is None
 BOUNDS = st.sampled_from([value for value in VALUES if value is not None])
-TIMES = st.none() | st.integers(0, COUNT).map(lambda n: START + timedelta(minutes=10 * n))
+TIMES = (
+    st.none()
+    | st.integers(0, COUNT).map(lambda n: START + timedelta(minutes=10 * n))
+    | st.integers(0, COUNT // 144).map(lambda n: START + timedelta(days=n))
+)
 SINGLE = st.one_of(
     st.builds(of_victims_ship, IDS),
     st.builds(of_system, IDS),
