@@ -36,10 +36,11 @@ _NO_FEED_COLUMNS: Final = {
 
 
 class FeedPosition(NamedTuple):
-    """A sequence of the feed, and whether its entry was published."""
+    """A sequence of the feed, and whether its entry can be delivered from the table."""
 
     sequence: int
-    published: bool
+    ready: bool
+    """It was published, or is an imported day, which has no names that publishing would add."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,19 @@ async def feed_id(database: ReadDatabase) -> str:
 
 
 async def positions(database: ReadDatabase, after: int, limit: int) -> list[FeedPosition]:
-    """Read the sequences after a sequence, in order, and whether each was published."""
+    """Read the sequences after a sequence, in order, and whether each is ready."""
     query = (
-        select(FEED.c.sequence, UNPUBLISHED.c.sequence.label("unpublished"))
+        select(FEED.c.sequence, FEED.c.kind, UNPUBLISHED.c.sequence.label("unpublished"))
         .outerjoin(UNPUBLISHED, UNPUBLISHED.c.sequence == FEED.c.sequence)
         .where(FEED.c.sequence > after)
         .order_by(FEED.c.sequence)
         .limit(limit)
     )
     rows = await database.fetch_all(query)
-    return [FeedPosition(row["sequence"], row["unpublished"] is None) for row in rows]
+    return [
+        FeedPosition(row["sequence"], row["unpublished"] is None or row["kind"] == "imported")
+        for row in rows
+    ]
 
 
 async def feed_page(

@@ -297,8 +297,9 @@ class Tail:
     async def _last_readable(self) -> int:
         """Return the sequence up to which entries may be appended from the table.
 
-        A published entry may: its message is lost or late. An unpublished one may after
-        `unpublished_timeout_s`: it is being published with its names, unless the process has died.
+        A published entry may: its message is lost or late. So may an imported day, whose importer
+        may have no way to this process. Another unpublished one may after `unpublished_timeout_s`:
+        it is being published with its names, unless the process has died.
         """
         limit = (
             min(PAGE_ENTRIES, min(self._out_of_order) - self.last - 1)
@@ -306,9 +307,9 @@ class Tail:
             else PAGE_ENTRIES
         )
         missing = await reads.positions(self._database, self.last, limit)
-        published = list(takewhile(lambda row: row.published, missing))
-        if published or not missing:
-            return published[-1].sequence if published else self.last
+        ready = list(takewhile(lambda row: row.ready, missing))
+        if ready or not missing:
+            return ready[-1].sequence if ready else self.last
         now_s = asyncio.get_running_loop().time()
         first = missing[0].sequence
         if self._unpublished_sequence != first:

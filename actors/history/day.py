@@ -42,6 +42,7 @@ from actors.shared.reference import NO_JSON
 from actors.shared.rejection import encode_rejection
 from actors.shared.settings import Settings
 from actors.shared.tables import HISTORY_DAYS
+from actors.shared.writers import let_others_write
 
 log: Final = structlog.get_logger()
 
@@ -51,8 +52,6 @@ SQLITE_BATCH: Final = (50, 250, 1_000)
 """On SQLite, whose writers wait for each other: at least, at first and at most."""
 SQLITE_HOLD_S: Final = 0.15
 """How long a transaction on SQLite is to take, so that a live killmail waits briefly."""
-SQLITE_PAUSE_S: Final = 0.1
-"""Between transactions: a writer that waits for SQLite's lock polls for it at such intervals."""
 DOWNLOAD_POLL_S: Final = 0.5
 """How often a day that waits for others' downloads asks again."""
 AFTER_ERROR: Final = timedelta(minutes=1)
@@ -151,6 +150,7 @@ async def _import(
     try:
         while batch := await upcoming:
             upcoming = asyncio.create_task(asyncio.to_thread(next, batches, None))
+            await let_others_write(database)
             began_s = time.perf_counter()
             rejections = await _store(database, leased, batch)
             size.adapt(len(batch.versions), time.perf_counter() - began_s)
@@ -158,8 +158,6 @@ async def _import(
             done["rejected"] += len(rejections)
             done["elsewhere"] += batch.elsewhere
             await on_rejections(rejections)
-            if size.is_sqlite:
-                await asyncio.sleep(SQLITE_PAUSE_S)
     finally:
         upcoming.cancel()
     source = source_of(leased.source, leased.day)

@@ -17,6 +17,7 @@ from actors.shared.database import reading
 from actors.shared.dictionaries import current_dictionary, read_bodies
 from actors.shared.rows import among
 from actors.shared.tables import DICTIONARIES, KILLMAILS
+from actors.shared.writers import let_others_write
 
 log: Final = structlog.get_logger()
 
@@ -72,6 +73,7 @@ async def _recompress_batch(database: AsyncEngine) -> int | None:
     smaller = await in_daemon(partial(_pack_anew, rows, state.dictionary_id), "recompress")
     # What is stored after the last one is compressed with the newest already.
     to = rows[-1].killmail_id if len(rows) == BATCH else None
+    await let_others_write(database)
     async with database.begin() as connection:
         is_here = (
             columns.version == state.version,

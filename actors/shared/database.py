@@ -22,6 +22,7 @@ from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings
 from actors.shared.startup import START_S
 from actors.shared.tables import REVISION
+from actors.shared.writers import announce_writers
 
 CLOSE_S: Final = 3.0
 """Time limit for closing all connections."""
@@ -218,6 +219,8 @@ def _sqlite_engine(settings: Settings) -> AsyncEngine:
     def _on_invalidate(connection: Any, _record: Any, _error: Any) -> None:
         """Roll back, as a discarded connection would keep its write lock."""
         connection.rollback()
+
+    announce_writers(engine.sync_engine, lambda connection: not _is_reading(connection))
 
     @event.listens_for(engine.sync_engine, "begin")
     def _on_begin(connection: Connection) -> None:

@@ -99,13 +99,18 @@ class Writer:
             await connection.execute(update(FEED_COUNTER).values(last_sequence=self.last))
         return entries
 
-    async def add_day(self, day: date) -> ImportedDay:
-        """Store and publish the entry of an imported day."""
+    async def store_day(self, day: date) -> ImportedDay:
+        """Commit the entry of an imported day."""
         self.last += 1
         async with self.database.begin() as connection:
             unpublished = await append_imported_day(connection, day, "everef", added=7, total=9)
-        await self.publish(unpublished.entry)
         return unpublished.entry
+
+    async def add_day(self, day: date) -> ImportedDay:
+        """Store and publish the entry of an imported day."""
+        entry = await self.store_day(day)
+        await self.publish(entry)
+        return entry
 
     async def publish(self, *entries: FeedEntry) -> None:
         """Publish entries in one message and mark them published."""

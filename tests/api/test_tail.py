@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from datetime import date
 from typing import Any
 
 import msgspec
@@ -99,6 +100,20 @@ async def test_missing_sequence_in_the_table_is_skipped(tail: Tail, writer: Writ
         await connection.execute(delete(KILLMAILS).where(KILLMAILS.c.killmail_id == 1))
     await writer.add(3)
     assert await take(reader, 2) == [2, 3]
+
+
+async def test_an_imported_day_that_nobody_published_holds_nothing_up(
+    database: ReadDatabase, writer: Writer
+) -> None:
+    """Its importer may be a process that can't reach this one's channel, or have been killed."""
+    async with (
+        open_tail(database, writer.events, unpublished_timeout_s=60) as tail,
+        writer.events.subscribe(CHANNEL),
+    ):
+        reader = tail.follow()
+        await writer.store_day(date(2026, 1, 1))
+        await writer.add(1)
+        assert await take(reader, 2) == [1, 2]
 
 
 async def test_invalid_message_is_skipped(tail: Tail, writer: Writer) -> None:

@@ -19,6 +19,7 @@ from actors.killmails.postings import (
 from actors.killmails.version import attacker_columns
 from actors.shared.rows import insert_all
 from actors.shared.tables import ATTACKERS, KILLMAILS
+from actors.shared.writers import let_others_write
 
 BATCH: Final = 500
 """Killmails in one transaction: what is stored meanwhile waits for about 0.2 s at most."""
@@ -35,6 +36,7 @@ async def _repair_batch(database: AsyncEngine, found: Findings, ids: Sequence[in
     async with database.connect() as connection:
         stored = await read_stored(connection, by_ids(connection, ids))
     known = await known_for(database, stored.versions)
+    await let_others_write(database)
     async with database.begin() as connection:
         stored = await read_stored(connection, by_ids(connection, ids).with_for_update())
         await lock_blocks(connection, ids, exclusive=True)

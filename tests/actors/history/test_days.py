@@ -72,7 +72,6 @@ async def upstream() -> AsyncIterator[Standin]:
 def _small_steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(module, "BATCH", 40)
     monkeypatch.setattr(module, "SQLITE_BATCH", (40, 40, 40))
-    monkeypatch.setattr(module, "SQLITE_PAUSE_S", 0.0)
     monkeypatch.setattr(module, "DOWNLOAD_POLL_S", 0.01)
     monkeypatch.setattr(r2z2, "SPACING_S", 0.0)
     yield
