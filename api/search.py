@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from actors.shared.among import among
 from actors.shared.errors import KillstreamError
 from actors.shared.finding.by_value import ValuePosition, find_by_value
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
@@ -13,7 +14,6 @@ from actors.shared.finding.plan import terms_in
 from actors.shared.finding.tree import Tree
 from actors.shared.finding.walk import BUDGET
 from actors.shared.finding.windows import Read
-from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 from api.database import ReadDatabase
 from api.reads import matching

@@ -16,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.history import r2z2
 from actors.history.bodies import have_fetched, source_of
 from actors.history.schedule import request_days
+from actors.shared.among import among
 from actors.shared.database import reading
 from actors.shared.rejection import decode_rejection
-from actors.shared.rows import Columns, among, insert_missing, upsert
+from actors.shared.rows import Columns, insert_missing, upsert
 from actors.shared.settings import Settings
 from actors.shared.tables import (
     COMPLETENESS_DAYS,

@@ -16,8 +16,9 @@ from actors.esi.details import alliance, alliance_corporations, alliances
 from actors.esi.entities import Alliance
 from actors.esi.errors import Refused
 from actors.resources import resources
+from actors.shared.among import among
 from actors.shared.database import reading
-from actors.shared.rows import among, insert_missing
+from actors.shared.rows import insert_missing
 from actors.shared.tables import ALLIANCE_CORPORATIONS, ESI_LISTS
 from actors.snapshots.members import record_alliance
 

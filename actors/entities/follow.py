@@ -13,10 +13,11 @@ from actors.broker import DATABASE_QUEUE, actor
 from actors.entities.kinds import ALLIANCE, CHARACTER, CORPORATION, TYPE, Kind
 from actors.entities.want import want
 from actors.resources import resources
+from actors.shared.among import among
 from actors.shared.body import parse_stored
 from actors.shared.dictionaries import read_bodies
 from actors.shared.killmail import Attacker, Killmail, Victim
-from actors.shared.rows import among, insert_missing
+from actors.shared.rows import insert_missing
 from actors.shared.tables import FEED, FEED_READERS, IMPORTED_DAYS, KILLMAILS
 from actors.snapshots.days import mark_changed
 

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from actors.entities.kinds import Kind
 from actors.esi.errors import Unavailable, UnexpectedStatus
 from actors.resources import resources
+from actors.shared.among import among
 from actors.shared.database import reading
 from actors.shared.errors import RetryLater
-from actors.shared.rows import among
 
 log: Final = structlog.get_logger()
 

@@ -8,7 +8,8 @@ from sqlalchemy import or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.entities.kinds import Kind
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.among import among
+from actors.shared.rows import Columns, insert_missing
 
 SEEN_AGAIN: Final = timedelta(hours=1)
 """How exactly `seen_at` is known."""

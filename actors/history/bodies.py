@@ -7,9 +7,10 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.among import among
 from actors.shared.feed import HistorySource
 from actors.shared.reference import Reference, encode_reference
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import KILLMAILS, LEDGER
 
 BATCH: Final = 1_000

@@ -17,12 +17,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.history.sources import SOURCES
+from actors.shared.among import among
 from actors.shared.cancellation import cancel_and_wait
 from actors.shared.database import reading
 from actors.shared.errors import KillstreamError
 from actors.shared.feed import HistorySource
 from actors.shared.outage import one_line
-from actors.shared.rows import among, insert_into
+from actors.shared.rows import insert_into
 from actors.shared.tables import HISTORY_DAYS, Utc
 
 log: Final = structlog.get_logger()

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.findable import Known, make_findable
 from actors.killmails.version import Version, attacker_columns, body_columns, zkb_columns
+from actors.shared.among import among
 from actors.shared.dictionaries import current_dictionary
-from actors.shared.rows import Columns, among, copy_all, insert_missing
+from actors.shared.rows import Columns, copy_all, insert_missing
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
 

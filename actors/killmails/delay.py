@@ -12,8 +12,9 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.killmails.version import Arrival
+from actors.shared.among import among
 from actors.shared.reference import SYNC_SOURCES
-from actors.shared.rows import among, insert_into
+from actors.shared.rows import insert_into
 from actors.shared.tables import DELAYED, KILLMAILS, USER_KILLMAILS, USERS
 
 _LOCK: Final = 7_305_809_156_287_101_798

@@ -25,6 +25,7 @@ from actors.killmails.persist import persist
 from actors.killmails.postpone import MAX_MESSAGE_DELAY, postpone, record_refusals
 from actors.killmails.reject import reject
 from actors.resources import resources
+from actors.shared.among import among
 from actors.shared.body import unpack
 from actors.shared.database import reading
 from actors.shared.dictionaries import read_bodies
@@ -37,7 +38,6 @@ from actors.shared.reference import (
     origin_of,
 )
 from actors.shared.rejection import encode_rejection
-from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
 UNAVAILABLE_MS: Final = 30_000

@@ -19,10 +19,10 @@ from actors.killmails.postings import (
 )
 from actors.killmails.version import Change, Version
 from actors.killmails.zkb import ZkbFacts, facts_of
+from actors.shared.among import among
 from actors.shared.finding.terms import terms_of
 from actors.shared.finding.universe import Universe
 from actors.shared.killmail import Killmail
-from actors.shared.rows import among
 from actors.shared.tables import LABELS
 
 

@@ -6,8 +6,9 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import Engine, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from actors.shared.among import among
 from actors.shared.database import reading
-from actors.shared.rows import among, insert_missing
+from actors.shared.rows import insert_missing
 from actors.shared.tables import LABELS
 
 _known: WeakKeyDictionary[Engine, dict[str, int]] = WeakKeyDictionary()

@@ -34,6 +34,7 @@ from actors.killmails.version import (
 )
 from actors.resources import resources
 from actors.shared.ack import Acked, ack
+from actors.shared.among import among
 from actors.shared.clean import clean_object
 from actors.shared.dictionaries import current_dictionary, read_bodies
 from actors.shared.errors import Invalid
@@ -42,7 +43,7 @@ from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.metrics import HASHES_CORRECTED, LATENCY, SKIPPED, STORED, ZKB_CLEANED
 from actors.shared.reference import NO_JSON, Reference, decode_reference, origin_of
 from actors.shared.rejection import encode_rejection
-from actors.shared.rows import among, copy_all, insert_all, insert_missing
+from actors.shared.rows import copy_all, insert_all, insert_missing
 from actors.shared.tables import ATTACKERS, KILLMAILS
 
 log: Final = structlog.get_logger()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from sqlalchemy import case, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from actors.shared.among import among
 from actors.shared.finding.kinds import (
     BLOCK_BITS,
     ID_BITS,
@@ -25,7 +26,7 @@ from actors.shared.finding.kinds import (
     key_of,
     width_of,
 )
-from actors.shared.rows import among, insert_into
+from actors.shared.rows import insert_into
 from actors.shared.tables import KILLMAIL_DAYS, POSTINGS
 
 _LOCK: Final = 1_263_424_595

@@ -13,8 +13,9 @@ from typing import Any, Final
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.shared.among import among
 from actors.shared.reference import Reference, encode_reference
-from actors.shared.rows import among, insert_missing
+from actors.shared.rows import insert_missing
 from actors.shared.tables import LEDGER
 
 REFUSAL_WAITS: Final = tuple(timedelta(minutes=m) for m in (1, 2, 5, 15, 30, 60, 120, 180))

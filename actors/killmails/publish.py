@@ -20,6 +20,7 @@ from actors.killmails.append import Unpublished
 from actors.names.resolve import known_names
 from actors.resources import resources
 from actors.shared import topics
+from actors.shared.among import among
 from actors.shared.database import reading
 from actors.shared.dictionaries import read_bodies
 from actors.shared.events import NotPublished
@@ -38,7 +39,6 @@ from actors.shared.metrics import LATENCY, PUBLISHED, TRUNCATED
 from actors.shared.outage import Outage
 from actors.shared.produce import produce
 from actors.shared.reference import NO_JSON
-from actors.shared.rows import among
 from actors.shared.tables import FEED, UNPUBLISHED
 
 log: Final = structlog.get_logger()

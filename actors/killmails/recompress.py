@@ -11,11 +11,11 @@ import zstandard
 from sqlalchemy import bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.shared.among import among
 from actors.shared.body import pack, pack_zkb, unpack, unpack_zkb
 from actors.shared.daemon import in_daemon
 from actors.shared.database import reading
 from actors.shared.dictionaries import current_dictionary, read_bodies
-from actors.shared.rows import among
 from actors.shared.tables import DICTIONARIES, KILLMAILS
 from actors.shared.writers import let_others_write
 

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.esi.answer import EsiName
 from actors.names.cache import Known
 from actors.names.ids import RANGES, Kind, max_age
+from actors.shared.among import among
 from actors.shared.database import reading
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import NAMES
 
 CANDIDATES: Final = 50

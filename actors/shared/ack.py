@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.shared.rows import among
+from actors.shared.among import among
 from actors.shared.tables import LEDGER
 
 

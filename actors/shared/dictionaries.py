@@ -11,8 +11,8 @@ from typing import Any, Final
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from actors.shared.among import among
 from actors.shared.body import NO_DICTIONARY, dictionary_of, is_known, learn
-from actors.shared.rows import among
 from actors.shared.tables import DICTIONARIES
 
 _PACKED: Final = frozenset({"body", "zkb"})

@@ -19,10 +19,10 @@ from typing import Annotated, Any, Final, Literal, get_args
 import msgspec
 from sqlalchemy import Select, select
 
+from actors.shared.among import among
 from actors.shared.body import unpack, unpack_zkb
 from actors.shared.killmail import Id, Killmail
 from actors.shared.reference import NO_JSON, Origin, RawZkb
-from actors.shared.rows import among
 from actors.shared.tables import FEED, FEED_COUNTER, IMPORTED_DAYS, KILLMAILS, NAMES
 
 CHANNEL: Final = "killmails"

@@ -9,6 +9,7 @@ write begins none while anybody holds it.
 import asyncio
 import fcntl
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,7 @@ _POLL_S: Final = 0.01
 _FILE: Final = "killstream_writers"
 
 
-def announce_writers(engine: Engine, writes: Any) -> None:
+def announce_writers(engine: Engine, writes: Callable[[Connection], bool]) -> None:
     """Have an engine's transactions hold the lock; `writes` tells which connections write."""
 
     @event.listens_for(engine, "connect")

@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import Select, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.among import among
+from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import SNAPSHOT_DAYS
 
 AGAIN: Final = timedelta(minutes=30)

@@ -7,7 +7,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Select, bindparam, case, cast, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.shared.rows import among, upsert
+from actors.shared.among import among
+from actors.shared.rows import upsert
 from actors.shared.tables import ALLIANCE_SNAPSHOTS, CORPORATION_SNAPSHOTS
 
 
@@ -34,14 +35,14 @@ async def sum_members(connection: AsyncConnection, days: Collection[date]) -> in
     sum is the same are neither written nor locked, the others are locked in the order of the keys.
     """
     alliances = ALLIANCE_SNAPSHOTS.c
-    query = _changed_sums(connection, days).order_by(alliances.day, alliances.alliance_id)
+    query = _changed_sums(days).order_by(alliances.day, alliances.alliance_id)
     changed = (await connection.execute(query.with_for_update(of=ALLIANCE_SNAPSHOTS))).all()
     if changed:
         await connection.execute(_UPDATE, [row._asdict() for row in changed])
     return len(changed)
 
 
-def _changed_sums(connection: AsyncConnection, days: Collection[date]) -> Select[Any]:
+def _changed_sums(days: Collection[date]) -> Select[Any]:
     corporations, alliances = CORPORATION_SNAPSHOTS.c, ALLIANCE_SNAPSHOTS.c
     sums = (
         select(

@@ -9,8 +9,9 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from actors.killmails.delay import lock_lists
+from actors.shared.among import among
 from actors.shared.reference import SYNC_SOURCES, Reference, encode_reference
-from actors.shared.rows import among, insert_missing
+from actors.shared.rows import insert_missing
 from actors.shared.tables import DELAYED, KILLMAILS, LEDGER, USER_KILLMAILS, USERS
 from actors.users.delay import reschedule
 

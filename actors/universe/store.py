@@ -14,10 +14,11 @@ from sqlalchemy import Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.shared.among import among
 from actors.shared.daemon import in_daemon
 from actors.shared.database import reading
 from actors.shared.errors import Invalid
-from actors.shared.rows import Columns, among, insert_missing
+from actors.shared.rows import Columns, insert_missing
 from actors.shared.tables import METADATA, UNIVERSE
 from actors.universe.archive import Tables
 from actors.universe.records import FILES, Row

@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import bindparam, delete, exists, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from actors.shared.among import among
 from actors.shared.errors import Invalid
-from actors.shared.rows import among
 from actors.shared.tables import DELAYED, USER_KILLMAILS, USERS
 
 DELAYS_H: Final = (0, 1, 3, 8, 24, 72)

@@ -14,11 +14,11 @@ import msgspec
 from sqlalchemy import delete, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from actors.shared.among import among
 from actors.shared.database import reading
 from actors.shared.errors import Invalid, KillstreamError
 from actors.shared.reference import Reference, decode_reference, encode_reference
 from actors.shared.rejection import REJECTED_SOURCE, Rejection, decode_rejection
-from actors.shared.rows import among
 from actors.shared.tables import LEDGER, REJECTED
 from deploy.cli.reasons import kind_of
 from deploy.shorten import printable

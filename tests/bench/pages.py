@@ -24,6 +24,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.persist import read, store
+from actors.shared.among import among
 from actors.shared.body import unpack
 from actors.shared.database import open_database, reading
 from actors.shared.dictionaries import learn_dictionaries
@@ -43,7 +44,6 @@ from actors.shared.finding.tree import (
     Value,
 )
 from actors.shared.finding.windows import Read
-from actors.shared.rows import among
 from actors.shared.settings import Settings
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS, POSTINGS
 from deploy.migrate import migrate

@@ -22,10 +22,10 @@ from actors.killmails.check.stored import (
 )
 from actors.killmails.findable import Known, posted
 from actors.killmails.postings import Entries, Row, entries_of, grouped, places_of
+from actors.shared.among import among
 from actors.shared.daemon import in_daemon
 from actors.shared.database import reading_one_state
 from actors.shared.finding.kinds import BLOCK_BITS, WINDOW_BITS, base_of
-from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS, POSTINGS
 
 P = ParamSpec("P")
@@ -71,7 +71,7 @@ async def inspect_some(database: AsyncEngine, ids: Sequence[int]) -> Findings:
     async with reading_one_state(database) as connection:
         known = await read_known(database, connection)
         for start in range(0, len(ids), CHUNK):
-            stored = await read_stored(connection, by_ids(connection, ids[start : start + CHUNK]))
+            stored = await read_stored(connection, by_ids(ids[start : start + CHUNK]))
             attackers: Attackers = {}
             for row in stored.rows:
                 id_ = row.killmail_id

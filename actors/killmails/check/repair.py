@@ -17,6 +17,7 @@ from actors.killmails.postings import (
     lock_blocks,
 )
 from actors.killmails.version import attacker_columns
+from actors.shared.database import reading
 from actors.shared.rows import insert_all
 from actors.shared.tables import ATTACKERS, KILLMAILS
 from actors.shared.writers import let_others_write
@@ -33,12 +34,12 @@ async def repair(database: AsyncEngine, found: Findings) -> None:
 
 
 async def _repair_batch(database: AsyncEngine, found: Findings, ids: Sequence[int]) -> None:
-    async with database.connect() as connection:
-        stored = await read_stored(connection, by_ids(connection, ids))
+    async with reading(database) as connection:
+        stored = await read_stored(connection, by_ids(ids))
     known = await known_for(database, stored.versions)
     await let_others_write(database)
     async with database.begin() as connection:
-        stored = await read_stored(connection, by_ids(connection, ids).with_for_update())
+        stored = await read_stored(connection, by_ids(ids).with_for_update())
         await lock_blocks(connection, ids, exclusive=True)
         await _repair_columns(connection, found, stored)
         await _repair_attackers(connection, found, stored)

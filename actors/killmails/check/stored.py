@@ -14,12 +14,12 @@ from actors.killmails.findable import Known
 from actors.killmails.known_universe import current_universe
 from actors.killmails.version import Version, attacker_columns, derived_columns
 from actors.killmails.zkb import facts_of
+from actors.shared.among import among
 from actors.shared.body import unpack, unpack_zkb
 from actors.shared.dictionaries import read_bodies
 from actors.shared.errors import Invalid
 from actors.shared.killmail import killmail_hash, parse_killmail
 from actors.shared.reference import NO_JSON
-from actors.shared.rows import among
 from actors.shared.tables import ATTACKERS, KILLMAILS, LABELS
 
 Attackers = dict[int, list[tuple[Any, ...]]]
@@ -54,7 +54,7 @@ async def read_stored(connection: AsyncConnection, query: Select[Any]) -> Stored
     return Stored(versions, rows, unreadable)
 
 
-def by_ids(connection: AsyncConnection, ids: Collection[int]) -> Select[Any]:
+def by_ids(ids: Collection[int]) -> Select[Any]:
     """Select killmails by id, in its order."""
     column = KILLMAILS.c.killmail_id
     return select(KILLMAILS).where(among(column, ids)).order_by(column)

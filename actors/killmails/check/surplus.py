@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from actors.killmails.check.findings import Findings
 from actors.killmails.check.inspect import inspect_block
 from actors.killmails.postings import blocks_of, places_of
+from actors.shared.among import among
 from actors.shared.database import reading_one_state
 from actors.shared.finding.kinds import WINDOW_BITS, base_of
-from actors.shared.rows import among
 from actors.shared.tables import POSTINGS
 
 KEYS: Final = 100_000

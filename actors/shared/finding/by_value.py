@@ -12,13 +12,13 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import ColumnElement, literal, select, tuple_
 
+from actors.shared.among import among
 from actors.shared.finding.find import search
 from actors.shared.finding.kinds import MAX_CODE, MAX_KILLMAIL_ID, code_of, least_value, width_of
 from actors.shared.finding.plan import leads_of, values_in, where_unknown
 from actors.shared.finding.tree import NOTHING, And, Tree, ValueUnknown, normal_form
 from actors.shared.finding.walk import BUDGET, ROW_COST, ROWS, Mask, Step, Walk, begin, step_of
 from actors.shared.finding.windows import MAX_KEYS, Codes, Read, read_rows, sizes_of, tops_of
-from actors.shared.rows import among
 from actors.shared.tables import KILLMAILS
 
 FEW: Final = 300_000

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import func, select
 
+from actors.shared.among import among
 from actors.shared.body import stored_attackers
 from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.finding.kinds import MAX_KILLMAIL_ID, code_of
@@ -36,7 +37,6 @@ from actors.shared.finding.windows import (
     is_among,
     which_have,
 )
-from actors.shared.rows import among
 from actors.shared.tables import KILLMAIL_DAYS, KILLMAILS
 
 BUDGET: Final = 1_000_000

@@ -19,8 +19,8 @@ from sqlalchemy import (
     union_all,
 )
 
+from actors.shared.among import among
 from actors.shared.finding.kinds import WINDOW_BITS, base_of, key_of, width_of
-from actors.shared.rows import among
 from actors.shared.tables import POSTINGS
 
 Ids = NDArray[np.int64]
