@@ -7,7 +7,6 @@ from typing import Final
 
 import pika
 from dramatiq.errors import ConnectionClosed
-from pika.adapters.utils import io_services_utils
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import (
     AMQPError,
@@ -28,13 +27,7 @@ ANSWER_S: Final = 5.0
 """Time limit for each step of connecting."""
 BLOCKED_S: Final = 20.0
 """How long RabbitMQ may block a connection, as it does when disk or memory is full."""
-RECEIVED_BYTES: Final = 128 * 1024
-"""How much is taken from a connection at once: a frame, where pika's 4 kB are 370 calls a batch.
 
-Each call gives the interpreter to the threads that work.
-"""
-
-io_services_utils._AsyncTransportBase._MAX_RECV_BYTES = RECEIVED_BYTES
 
 REFUSED: Final = (
     AuthenticationError,
