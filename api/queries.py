@@ -1,7 +1,5 @@
 """Query: single killmails, lists by keyset cursor, and the feed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from ariadne import QueryType
@@ -10,8 +8,8 @@ from actors.shared.finding.tree import EVERYTHING, Tree
 from api import reads, search
 from api.context import Info
 from api.cursors import decode_cursor, decode_start, decode_value, encode_cursor, encode_start
-from api.errors import BadInput, ClientError
-from api.filter import tree_of
+from api.errors import BadInput
+from api.filters.graphql import tree_for
 from api.position import check_after
 from api.view import View
 
@@ -38,7 +36,7 @@ async def resolve_killmails(
 ) -> dict[str, Any]:
     """Return a page of killmails, newest or most valuable first."""
     _check("first", first, MAX_KILLMAILS)
-    tree = tree_of(filter or {})
+    tree = await tree_for(info.context.state.facts, filter or {})
     if tree != EVERYTHING or order_by == "value":
         return await _matching(info, tree, first, after, order_by)
     position = decode_cursor(after) if after is not None else None
@@ -62,19 +60,15 @@ async def _matching(
     info: Info, tree: Tree, first: int, after: str | None, order_by: str
 ) -> dict[str, Any]:
     database, with_names = info.context.state.database, reads_names(info)
-    with _universe_needed():
-        if order_by == "value":
-            after_value = decode_value(after) if after is not None else None
-            page = await search.most_valuable(
-                database, tree, after_value, first, with_names=with_names
-            )
-        else:
-            start = decode_start(after) if after is not None else None
-            page = await search.newest_matching(database, tree, start, first, with_names=with_names)
+    if order_by == "value":
+        after_value = decode_value(after) if after is not None else None
+        page = await search.most_valuable(database, tree, after_value, first, with_names=with_names)
+    else:
+        start = decode_start(after) if after is not None else None
+        page = await search.newest_matching(database, tree, start, first, with_names=with_names)
 
     async def unknown_values(_: Info) -> int | None:
-        with _universe_needed():
-            return await search.unknown_values(database, tree, by_value=order_by == "value")
+        return await search.unknown_values(database, tree, by_value=order_by == "value")
 
     to = page.searched_to
     return {
@@ -89,14 +83,6 @@ async def _matching(
     }
 
 
-@contextmanager
-def _universe_needed() -> Iterator[None]:
-    try:
-        yield
-    except search.UniverseUnknown:
-        raise ClientError("UNIVERSE_UNKNOWN", _NO_UNIVERSE) from None
-
-
 @QUERY.field("feed")
 async def resolve_feed(_: None, info: Info, after: int, first: int) -> dict[str, Any]:
     """Return the feed's entries after a sequence."""
@@ -108,12 +94,6 @@ async def resolve_feed(_: None, info: Info, after: int, first: int) -> dict[str,
         database, after, first, up_to=last, with_names=reads_names(info)
     )
     return {"entries": entries, "lastSequence": last}
-
-
-_NO_UNIVERSE: Final = (
-    "filter: regions, constellations, bands and groups aren't known yet: the static universe is"
-    " being loaded; try again in some minutes"
-)
 
 
 def _check(name: str, value: int, limit: int) -> None:

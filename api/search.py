@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from actors.shared.among import among
-from actors.shared.errors import KillstreamError
 from actors.shared.finding.by_value import ValuePosition, find_by_value
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
 from actors.shared.finding.find import count_unknown, find
@@ -16,6 +15,7 @@ from actors.shared.finding.walk import BUDGET
 from actors.shared.finding.windows import Read
 from actors.shared.tables import KILLMAILS
 from api.database import ReadDatabase
+from api.filters.facts import UniverseUnknown
 from api.reads import matching
 from api.view import View
 
@@ -27,10 +27,6 @@ Start = int | ValuePosition
 """An id, or a place in the order of values."""
 Starts = tuple[dict[int, Start], Start | None]
 """Where the next page begins after each killmail, by its id, and after all that was searched."""
-
-
-class UniverseUnknown(KillstreamError):
-    """The static universe isn't loaded, which a search needs."""
 
 
 @dataclass(frozen=True)

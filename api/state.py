@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
 from api.database import ReadDatabase, open_read_database
+from api.filters.facts import Facts, open_facts
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
 from api.users.state import Users, open_users, translated_errors
@@ -25,6 +26,7 @@ class State:
 
     settings: Settings
     database: ReadDatabase
+    facts: Facts
     events: Events
     tail: Tail
     health: Health
@@ -43,13 +45,14 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     unpublished_timeout_s = settings.names_deadline_ms / 1000 + PUBLISH_S
     async with (
         open_read_database(settings) as database,
+        open_facts(database) as facts,
         open_events(settings) as events,
         open_tail(database, events, unpublished_timeout_s) as tail,
         open_health(settings, events, tail) as health,
         open_users(settings) as users,
         open_workers(settings, database) as workers,
     ):
-        yield State(settings, database, events, tail, health, users, workers)
+        yield State(settings, database, facts, events, tail, health, users, workers)
 
 
 def state_of(connection: HTTPConnection) -> State:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.shared.feed import Entry, FeedEntry, ImportedDay
+from actors.shared.finding.subject import Subject
 from actors.shared.killmail import Killmail, parse_killmail
 from api.payloads import Payloads
 
@@ -21,6 +22,8 @@ class View:
         """Names by id; may have ids of other killmails, too."""
         self.payloads = Payloads(self.size)
         """Encoded results of subscriptions."""
+        self.subject: tuple[object, Subject] | None = None
+        """What filters are applied to, and what it was made with: see `Facts.subject`."""
 
     @property
     def sequence(self) -> int | None:

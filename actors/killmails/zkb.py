@@ -1,13 +1,11 @@
 """What is read of zKillboard's block: the labels and the total value. No I/O."""
 
 from functools import lru_cache
-from math import isfinite
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
-MAX_LABELS: Final = 100
-MAX_LABEL_CHARS: Final = 100
+from actors.shared.zkb import labels_of, number_of
 
 
 class ZkbFacts(NamedTuple):
@@ -37,16 +35,4 @@ def _facts_of(zkb: bytes) -> ZkbFacts:
         read = msgspec.json.decode(zkb, type=_Zkb)
     except (msgspec.DecodeError, RecursionError):
         return UNKNOWN
-    labels = read.labels if isinstance(read.labels, list) else []
-    strings = [one for one in labels if isinstance(one, str) and len(one) <= MAX_LABEL_CHARS]
-    return ZkbFacts(frozenset(strings[:MAX_LABELS]), _value(read.total_value))
-
-
-def _value(given: Any) -> float | None:
-    if isinstance(given, bool) or not isinstance(given, int | float):
-        return None
-    try:
-        value = float(given)
-    except OverflowError:
-        return None
-    return value if isfinite(value) and value >= 0 else None
+    return ZkbFacts(labels_of({"labels": read.labels}), number_of(read.total_value))

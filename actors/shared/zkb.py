@@ -3,7 +3,16 @@
 Source: zKillboard's queue processing and its R2Z2 files (read 2026-11-21).
 """
 
+from collections.abc import Mapping
+from math import isfinite
+from typing import Any, Final
+
 from msgspec import UNSET, Struct, UnsetType, field
+
+MAX_LABELS: Final = 100
+"""Labels of a block that are read."""
+MAX_LABEL_CHARS: Final = 100
+"""Characters of a label that is read."""
 
 
 class Zkb(Struct, frozen=True, omit_defaults=True):
@@ -37,3 +46,22 @@ class Zkb(Struct, frozen=True, omit_defaults=True):
     """How many attackers there were."""
     href: str | UnsetType = UNSET
     """The killmail at ESI."""
+
+
+def labels_of(zkb: Mapping[str, Any] | None) -> frozenset[str]:
+    """List the labels of a decoded block; what has another shape than zKillboard's is none."""
+    given = zkb.get("labels") if zkb else None
+    labels = given if isinstance(given, list) else []
+    strings = [one for one in labels if isinstance(one, str) and len(one) <= MAX_LABEL_CHARS]
+    return frozenset(strings[:MAX_LABELS])
+
+
+def number_of(given: Any) -> float | None:
+    """Read a number of a decoded block; None when it is none that a value or points can have."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return None
+    try:
+        value = float(given)
+    except OverflowError:
+        return None
+    return value if isfinite(value) and value >= 0 else None

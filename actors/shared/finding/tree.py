@@ -1,15 +1,12 @@
 """What may be asked of killmails: conditions, and their combination by AND, OR and NOT. No I/O."""
 
-from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal
 
 from actors.shared.finding.kinds import ATTACKER_COUNTS, ID_BITS, Kind, pair_of, term_of
 from actors.shared.killmail import Attacker
-
-Bound = TypeVar("Bound", int, float, datetime)
 
 AttackerField = Literal[
     "character_id",
@@ -31,18 +28,6 @@ _PAIRS: Final[dict[AttackerField, Kind]] = {
     "corporation_id": Kind.CORPORATION_IN_SHIP,
     "alliance_id": Kind.ALLIANCE_IN_SHIP,
 }
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A killmail to which a tree is applied."""
-
-    killmail_time: datetime
-    total_value: float | None
-    """None when it is unknown."""
-    attacker_count: int
-    attackers: Sequence[Attacker]
-    terms: Collection[int]
 
 
 @dataclass(frozen=True)
@@ -155,7 +140,7 @@ NOTHING: Final = Or()
 
 
 def normal_form(tree: Tree) -> Tree:
-    """Rewrite a tree as a search takes it, and `matches`: see `push_not_down`.
+    """Rewrite a tree as a search takes it, and `subject.matches`: see `push_not_down`.
 
     Where the value is unknown, so are zKillboard's labels: that one is absent isn't known.
     """
@@ -198,29 +183,3 @@ def push_not_down(tree: Tree, negated: bool = False) -> Tree:
             more = (AttackerCount(high),) if high is not None else ()
             return Or(fewer + more)
     return Not(tree) if negated else tree
-
-
-def matches(tree: Tree, subject: Subject) -> bool:
-    """Apply a tree of `normal_form` to one killmail."""
-    match tree:
-        case Has(term):
-            return term in subject.terms
-        case OneAttacker():
-            return any(map(tree.is_met_by, subject.attackers))
-        case Value(low, high):
-            value = subject.total_value
-            return value is not None and _is_between(value, low, high)
-        case ValueUnknown():
-            return subject.total_value is None
-        case AttackerCount(low, high):
-            return _is_between(subject.attacker_count, low, high)
-        case Time(since, until):
-            return _is_between(subject.killmail_time, since, until)
-        case Not(child):
-            return not matches(child, subject)
-    combine: Callable[..., bool] = all if isinstance(tree, And) else any
-    return combine(matches(child, subject) for child in tree.children)
-
-
-def _is_between(value: Bound, low: Bound | None, high: Bound | None) -> bool:
-    return (low is None or value >= low) and (high is None or value < high)

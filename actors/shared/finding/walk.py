@@ -14,18 +14,17 @@ from actors.shared.body import stored_attackers
 from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.finding.kinds import MAX_KILLMAIL_ID, code_of
 from actors.shared.finding.plan import asks_for_one_attacker, cost_of, terms_in, times_in
+from actors.shared.finding.subject import Subject, matches
 from actors.shared.finding.tree import (
     And,
     AttackerCount,
     Has,
     Not,
     OneAttacker,
-    Subject,
     Time,
     Tree,
     Value,
     ValueUnknown,
-    matches,
 )
 from actors.shared.finding.windows import (
     Codes,

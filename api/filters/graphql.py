@@ -21,6 +21,7 @@ from actors.shared.finding.tree import (
 )
 from actors.shared.finding.universe import BANDS
 from api.errors import BadInput
+from api.filters.facts import Facts
 
 _VICTIM: Final[dict[AttackerField, Kind]] = {
     "character_id": Kind.VICTIM_CHARACTER,
@@ -42,11 +43,13 @@ _BANDS: Final = {"highsec": "high", "lowsec": "low", "nullsec": "null"}
 """GraphQL has no enum value `null`."""
 
 
-def tree_of(given: dict[str, Any]) -> Tree:
+async def tree_for(facts: Facts, given: dict[str, Any]) -> Tree:
     """Build the conditions; without any, all killmails meet them.
 
     Raises:
         BadInput: a value is out of its range; the message names it.
+        UniverseUnknown: a condition needs the static universe, and none is loaded.
+        DatabaseUnavailable: what a condition needs can't be read now.
     """
     conditions: list[Tree] = []
     participant = {name: given[name] for name in _VICTIM if given.get(name) is not None}
