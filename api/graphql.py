@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from ariadne import (
     convert_camel_case_to_snake,
@@ -10,16 +10,17 @@ from ariadne import (
     make_executable_schema,
 )
 from ariadne.asgi import GraphQL
-from graphql import GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
 
 from api.completeness import COMPLETENESS_TYPES
 from api.context import context_of
+from api.documents import Documents
 from api.entities import ENTITY_TYPES
 from api.errors import format_error
 from api.explorer import EXPLORER
 from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
-from api.limits import OperationLimits, parse_limited
+from api.limits import parse_limited
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
@@ -45,9 +46,17 @@ SCHEMA: Final = make_executable_schema(
     convert_names_case=_python_name,
 )
 
+DOCUMENTS: Final = Documents(SCHEMA)
+"""Validates what clients send, by HTTP and by websocket."""
+
 _DISABLED: Final = logging.getLogger("killstream.ariadne")
 """Ariadne's log of errors: it repeats what `format_error` logs and adds clients' mistakes."""
 _DISABLED.disabled = True
+
+
+def _validated_before(*_: Any, **__: Any) -> list[GraphQLError]:
+    """Find no errors: the handler executes documents that `DOCUMENTS` has validated."""
+    return []
 
 
 def graphql_app() -> GraphQL:
@@ -59,10 +68,10 @@ def graphql_app() -> GraphQL:
         SCHEMA,
         context_value=context_of,
         query_parser=parse_limited,
-        validation_rules=[OperationLimits],
+        query_validator=_validated_before,
         error_formatter=format_error,
         explorer=EXPLORER,
-        http_handler=HttpHandler(),
+        http_handler=HttpHandler(DOCUMENTS),
         websocket_handler=WebsocketHandler(),
         logger=_DISABLED,
     )

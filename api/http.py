@@ -6,11 +6,15 @@ import msgspec
 from ariadne.asgi.handlers import GraphQLHTTPHandler
 from ariadne.exceptions import HttpBadRequestError
 from ariadne.explorer import Explorer
+from ariadne.graphql import validate_data
+from ariadne.types import GraphQLResult
+from graphql import DocumentNode, GraphQLError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from api.database import DatabaseUnavailable
-from api.errors import format_failure
+from api.documents import Documents
+from api.errors import format_error, format_failure
 from api.explorer import HEADERS
 from api.login.viewer import InvalidBearer
 
@@ -19,6 +23,10 @@ _UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 
 class HttpHandler(GraphQLHTTPHandler):
     """Answers requests; nothing that came with a wrong token is executed."""
+
+    def __init__(self, documents: Documents) -> None:
+        super().__init__()
+        self._documents = documents
 
     async def render_explorer(self, request: Request, explorer: Explorer) -> Response:
         """Answer a GET with GraphiQL, in the limits of its policy."""
@@ -38,6 +46,26 @@ class HttpHandler(GraphQLHTTPHandler):
             return JSONResponse(_errors(error), 401, headers=_UNAUTHENTICATED)
         except DatabaseUnavailable as error:  # a session can't be read
             return JSONResponse(_errors(error), 503)
+
+    async def execute_graphql_query(
+        self,
+        request: Any,
+        data: Any,
+        *,
+        context_value: Any = None,
+        query_document: DocumentNode | None = None,
+    ) -> GraphQLResult:
+        """Execute the operation of a valid document."""
+        try:
+            validate_data(data)
+        except GraphQLError as error:
+            return False, {"errors": [format_error(error)]}
+        valid = self._documents.validated(data["query"])
+        if isinstance(valid, list):
+            return False, {"errors": [format_error(error) for error in valid]}
+        return await super().execute_graphql_query(
+            request, data, context_value=context_value, query_document=valid.document
+        )
 
     async def extract_data_from_request(self, request: Request) -> Any:
         """Decode the body.

@@ -67,7 +67,7 @@ def mutations(count: int, field: str) -> str:
             "Long",
         ),
         (nested(10), "TOO_COMPLEX", "too deep"),
-        (FRAGMENT_BOMB, "TOO_COMPLEX", "too heavy"),
+        (FRAGMENT_BOMB, "TOO_COMPLEX", "too many selections"),
         (mutations(6, "logout"), "TOO_COMPLEX", "too heavy"),
         (mutations(2, "syncMyKillmails { message }"), "TOO_COMPLEX", "too heavy"),
         ("{ " + aliased(50, "authStatus { reason }") + " }", "TOO_COMPLEX", "too heavy"),
