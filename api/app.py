@@ -15,6 +15,7 @@ from actors.shared.errors import KillstreamError, NotFound
 from actors.shared.settings import Settings
 from api.body_limit import BodyLimit
 from api.database import DatabaseUnavailable
+from api.doors.routes import ROUTER as DOORS_ROUTER
 from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
 from api.graphql import graphql_app
 from api.login.routes import ROUTER as LOGIN_ROUTER
@@ -50,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.include_router(ROUTER)
     app.include_router(LOGIN_ROUTER)
+    app.include_router(DOORS_ROUTER)
     graphql = graphql_app()
     # Not mounted: a mount would answer POST /graphql with a redirect.
     app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]

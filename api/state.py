@@ -5,11 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.applications import Starlette
 from starlette.requests import HTTPConnection
 
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
 from api.database import ReadDatabase, open_read_database
+from api.doors.state import Doors
 from api.filters.facts import Facts, open_facts
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
@@ -32,6 +34,7 @@ class State:
     health: Health
     users: Users
     workers: Workers
+    doors: Doors
 
 
 @asynccontextmanager
@@ -52,13 +55,20 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_users(settings) as users,
         open_workers(settings, database) as workers,
     ):
-        yield State(settings, database, facts, events, tail, health, users, workers)
+        yield State(settings, database, facts, events, tail, health, users, workers, Doors())
 
 
 def state_of(connection: HTTPConnection) -> State:
     """Return the resources of the process that serves a request or websocket."""
     state: State = connection.app.state.gateway
     return state
+
+
+def end_streams(app: Starlette) -> None:
+    """End what follows the feed without end; the server calls it before it waits for clients."""
+    state: State | None = getattr(app.state, "gateway", None)
+    if state is not None:
+        state.doors.closing.set()
 
 
 @asynccontextmanager

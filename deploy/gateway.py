@@ -18,6 +18,7 @@ from actors.shared.startup import ends_before
 from actors.shared.supervisor import READY, notify
 from api.app import create_app
 from api.database import check_pool_size
+from api.state import end_streams
 from deploy.ports import listen
 
 log: Final = structlog.get_logger()
@@ -55,6 +56,12 @@ class _Server(uvicorn.Server):
         host = f"[{host}]" if ":" in host else host
         log.info("ready", part="api", address=f"http://{host}:{port}/graphql")
         notify(READY)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End the streams of the doors, then close the connections."""
+        assert isinstance(self.config.app, FastAPI)
+        end_streams(self.config.app)
+        await super().shutdown(sockets)
 
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:

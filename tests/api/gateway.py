@@ -1,6 +1,7 @@
 """A gateway of our own on a free port, a writer that does what the actors do, and a client."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import aiohttp
 import msgspec
 import uvicorn
 from broadcaster import Broadcast
+from fastapi import FastAPI
 from sqlalchemy import delete, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -29,6 +31,7 @@ from actors.shared.tables import (
     UNPUBLISHED,
 )
 from api.app import create_app
+from api.state import end_streams
 from tests.support.tables import create_views
 
 NAMES_KNOWN = {1: "Ann", 2: "Capsule", 3: "Jita", 4: "Bob", 5: "Stabber", 6: "Gun"}
@@ -181,11 +184,16 @@ async def make_tables(engine: AsyncEngine) -> None:
 
 
 class Server(uvicorn.Server):
-    """Leaves signals to pytest."""
+    """Leaves signals to pytest; ends streams as ours does."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        assert isinstance(self.config.app, FastAPI)
+        end_streams(self.config.app)
+        await super().shutdown(sockets)
 
 
 @asynccontextmanager

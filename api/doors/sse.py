@@ -1,0 +1,47 @@
+"""Server-Sent Events: the feed for browsers (`EventSource`) and for curl.
+
+Source: WHATWG HTML, "Server-sent events" (read 2026-11-27).
+"""
+
+from typing import Final
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from api.doors.answers import door
+from api.doors.entries import encoded
+from api.doors.following import following
+from api.doors.live import Wire
+from api.doors.parameters import one
+from api.state import state_of
+from api.view import FeedView
+
+RECONNECT_MS: Final = 2000
+"""After which a browser connects again; it sends the last id that it got."""
+
+ROUTER: Final = APIRouter()
+
+
+@door(ROUTER, "/feed.sse", name="feed_as_server_sent_events")
+async def feed_sse(request: Request) -> Response:
+    """Follow the feed as Server-Sent Events, whose ids are the sequences."""
+    after = request.headers.get("Last-Event-ID") or one(request, "after")
+    return await following(request, state_of(request).doors.sse, _WIRE, after)
+
+
+def _entry(view: FeedView) -> bytes:
+    event = view.entry.kind.encode()
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (view.entry.sequence, event, encoded(view))
+
+
+def _heartbeat(position: int) -> bytes:
+    """Write a comment, and an id without data: no event, but the client resumes from there."""
+    return b": heartbeat\nid: %d\n\n" % position
+
+
+def _end(reason: str, position: int) -> bytes:
+    data = msgspec.json.encode({"reason": reason, "after": position})
+    return b"id: %d\nevent: end\ndata: %b\n\n" % (position, data)
+
+
+_WIRE: Final = Wire("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, _entry, _heartbeat, _end)

@@ -1,0 +1,155 @@
+"""The feed by Server-Sent Events and as NDJSON."""
+
+import asyncio
+import socket
+import time
+from datetime import date
+
+import aiohttp
+import msgspec
+import pytest
+from yarl import URL
+
+from actors.shared.feed import decode_entry
+from actors.shared.metrics import SUBSCRIBERS_CLOSED
+from actors.shared.settings import Settings
+from api.doors import live, state
+from api.doors.metrics import CONNECTIONS
+from tests.api.doors.reading import events_of, lines_of
+from tests.api.gateway import NAMES_KNOWN, Writer, a_killmail, serve
+
+DOORS = ("/feed.sse", "/feed.ndjson")
+
+
+async def test_events_are_the_entries_of_the_topic(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    async with events_of(client) as events:
+        (added,) = await writer.store(a_killmail(7).replace(b",", b",\r\n"), zkb={"points": 1})
+        await writer.publish(added)
+        event = await events.next()
+        assert (event["id"], event["event"]) == ("1", "added")
+        entry = decode_entry(event["data"])
+        assert msgspec.json.decode(entry.killmail) == msgspec.json.decode(added.killmail)
+        assert entry == msgspec.structs.replace(added, killmail=entry.killmail)
+        await writer.publish(*await writer.store(a_killmail(7), kind="updated"))
+        assert (await events.next())["event"] == "updated"
+        day = await writer.add_day(date(2015, 3, 1))
+        event = await events.next()
+        assert (event["id"], event["event"]) == ("3", "imported")
+        assert decode_entry(event["data"]) == day
+
+
+async def test_a_client_resumes_where_it_was(client: aiohttp.ClientSession, writer: Writer) -> None:
+    await writer.add(7, 8, 9)
+    async with events_of(client, "/feed.sse?after=0") as events:
+        first = await events.next()
+    assert msgspec.json.decode(first["data"])["names"] == {
+        str(id_): name for id_, name in NAMES_KNOWN.items()
+    }
+    # As a browser does: with the same address, and the last id that it got.
+    async with events_of(client, "/feed.sse?after=0", **{"Last-Event-ID": first["id"]}) as events:
+        assert [(await events.data())["killmail_id"] for _ in "ab"] == [8, 9]
+        await writer.add(10)
+        assert (await events.data())["sequence"] == 4
+
+
+async def test_lines_are_the_entries_of_the_topic(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await writer.add(7)
+    await writer.add_day(date(2015, 3, 1))
+    async with lines_of(client, "/feed.ndjson?after=0") as lines:
+        assert [(await anext(lines))["kind"] for _ in "ab"] == ["added", "imported"]
+        await writer.add(8)
+        line = await anext(lines)
+        assert (line["v"], line["sequence"], line["killmail"]["killmail_id"]) == (1, 3, 8)
+
+
+async def test_a_silent_feed_has_heartbeats_with_the_position(
+    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "HEARTBEAT_S", 0.05)
+    await writer.add(7)
+    async with events_of(client, "/feed.sse?after=1") as events:
+        assert await events.next() == {"comment": "heartbeat", "id": "1"}
+    async with lines_of(client, "/feed.ndjson?after=1") as lines:
+        assert [await anext(lines) for _ in "ab"] == [{"kind": "heartbeat", "sequence": 1}] * 2
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "given",
+    ["after=-1", "after=", "after=NaN", "after=1e3", f"after={2**63}", "after=1&after=2"]
+    + ["after=99", f"after={'9' * 5000}", "after=%00", "after=١"],
+)
+async def test_odd_positions_are_refused(
+    client: aiohttp.ClientSession, door: str, given: str
+) -> None:
+    async with client.get(URL(f"{door}?{given}", encoded=False)) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["error"].startswith("after: ")
+
+
+async def test_the_end_of_the_feed_is_named(client: aiohttp.ClientSession, writer: Writer) -> None:
+    await writer.add(7)
+    async with client.get("/feed.sse", headers={"Last-Event-ID": "2"}) as answer:
+        refusal = await answer.json()
+    assert (refusal["code"], refusal["lastSequence"]) == ("BEYOND_END", 1)
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_only_get_and_head(client: aiohttp.ClientSession, door: str) -> None:
+    async with client.head(door) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+    async with client.post(door) as answer:
+        assert answer.status == 405
+
+
+async def test_streams_end_with_a_word_when_the_gateway_does(
+    settings: Settings, writer: Writer
+) -> None:
+    await writer.add(7)
+    async with aiohttp.ClientSession() as client:
+        async with serve(settings) as address:
+            sse = await client.get(f"{address}/feed.sse")
+            ndjson = await client.get(f"{address}/feed.ndjson")
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 2
+        assert (await sse.text()).endswith('event: end\ndata: {"reason":"restarting","after":1}\n\n')
+        assert await ndjson.text() == '{"kind":"end","reason":"restarting","sequence":1}\n'
+
+
+async def test_a_client_that_reads_nothing_is_closed(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "SEND_S", 0.2)
+    monkeypatch.setattr(live, "LAST_WORD_S", 0.1)
+    blocked = SUBSCRIBERS_CLOSED.labels(reason="blocked")
+    before = blocked._value.get()
+    await writer.add(*range(1, 1001))
+    async with serve(settings) as address:
+        with socket.socket() as silent:
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            silent.connect((URL(address).host, URL(address).port))
+            silent.send(b"GET /feed.sse?after=0 HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with asyncio.timeout(10):
+                while blocked._value.get() == before or CONNECTIONS.labels("sse")._value.get():
+                    await asyncio.sleep(0.02)
+
+
+async def test_the_number_of_streams_is_bounded(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state, "STREAMS_PER_CLIENT", 1)
+    async with serve(settings) as address, aiohttp.ClientSession(address) as client:
+        async with events_of(client):
+            async with client.get("/feed.sse") as answer:
+                assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
+            async with lines_of(client, "/feed.ndjson"):
+                pass
+        async with asyncio.timeout(5):
+            while CONNECTIONS.labels("sse")._value.get():
+                await asyncio.sleep(0.01)
+        async with events_of(client):
+            pass
