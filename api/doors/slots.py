@@ -43,4 +43,3 @@ class Slots:
             self._open[client] -= 1
             if not self._open[client]:
                 del self._open[client]
-

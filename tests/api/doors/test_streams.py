@@ -17,6 +17,7 @@ from api.doors import live, state
 from api.doors.metrics import CONNECTIONS
 from tests.api.doors.reading import events_of, lines_of
 from tests.api.gateway import NAMES_KNOWN, Writer, a_killmail, serve
+from tests.support.feed import decode_killmail
 
 DOORS = ("/feed.sse", "/feed.ndjson")
 
@@ -29,7 +30,7 @@ async def test_events_are_the_entries_of_the_topic(
         await writer.publish(added)
         event = await events.next()
         assert (event["id"], event["event"]) == ("1", "added")
-        entry = decode_entry(event["data"])
+        entry = decode_killmail(event["data"])
         assert msgspec.json.decode(entry.killmail) == msgspec.json.decode(added.killmail)
         assert entry == msgspec.structs.replace(added, killmail=entry.killmail)
         await writer.publish(*await writer.store(a_killmail(7), kind="updated"))
@@ -77,18 +78,28 @@ async def test_a_silent_feed_has_heartbeats_with_the_position(
         assert [await anext(lines) for _ in "ab"] == [{"kind": "heartbeat", "sequence": 1}] * 2
 
 
-@pytest.mark.parametrize("door", DOORS)
-@pytest.mark.parametrize(
-    "given",
-    ["after=-1", "after=", "after=NaN", "after=1e3", f"after={2**63}", "after=1&after=2"]
-    + ["after=99", f"after={'9' * 5000}", "after=%00", "after=١"],
+ODD = (
+    "-1",
+    "",
+    "NaN",
+    "1e3",
+    "99",
+    "0x1",
+    "%201",
+    "%00",
+    "%D9%A1",
+    "9" * 5000,
+    str(2**63),
+    "1&after=2",
 )
-async def test_odd_positions_are_refused(
-    client: aiohttp.ClientSession, door: str, given: str
-) -> None:
-    async with client.get(URL(f"{door}?{given}", encoded=False)) as answer:
-        assert answer.status == 400
-        assert (await answer.json())["error"].startswith("after: ")
+
+
+async def test_odd_positions_are_refused(client: aiohttp.ClientSession) -> None:
+    for door in DOORS:
+        for given in ODD:
+            async with client.get(URL(f"{door}?after={given}", encoded=True)) as answer:
+                assert answer.status == 400, given
+                assert (await answer.json())["error"].startswith("after: ")
 
 
 async def test_the_end_of_the_feed_is_named(client: aiohttp.ClientSession, writer: Writer) -> None:
@@ -98,12 +109,12 @@ async def test_the_end_of_the_feed_is_named(client: aiohttp.ClientSession, write
     assert (refusal["code"], refusal["lastSequence"]) == ("BEYOND_END", 1)
 
 
-@pytest.mark.parametrize("door", DOORS)
-async def test_only_get_and_head(client: aiohttp.ClientSession, door: str) -> None:
-    async with client.head(door) as answer:
-        assert (answer.status, await answer.read()) == (200, b"")
-    async with client.post(door) as answer:
-        assert answer.status == 405
+async def test_only_get_and_head(client: aiohttp.ClientSession) -> None:
+    for door in DOORS:
+        async with client.head(door) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+        async with client.post(door) as answer:
+            assert answer.status == 405
 
 
 async def test_streams_end_with_a_word_when_the_gateway_does(
@@ -116,7 +127,9 @@ async def test_streams_end_with_a_word_when_the_gateway_does(
             ndjson = await client.get(f"{address}/feed.ndjson")
             began_s = time.monotonic()
         assert time.monotonic() - began_s < 2
-        assert (await sse.text()).endswith('event: end\ndata: {"reason":"restarting","after":1}\n\n')
+        assert (await sse.text()).endswith(
+            'event: end\ndata: {"reason":"restarting","after":1}\n\n'
+        )
         assert await ndjson.text() == '{"kind":"end","reason":"restarting","sequence":1}\n'
 
 
@@ -127,7 +140,8 @@ async def test_a_client_that_reads_nothing_is_closed(
     monkeypatch.setattr(live, "LAST_WORD_S", 0.1)
     blocked = SUBSCRIBERS_CLOSED.labels(reason="blocked")
     before = blocked._value.get()
-    await writer.add(*range(1, 1001))
+    bodies = [a_killmail(id_, padding="x" * 500_000) for id_ in range(1, 31)]
+    await writer.publish(*await writer.store(*bodies))
     async with serve(settings) as address:
         with socket.socket() as silent:
             silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
