@@ -136,6 +136,23 @@ class Tail:
         """
         return self._follow(self.last if after is None else after)
 
+    async def at(self, sequence: int) -> FeedView | None:
+        """Return one entry; None beyond `last`, and for an unreadable one.
+
+        Its names are there only if it is among the newest.
+
+        Raises:
+            DatabaseUnavailable: it isn't among the newest, and can't be read.
+        """
+        if not 0 < sequence <= self.last:
+            return None
+        if sequence in self._ring:
+            return self._ring[sequence]
+        page = await reads.feed_page(
+            self._database, sequence - 1, 1, up_to=sequence, with_names=False
+        )
+        return page[0] if page else None
+
     async def _follow(self, position: int) -> AsyncGenerator[FeedView, None]:
         was_live = False
         while True:

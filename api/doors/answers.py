@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
+from hashlib import blake2b
 from typing import Any, Final
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from graphql import GraphQLError
 
+from api.doors.rates import TooOften
 from api.doors.slots import TooMany
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -27,6 +29,8 @@ def door(router: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], E
                 return _refusal(error)
             except TooMany as error:
                 return too_many(error)
+            except TooOften as error:
+                return JSONResponse({"error": str(error)}, 429, {"Retry-After": "1"})
 
         router.add_api_route(path, answer, methods=["GET"], response_class=Response, **options)
         router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
@@ -43,3 +47,12 @@ def _refusal(error: GraphQLError) -> Response:
 def too_many(error: TooMany) -> Response:
     """Answer that the client has too many requests open."""
     return JSONResponse({"error": str(error)}, 429, {"Retry-After": str(RETRY_S)})
+
+
+def cached(request: Request, content: bytes, age_s: int) -> Response:
+    """Answer with JSON, or with 304 when the client has it; caches may keep it so long."""
+    etag = f'"{blake2b(content, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": f"public, max-age={age_s}" if age_s else "no-cache"}
+    if etag in request.headers.get("If-None-Match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, headers=headers, media_type="application/json")

@@ -1,10 +1,15 @@
 """Entries of the feed as the doors give them."""
 
+from datetime import timedelta
+from typing import Final, TypeGuard
+
 import msgspec
 
 from actors.shared.feed import Entry, encode_entry
 from actors.shared.killmail import entity_ids
 from api.view import FeedView, View
+
+NEWS_AGE: Final = timedelta(days=7)
 
 
 def encoded(view: FeedView) -> bytes:
@@ -26,3 +31,13 @@ def _with_names(view: View) -> Entry:
 
 
 _IN_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
+
+def is_news(view: FeedView) -> TypeGuard[View]:
+    """Tell whether an entry is a new killmail for clients that can't tell old ones from new ones.
+
+    As for `killmailAdded`: a killmail that a sync or an import of history brought must be young.
+    """
+    if not isinstance(view, View) or view.entry.kind != "added":
+        return False
+    return view.entry.origin == "live" or view.stored_at - view.killmail.killmail_time <= NEWS_AGE

@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.doors import ndjson, sse
+from api.doors import ndjson, r2z2, sse, zkillboard
 
 ROUTER: Final = APIRouter()
-for _door in (sse, ndjson):
+for _door in (sse, ndjson, r2z2, zkillboard):
     ROUTER.include_router(_door.ROUTER)

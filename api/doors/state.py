@@ -3,11 +3,14 @@
 import asyncio
 from typing import Final
 
+from api.doors.rates import Rate
 from api.doors.slots import Slots
 
 STREAMS_PER_CLIENT: Final = 100
 STREAMS: Final = 10_000
-"""Open streams of SSE and NDJSON, each."""
+"""Open streams of SSE, of NDJSON and of zKillboard's websocket, each."""
+FILES_PER_S: Final = 15.0
+"""Files of R2Z2 that one client may fetch; as upstream, but without a ban."""
 
 
 class Doors:
@@ -18,3 +21,5 @@ class Doors:
         """Set when the server shuts down: each stream ends with a word to its client."""
         self.sse: Final = Slots("sse", STREAMS_PER_CLIENT, STREAMS)
         self.ndjson: Final = Slots("ndjson", STREAMS_PER_CLIENT, STREAMS)
+        self.zkillboard: Final = Slots("zkillboard", STREAMS_PER_CLIENT, STREAMS)
+        self.r2z2: Final = Rate("r2z2", FILES_PER_S)
