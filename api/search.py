@@ -8,8 +8,7 @@ from actors.shared.among import among
 from actors.shared.finding.by_value import ValuePosition, find_by_value
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
 from actors.shared.finding.find import count_unknown, find
-from actors.shared.finding.kinds import ID_BITS, OF_UNIVERSE
-from actors.shared.finding.plan import terms_in
+from actors.shared.finding.plan import needs_universe
 from actors.shared.finding.tree import Tree
 from actors.shared.finding.walk import BUDGET
 from actors.shared.finding.windows import Read
@@ -110,7 +109,7 @@ async def _in_snapshot(
     database: ReadDatabase, tree: Tree, search: Callable[[Read], Awaitable[T]]
 ) -> tuple[T, bool]:
     """Search in one state of the database; also tell whether all killmails can be found."""
-    by_universe = any(term >> ID_BITS in OF_UNIVERSE for term in terms_in(tree))
+    by_universe = needs_universe(tree)
 
     async def reads(read: Read) -> tuple[T, bool]:
         listed = await is_listed_by_universe(read) if by_universe else True

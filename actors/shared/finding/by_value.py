@@ -15,9 +15,11 @@ from sqlalchemy import ColumnElement, literal, select, tuple_
 from actors.shared.among import among
 from actors.shared.finding.find import search
 from actors.shared.finding.kinds import MAX_CODE, MAX_KILLMAIL_ID, code_of, least_value, width_of
+from actors.shared.finding.normal import normal_form
 from actors.shared.finding.plan import leads_of, values_in, where_unknown
-from actors.shared.finding.tree import NOTHING, And, Tree, ValueUnknown, normal_form
-from actors.shared.finding.walk import BUDGET, ROW_COST, ROWS, Mask, Step, Walk, begin, step_of
+from actors.shared.finding.stored import ROW_COST
+from actors.shared.finding.tree import NOTHING, And, Tree, ValueUnknown
+from actors.shared.finding.walk import BUDGET, ROWS, Mask, Step, Walk, begin, step_of
 from actors.shared.finding.windows import MAX_KEYS, Codes, Read, read_rows, sizes_of, tops_of
 from actors.shared.tables import KILLMAILS
 
@@ -81,7 +83,7 @@ async def find_by_value(
             valued.found,
             ValuePosition(None, MAX_KILLMAIL_ID + 1 if highest_first else -1),
         )
-    asked = where_unknown(walk.tree, supposed=False)
+    asked = where_unknown(walk.tree)
     if asked == NOTHING:
         return ValuePage(found, None)
     if len(found) == limit:
@@ -175,8 +177,8 @@ class _Valued:
                 return False
             if self._is_over:
                 return True
-        if self.highest_first:
-            self.searched_to = ValuePosition(least_value(low), -1)
+        # With the lowest first all rows were read, and these are the last codes.
+        self.searched_to = ValuePosition(least_value(low), -1) if self.highest_first else None
         return True
 
     async def _take(self, step: Step) -> bool:

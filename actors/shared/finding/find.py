@@ -11,18 +11,11 @@ import numpy as np
 from sqlalchemy import func, select
 
 from actors.shared.finding.kinds import WINDOW_BITS, code_of
-from actors.shared.finding.plan import leads_of, where_unknown
-from actors.shared.finding.tree import (
-    NOTHING,
-    And,
-    Has,
-    Not,
-    Tree,
-    ValueUnknown,
-    normal_form,
-    push_not_down,
-)
-from actors.shared.finding.walk import BUDGET, ROW_COST, ROWS, Step, Walk, begin, step_of
+from actors.shared.finding.normal import normal_form
+from actors.shared.finding.plan import leads_of, undecided
+from actors.shared.finding.stored import ROW_COST
+from actors.shared.finding.tree import NOTHING, Has, Tree
+from actors.shared.finding.walk import BUDGET, ROWS, Step, Walk, begin, step_of
 from actors.shared.finding.windows import Read, next_windows
 from actors.shared.tables import KILLMAILS, POSTINGS
 
@@ -106,12 +99,8 @@ async def count_unknown(
     With `by_value` also those that do match, and come last in the order of values. None when it
     would cost more than the budget.
     """
-    supposed = where_unknown(push_not_down(tree), supposed=True)
-    certain = NOTHING if by_value else where_unknown(normal_form(tree), supposed=False)
-    if supposed in (NOTHING, certain):
-        return 0
-    unless = () if certain == NOTHING else (push_not_down(Not(certain)),)
-    return await _count(read, And((ValueUnknown(), supposed, *unless)), budget)
+    asked = undecided(tree, or_without_value=by_value)
+    return 0 if asked == NOTHING else await _count(read, asked, budget)
 
 
 async def _count(read: Read, asked: Tree, budget: int) -> int | None:

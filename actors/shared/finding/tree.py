@@ -1,12 +1,15 @@
 """What may be asked of killmails: conditions, and their combination by AND, OR and NOT. No I/O."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
 from typing import Final, Literal
 
-from actors.shared.finding.kinds import ATTACKER_COUNTS, ID_BITS, Kind, pair_of, term_of
+from actors.shared.finding.kinds import ATTACKER_COUNTS, Kind, pair_of, term_of
 from actors.shared.killmail import Attacker
+
+MAX_LEADS: Final = 200
+"""Terms of a set by which killmails are still found; those of a larger one are read one by one."""
 
 AttackerField = Literal[
     "character_id",
@@ -29,6 +32,9 @@ _PAIRS: Final[dict[AttackerField, Kind]] = {
     "alliance_id": Kind.ALLIANCE_IN_SHIP,
 }
 
+ZkbField = Literal["points", "destroyedValue", "droppedValue", "fittedValue"]
+"""A number of zKillboard's block, by its name there."""
+
 
 @dataclass(frozen=True)
 class Has:
@@ -38,20 +44,31 @@ class Has:
 
 
 @dataclass(frozen=True)
+class HasAny:
+    """The killmail has one of the terms."""
+
+    terms: frozenset[int]
+
+
+@dataclass(frozen=True)
 class OneAttacker:
     """One and the same attacker meets all conditions."""
 
-    fields: tuple[tuple[AttackerField, int], ...]
+    fields: tuple[tuple[AttackerField, int | frozenset[int]], ...]
+    """An id, or some of which it has one."""
     final_blow: bool = False
     """Whether it has to be the one that struck last."""
+    through: tuple[frozenset[int], ...] = ()
+    """Sets of terms, of each of which a killmail with such an attacker has one, as it follows from
+    conditions that `fields` has as ids: the groups of their types."""
 
     def terms(self) -> frozenset[int]:
         """List terms that a killmail with such an attacker has.
 
         The term of a pair stands for both: whether it is the same attacker is seen in the body.
         """
-        terms = {field: term_of(_KINDS[field], entity_id) for field, entity_id in self.fields}
-        given = dict(self.fields)
+        given = {field: asked for field, asked in self.fields if isinstance(asked, int)}
+        terms = {field: term_of(_KINDS[field], entity_id) for field, entity_id in given.items()}
         ship = given.get("ship_type_id")
         pairs = {
             name: pair_of(kind, given[name], ship)
@@ -62,11 +79,38 @@ class OneAttacker:
             del terms["ship_type_id"]
         return frozenset((terms | pairs).values())
 
+    def leads(self) -> list[frozenset[int]]:
+        """List sets of terms, of each of which a killmail with such an attacker has one."""
+        some = [
+            frozenset(term_of(_KINDS[field], entity_id) for entity_id in asked)
+            for field, asked in self.fields
+            if not isinstance(asked, int) and len(asked) <= MAX_LEADS
+        ]
+        return [*(frozenset({term}) for term in self.terms()), *some, *self.through]
+
     def is_met_by(self, attacker: Attacker) -> bool:
         """Tell whether this attacker meets all conditions."""
         return (attacker.final_blow or not self.final_blow) and all(
-            getattr(attacker, field) == entity_id for field, entity_id in self.fields
+            entity_id == asked if isinstance(asked, int) else entity_id in asked
+            for field, asked in self.fields
+            for entity_id in (getattr(attacker, field),)
         )
+
+
+@dataclass(frozen=True)
+class InSystems:
+    """The kill was in one of these solar systems."""
+
+    system_ids: frozenset[int]
+    through: frozenset[int] = frozenset()
+    """Terms of which a killmail of these systems has one; none where they are too many."""
+
+
+@dataclass(frozen=True)
+class HasItem:
+    """The victim's ship, or a container in it, held an item of one of these types."""
+
+    type_ids: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -80,6 +124,22 @@ class Value:
 @dataclass(frozen=True)
 class ValueUnknown:
     """The total value is unknown, and with it zKillboard's labels."""
+
+
+@dataclass(frozen=True)
+class ZkbNumber:
+    """A number of zKillboard's block is known, at least `low` and below `high`."""
+
+    field: ZkbField
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class ZkbUnknown:
+    """A number of zKillboard's block is unknown: there is no block, or it lacks the number."""
+
+    field: ZkbField
 
 
 @dataclass(frozen=True)
@@ -134,52 +194,19 @@ class Not:
     child: "Tree"
 
 
-Tree = Has | OneAttacker | AttackerCount | Value | ValueUnknown | Time | And | Or | Not
+Leaf = (
+    Has
+    | HasAny
+    | OneAttacker
+    | InSystems
+    | HasItem
+    | AttackerCount
+    | Value
+    | ValueUnknown
+    | ZkbNumber
+    | ZkbUnknown
+    | Time
+)
+Tree = Leaf | And | Or | Not
 EVERYTHING: Final = And()
 NOTHING: Final = Or()
-
-
-def normal_form(tree: Tree) -> Tree:
-    """Rewrite a tree as a search takes it, and `subject.matches`: see `push_not_down`.
-
-    Where the value is unknown, so are zKillboard's labels: that one is absent isn't known.
-    """
-    return _with_unknown_labels(push_not_down(tree))
-
-
-def _with_unknown_labels(tree: Tree) -> Tree:
-    match tree:
-        case Not(Has(term)) if term >> ID_BITS == Kind.LABEL:
-            return And((tree, Value()))
-        case And(children) | Or(children):
-            return replace(tree, children=tuple(map(_with_unknown_labels, children)))
-    return tree
-
-
-def push_not_down(tree: Tree, negated: bool = False) -> Tree:
-    """Rewrite a tree so that `Not` stands above `Has`, `OneAttacker` and `ValueUnknown` only.
-
-    An unknown value meets neither a condition on values nor its negation, so that negation becomes
-    a condition on values, too. A single condition on an attacker becomes a term of the killmail.
-    """
-    match tree:
-        case OneAttacker((_,), False):
-            return push_not_down(Has(*tree.terms()), negated)
-        case Not(child):
-            return push_not_down(child, not negated)
-        case And(children) | Or(children):
-            both = tuple(push_not_down(child, negated) for child in children)
-            return And(both) if isinstance(tree, And) != negated else Or(both)
-        case Value(low, high) if negated:
-            below = (Value(high=low),) if low is not None else ()
-            above = (Value(low=high),) if high is not None else ()
-            return Or(below + above)
-        case Time(since, until) if negated:
-            before = (Time(until=since),) if since is not None else ()
-            after = (Time(since=until),) if until is not None else ()
-            return Or(before + after)
-        case AttackerCount(low, high) if negated:
-            fewer = (AttackerCount(0, low),) if low > 0 else ()
-            more = (AttackerCount(high),) if high is not None else ()
-            return Or(fewer + more)
-    return Not(tree) if negated else tree

@@ -10,17 +10,25 @@ from numpy.typing import NDArray
 from sqlalchemy import func, select
 
 from actors.shared.among import among
-from actors.shared.body import stored_attackers
 from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.finding.kinds import MAX_KILLMAIL_ID, code_of
-from actors.shared.finding.plan import asks_for_one_attacker, cost_of, terms_in, times_in
-from actors.shared.finding.subject import Subject, matches
+from actors.shared.finding.plan import (
+    cost_of,
+    leads_of,
+    reads_body,
+    reads_zkb,
+    terms_in,
+    times_in,
+)
+from actors.shared.finding.stored import columns_for, cost_of_row, subjects_of
+from actors.shared.finding.subject import matches
 from actors.shared.finding.tree import (
     And,
     AttackerCount,
     Has,
+    HasAny,
     Not,
-    OneAttacker,
+    Or,
     Time,
     Tree,
     Value,
@@ -42,14 +50,10 @@ BUDGET: Final = 1_000_000
 """Postings that one page may read; about 60 ms."""
 QUERY_COST: Final = 10_000
 """What a query counts, in postings."""
-BODY_COST: Final = 500
-"""What the reading and parsing of a body counts, in postings."""
-ROW_COST: Final = 50
-"""What a row counts where no term leads, in postings."""
 ROWS: Final = 500
 """Killmails that are read at once where no term leads."""
 BODIES: Final = 50
-"""Bodies that are read at once."""
+"""Bodies that are read at once; twice as many rows after each of them, where no body is needed."""
 
 Mask = NDArray[np.bool_]
 Judgement = tuple[Mask, Mask]
@@ -112,10 +116,14 @@ class Walk:
         It is None when all were. Stops when enough are found or the budget is spent.
         """
         found: list[int] = []
-        for start in range(0, len(ids), BODIES):
+        size, end = BODIES, 0
+        while (start := end) < len(ids):
             if start and self.spent >= budget:
                 return found, int(ids[start - 1])
-            some, sure = ids[start : start + BODIES], certain[start : start + BODIES]
+            end = start + size
+            some, sure = ids[start:end], certain[start:end]
+            if not reads_body(self.tree):
+                size = min(size * 2, ROWS)
             confirmed = await self._confirm(some[~sure].tolist())
             found += [
                 id_
@@ -132,44 +140,39 @@ class Walk:
 
     async def _judge(self, tree: Tree, step: Step) -> Judgement:
         match tree:
-            case Has(term):
-                return await self._by_terms([term], step)
-            case OneAttacker():
-                _, possible = await self._by_terms(sorted(tree.terms()), step)
-                return ~_all(step), possible
-            case AttackerCount():
-                return await self._by_attacker_count(tree, step)
-            case Value() | ValueUnknown():
-                return _by_codes(step.codes, tree)
-            case Time(since, until):
-                return self._by_days(step.ids, since, until)
             case Not(child):
                 certain, possible = await self._judge(child, step)
                 return ~possible, ~certain
             case And(children):
                 return await self._all_of(children, step)
-        return await self._any_of(tree.children, step)
+            case Or(children):
+                return await self._any_of(children, step)
+            case Value() | ValueUnknown():
+                return _by_codes(step.codes, tree)
+            case Time(since, until):
+                return self._by_days(step.ids, since, until)
+            case AttackerCount():
+                return await self._by_attacker_count(tree, step)
+        certain, possible = await self._by_terms(leads_of(tree), step)
+        return certain if isinstance(tree, Has | HasAny) else ~_all(step), possible
 
-    async def _by_terms(self, terms: Sequence[int], step: Step) -> Judgement:
-        """All of the terms."""
+    async def _by_terms(self, sets: Sequence[frozenset[int]], step: Step) -> Judgement:
+        """One term of each of the sets."""
         held = _all(step)
-        for term in terms:
+        for terms in sorted(sets, key=len):
             asked = step.ids[held]
-            if term in step.known:
-                held[held] = is_among(asked, step.known[term])
+            if terms <= step.known.keys():
+                listed = [step.known[term] for term in terms]
+                held[held] = is_among(asked, np.concatenate(listed or [_NO_IDS]))
             else:
-                has, postings = await which_have(self.read, term, asked, self.rows)
-                self.spent += postings
-                held[held] = has
+                held[held] = await self._which_have(terms, asked)
         return held, held
 
     async def _by_attacker_count(self, tree: AttackerCount, step: Step) -> Judgement:
         suffice, others = tree.terms()
-        certain, _ = await self._any_of([Has(term) for term in sorted(suffice)], step)
+        certain, _ = await self._by_terms([suffice], step)
         possible = certain.copy()
-        possible[~certain] = (
-            await self._any_of([Has(term) for term in sorted(others)], step.take(~certain))
-        )[1]
+        possible[~certain] = (await self._by_terms([others], step.take(~certain)))[1]
         return certain, possible
 
     async def _all_of(self, children: Sequence[Tree], step: Step) -> Judgement:
@@ -215,36 +218,25 @@ class Walk:
         """Return which of these killmails match, by their rows, and by their bodies if need be."""
         if not ids:
             return set()
-        with_attackers = asks_for_one_attacker(self.tree)
-        columns = (*_FACTS, KILLMAILS.c.body) if with_attackers else _FACTS
+        columns = columns_for(self.tree)
         rows = await self.read(select(*columns).where(among(KILLMAILS.c.killmail_id, ids)))
-        self.spent += (BODY_COST if with_attackers else ROW_COST) * len(rows)
-        if with_attackers:
+        self.spent += cost_of_row(self.tree) * len(rows)
+        if reads_body(self.tree) or reads_zkb(self.tree):
             await learn_dictionaries(self.read, rows)
         listed = await self._listed(np.array(sorted(ids), np.int64))
-        return {
-            row.killmail_id
-            for row in rows
-            if matches(
-                self.tree,
-                Subject(
-                    row.killmail_time,
-                    row.total_value,
-                    row.attacker_count,
-                    stored_attackers(row.killmail_id, row.body) if with_attackers else (),
-                    {term for term, of_term in listed.items() if row.killmail_id in of_term},
-                ),
-            )
-        }
+        subjects = subjects_of(self.tree, rows, listed)
+        return {id_ for id_, subject in subjects if matches(self.tree, subject)}
 
     async def _listed(self, ids: Ids) -> dict[int, set[int]]:
         """Return which of these killmails have each term that is asked for."""
-        found = {}
-        for term in terms_in(self.tree):
-            has, postings = await which_have(self.read, term, ids, self.rows)
-            self.spent += postings
-            found[term] = set(ids[has].tolist())
-        return found
+        terms = terms_in(self.tree)
+        await self._which_have(terms, ids)  # reads what all need, in few queries
+        return {term: set(ids[await self._which_have([term], ids)].tolist()) for term in terms}
+
+    async def _which_have(self, terms: Iterable[int], ids: Ids) -> Mask:
+        has, postings = await which_have(self.read, terms, ids, self.rows)
+        self.spent += postings
+        return has
 
 
 async def begin(read: Read, tree: Tree) -> Walk:
@@ -265,9 +257,6 @@ async def begin(read: Read, tree: Tree) -> Walk:
 
 _NO_IDS: Final = np.zeros(0, np.int64)
 _NO_CODES: Final = np.zeros(0, np.uint8)
-_FACTS: Final = tuple(
-    KILLMAILS.c[name] for name in ("killmail_id", "killmail_time", "total_value", "attacker_count")
-)
 
 
 def _is_midnight(time: datetime) -> bool:

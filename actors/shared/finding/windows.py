@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any, Final
 
 import numpy as np
@@ -36,6 +37,8 @@ MAX_TERMS: Final = 100
 """Terms in one statement."""
 MAX_KEYS: Final = 5_000
 """Keys in one statement."""
+MAX_KNOWN: Final = 20_000
+"""Keys of rows that are remembered for one condition of a step; with more of them, none is."""
 SPARSE: Final = 5_000
 """Ids between two bounds for each one listed, above which sorting is faster than a bitmap."""
 
@@ -79,27 +82,55 @@ async def next_windows(
     return Listed(low, high, by_term, postings)
 
 
-async def which_have(read: Read, term: int, ids: Ids, known: Rows) -> tuple[NDArray[np.bool_], int]:
-    """Tell which of these ids a term lists; also how many postings were read for it.
+async def which_have(
+    read: Read, terms: Iterable[int], ids: Ids, known: Rows
+) -> tuple[NDArray[np.bool_], int]:
+    """Tell which of these ids one of the terms lists; also how many postings were read for it.
 
     Rows that are known aren't read again, and those that were read are known then.
     """
+    has = np.zeros(len(ids), bool)
     if not len(ids):
-        return np.zeros(0, bool), 0
-    width = width_of(term)
+        return has, 0
     low, high = int(ids.min()), int(ids.max()) + 1
-    keys = [key_of(term, window << width) for window in np.unique(ids >> width).tolist()]
+    postings = 0
+    for width, some in groupby(sorted(terms, key=width_of), width_of):
+        rows, count = await _rows_of(read, list(some), np.unique(ids >> width).tolist(), known)
+        listed, _ = _unpack(rows, low, high)
+        has |= is_among(ids, listed)
+        postings += count
+    return has, postings
+
+
+async def _rows_of(
+    read: Read, terms: Sequence[int], windows: Sequence[int], known: Rows
+) -> tuple[list[Any], int]:
+    """Read the rows of terms of one width for some windows; also how many postings were read."""
+    firsts = [term << WINDOW_BITS for term in terms]
+    if len(firsts) * len(windows) > MAX_KNOWN:
+        rows = await _of_ranges(read, [(one | windows[0], one | windows[-1]) for one in firsts])
+        return rows, sum(len(row.worths) for row in rows)
+    keys = [first | window for first in firsts for window in windows]
     unknown = [key for key in keys if key not in known]
     read_now: list[Any] = []
-    if len(unknown) * 3 < (high - 1 >> width) - (low >> width) + 1:
+    if len(unknown) * 3 < len(firsts) * (windows[-1] - windows[0] + 1):
         read_now = await _by_keys(read, unknown)
     elif unknown:
-        bounds = {"low": key_of(term, low), "high": key_of(term, high - 1)}
-        read_now = list(await read(_RANGE.bindparams(**bounds)))
+        read_now = await _of_ranges(read, [(one | windows[0], one | windows[-1]) for one in firsts])
     known.update(dict.fromkeys(unknown))
     known.update((row.key, row) for row in read_now)
-    listed, _ = _unpack([row for key in keys if (row := known[key])], low, high)
-    return is_among(ids, listed), sum(len(row.worths) for row in read_now)
+    return [row for key in keys if (row := known[key])], sum(len(row.worths) for row in read_now)
+
+
+async def _of_ranges(read: Read, ranges: Sequence[tuple[int, int]]) -> list[Any]:
+    """Read the rows of ranges of keys, from the first to the last of each."""
+    rows: list[Any] = []
+    for start in range(0, len(ranges), MAX_TERMS):
+        some = ranges[start : start + MAX_TERMS]
+        bounds = {f"low{i}": low for i, (low, _) in enumerate(some)}
+        bounds |= {f"high{i}": high for i, (_, high) in enumerate(some)}
+        rows += await read(_ranges(len(some)).bindparams(**bounds))
+    return rows
 
 
 async def sizes_of(read: Read, terms: Iterable[int], low: int, high: int) -> Counter[int]:
@@ -178,7 +209,13 @@ def _next_rows_of(count: int, newest_first: bool) -> TextClause:
 
 
 _COLUMNS: Final = "SELECT key, top, places, worths FROM postings WHERE key"
-_RANGE: Final = text(f"{_COLUMNS} BETWEEN :low AND :high")
+
+
+@cache
+def _ranges(count: int) -> TextClause:
+    """Build the query for so many ranges of keys."""
+    parts = (f"{_COLUMNS} BETWEEN :low{i} AND :high{i}" for i in range(count))
+    return text(" UNION ALL ".join(parts))
 
 
 def _is_between(term: int, low: int, high: int) -> ColumnElement[bool]:

@@ -13,11 +13,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from actors.killmails.persist import read, store
 from actors.shared.database import reading
 from actors.shared.finding.kinds import Kind, term_of
+from actors.shared.finding.subject import Subject, subject_of
 from actors.shared.finding.tree import (
     And,
     AttackerCount,
     AttackerField,
     Has,
+    HasAny,
+    HasItem,
+    InSystems,
     Not,
     OneAttacker,
     Or,
@@ -25,7 +29,11 @@ from actors.shared.finding.tree import (
     Tree,
     Value,
     ValueUnknown,
+    ZkbField,
+    ZkbNumber,
 )
+from actors.shared.finding.universe import NOT_LOADED
+from actors.shared.killmail import parse_killmail
 from actors.shared.reference import encode_reference
 from actors.shared.tables import LABELS
 from tests.support.made import a_mail, a_reference, an_attacker
@@ -36,6 +44,7 @@ START = datetime(2024, 5, 1, tzinfo=UTC)
 LABELS_USED = ("pvp", "solo", "loc:nullsec")
 VALUES = (None, 5e5, 1e6, 9_999_999.0, 1e7, 2.5e9)
 IDS = st.integers(1, 4)
+SETS = st.frozensets(IDS, max_size=3)
 FIELDS: tuple[AttackerField, ...] = (
     "character_id",
     "corporation_id",
@@ -74,7 +83,17 @@ def a_killmail(random_: random.Random, killmail_id: int) -> tuple[bytes, bytes]:
         "labels": [one for one in LABELS_USED if random_.random() < 0.4],
         "totalValue": random_.choice(VALUES),
     }
+    numbers = {"points": random_.randint(1, 4), "destroyedValue": random_.choice(VALUES)}
+    zkb |= {name: value for name, value in numbers.items() if random_.random() < 0.8}
+    items = [an_item(pick() or 5) for _ in range(random_.randint(0, 2))]
+    if items and random_.random() < 0.3:
+        items[0]["items"] = [an_item(random_.randint(1, 4))]
+    body["victim"]["items"] = items
     return msgspec.json.encode(body), msgspec.json.encode(zkb)
+
+
+def an_item(type_id: int) -> dict[str, Any]:
+    return {"item_type_id": type_id, "flag": 5, "singleton": 0, "quantity_dropped": 1}
 
 
 class Store:
@@ -102,6 +121,15 @@ class Store:
         async with reading(self.database) as connection:
             rows = await connection.execute(select(LABELS))
             self.label_ids = {row.label: row.label_id for row in rows}
+
+    def subjects(self) -> dict[int, Subject]:
+        """Make of each killmail what conditions are applied to without a database."""
+        made = {}
+        for id_, body in self.bodies.items():
+            label_ids = [self.label_ids[one] for one in self.zkb[id_]["labels"]]
+            killmail = parse_killmail(msgspec.json.encode(body))
+            made[id_] = subject_of(killmail, self.zkb[id_], label_ids, NOT_LOADED)
+        return made
 
     async def read(self, query: Any) -> Sequence[Any]:
         async with reading(self.database) as connection:
@@ -136,12 +164,60 @@ def of_label(label: str) -> Condition:
     return (lambda store: Has(term_of(Kind.LABEL, store.label_ids[label]))), holds
 
 
-def of_one_attacker(ids: dict[AttackerField, int], final_blow: bool) -> Condition:
-    one = OneAttacker(tuple(ids.items()), final_blow)
+def of_any_label(labels: frozenset[str]) -> Condition:
+    def holds(_: Any, zkb: dict[str, Any]) -> bool | None:
+        return not labels.isdisjoint(zkb["labels"]) or (
+            None if zkb["totalValue"] is None else False
+        )
+
+    def tree(store: Store) -> Tree:
+        return HasAny(frozenset(term_of(Kind.LABEL, store.label_ids[one]) for one in labels))
+
+    return tree, holds
+
+
+def of_any_victims_ship(ids: frozenset[int]) -> Condition:
+    has = HasAny(frozenset(term_of(Kind.VICTIM_SHIP_TYPE, id_) for id_ in ids))
+    return (lambda _: has), lambda b, _: b["victim"]["ship_type_id"] in ids
+
+
+def of_systems(ids: frozenset[int], others: frozenset[int] | None) -> Condition:
+    through = ids | others if others is not None else frozenset()
+    terms = frozenset(term_of(Kind.SOLAR_SYSTEM, id_) for id_ in through)
+    return (lambda _: InSystems(ids, terms)), lambda b, _: b["solar_system_id"] in ids
+
+
+def of_item(ids: frozenset[int]) -> Condition:
+    def holds(body: dict[str, Any], _: Any) -> bool:
+        items = body["victim"]["items"]
+        inside = [held for one in items for held in one.get("items", ())]
+        return any(one["item_type_id"] in ids for one in [*items, *inside])
+
+    return (lambda _: HasItem(ids)), holds
+
+
+def of_one_attacker(
+    asked: dict[AttackerField, int | frozenset[int]], final_blow: bool, through: bool
+) -> Condition:
+    corporations = asked.get("corporation_id")
+    terms: tuple[frozenset[int], ...] = ()
+    if through and isinstance(corporations, frozenset):
+        some = corporations | {1}
+        terms = (frozenset(term_of(Kind.ATTACKER_CORPORATION, id_) for id_ in some),)
+    one = OneAttacker(tuple(asked.items()), final_blow, terms)
     return (lambda _: one), lambda b, _: any(
-        all(a.get(n) == i for n, i in ids.items()) and (a["final_blow"] or not final_blow)
+        all(a.get(n) == i if isinstance(i, int) else a.get(n) in i for n, i in asked.items())
+        and (a["final_blow"] or not final_blow)
         for a in b["attackers"]
     )
+
+
+def of_zkb(field: ZkbField, low: float | None, high: float | None) -> Condition:
+    def holds(_: Any, zkb: dict[str, Any]) -> bool | None:
+        number = zkb.get(field)
+        return None if number is None else is_between(number, low, high)
+
+    return (lambda _: ZkbNumber(field, low, high)), holds
 
 
 def of_value(low: float | None, high: float | None) -> Condition:
@@ -182,9 +258,16 @@ SINGLE = st.one_of(
     st.builds(of_label, st.sampled_from(LABELS_USED)),
     st.builds(
         of_one_attacker,
-        st.dictionaries(st.sampled_from(FIELDS), IDS, min_size=1, max_size=3),
+        st.dictionaries(st.sampled_from(FIELDS), IDS | SETS, min_size=1, max_size=3),
+        st.booleans(),
         st.booleans(),
     ),
+    st.builds(of_any_label, st.frozensets(st.sampled_from(LABELS_USED), min_size=1)),
+    st.builds(of_any_victims_ship, SETS),
+    st.builds(of_systems, SETS, st.none() | SETS),
+    st.builds(of_item, SETS),
+    st.builds(of_zkb, st.just("points"), st.integers(1, 4), st.none() | st.integers(1, 4)),
+    st.builds(of_zkb, st.just("destroyedValue"), st.none() | BOUNDS, BOUNDS),
     st.builds(of_value, BOUNDS, BOUNDS),
     st.builds(of_value, BOUNDS, st.none()),
     st.builds(of_value, st.none(), BOUNDS),

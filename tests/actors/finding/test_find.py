@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.killmails.check.run import check_all
 from actors.shared.finding.find import count, count_unknown, find
+from actors.shared.finding.normal import normal_form
+from actors.shared.finding.subject import matches
 from actors.shared.finding.tree import OneAttacker, Tree
 from actors.shared.finding.walk import BODIES
 from actors.shared.tables import KILLMAIL_DAYS, POSTINGS
@@ -58,12 +60,15 @@ async def answers(store: Store, one: Asked) -> tuple[list[int], list[int]]:
 
 async def test_answers_equal_a_scan_of_all_bodies(stored: Store) -> None:
     hits = unknowns = 0
-    for one in drawn(80):
+    subjects = stored.subjects()
+    for one in drawn(100):
         found, expected = await answers(stored, one)
         tree_of, holds = one[0]
         tree = tree_of(stored)
         assert found == expected, tree
         assert await count(stored.read, tree) == len(expected)
+        judged = normal_form(tree)
+        assert {id_ for id_ in subjects if matches(judged, subjects[id_])} == set(expected), tree
         unknown = [holds(stored.bodies[id_], stored.zkb[id_]) for id_ in stored.bodies].count(None)
         assert await count_unknown(stored.read, tree) == unknown, tree
         hits += bool(expected)

@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.feed import Entry
 from actors.shared.finding.kinds import Kind, term_of
+from actors.shared.finding.normal import normal_form
 from actors.shared.finding.subject import matches
-from actors.shared.finding.tree import And, Has, Not, normal_form
+from actors.shared.finding.tree import And, Has, Not
 from actors.shared.settings import Settings
 from actors.shared.tables import LABELS, SOLAR_SYSTEMS, UNIVERSE
 from api.database import open_read_database
