@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
 from api.database import ReadDatabase, open_read_database
-from api.doors.state import Doors
+from api.doors.state import Doors, open_doors
 from api.filters.facts import Facts, open_facts
 from api.health import Health, open_health
 from api.tail import Tail, open_tail
@@ -54,8 +54,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_health(settings, events, tail) as health,
         open_users(settings) as users,
         open_workers(settings, database) as workers,
+        open_doors(settings) as doors,
     ):
-        yield State(settings, database, facts, events, tail, health, users, workers, Doors())
+        yield State(settings, database, facts, events, tail, health, users, workers, doors)
 
 
 def state_of(connection: HTTPConnection) -> State:

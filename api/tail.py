@@ -86,7 +86,7 @@ class Tail:
         self, database: ReadDatabase, unpublished_timeout_s: float, last: int, feed_id: str
     ) -> None:
         self.last = last
-        self._feed_id = feed_id
+        self.feed_id = feed_id
         self._foreign_logged = False
         self._database = database
         self._unpublished_timeout_s = unpublished_timeout_s
@@ -246,7 +246,7 @@ class Tail:
             _log.error("tail.message_invalid", error=str(error))
             EVENTS_DROPPED.inc()
             return None
-        if entry.feed_id == self._feed_id:
+        if entry.feed_id == self.feed_id:
             return None if entry.truncated else entry  # the table has the body
         EVENTS_FOREIGN.inc()
         if not self._foreign_logged:

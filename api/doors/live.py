@@ -91,7 +91,7 @@ class LiveAnswer(Response):
         tasks = [
             following,
             asyncio.create_task(self._beat(), name="door: heartbeat"),
-            asyncio.create_task(_disconnect(receive), name="door: disconnect"),
+            asyncio.create_task(disconnect(receive), name="door: disconnect"),
             asyncio.create_task(self._doors.closing.wait(), name="door: closing"),
         ]
         try:
@@ -167,7 +167,7 @@ async def _send_body(send: Send, data: bytes, *, more: bool) -> None:
     await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
-async def _disconnect(receive: Receive) -> None:
+async def disconnect(receive: Receive) -> None:
     """Wait until the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.settings import Settings
-from api.doors import state
+from api.doors import redisq, state
+from api.doors.metrics import CONNECTIONS
 from streams.ledger import read_cursor
 from streams.sources.r2z2 import r2z2_name
 from tests.api.gateway import Writer, a_killmail, serve
@@ -48,3 +49,36 @@ async def test_our_r2z2_source_reads_our_files(
     assert {reference.hash for reference in log.taken} == {"a" * 40}
     assert by_position[201].killmail_id == 1
     assert log.refused == []
+
+
+@pytest.mark.parametrize("bodies", [True, False])
+async def test_our_redisq_source_reads_our_queues(
+    settings: Settings, writer: Writer, log: Log, monkeypatch: pytest.MonkeyPatch, bodies: bool
+) -> None:
+    monkeypatch.setattr(state, "POLLS_PER_S", 100_000)
+    monkeypatch.setattr(redisq, "MAX_TTW_S", 0.1)
+    wanted = {id_: a_killmail(id_) for id_ in range(1, 51)}
+    async with serve(settings) as address:
+        ours = Settings(
+            source="redisq",
+            redisq_url=address,
+            redisq_queue_id="downstream",
+            redisq_bodies=bodies,
+            redisq_requests_per_s=5000,
+        )
+        async with polling(ours, log):
+            await until(_is_polled)
+            await writer.publish(*await writer.store(*wanted.values(), zkb={"points": 9}))
+            await writer.add_day(date(2015, 3, 1))
+            await until(_has(log, set(wanted)))
+    assert [reference.killmail_id for reference in log.taken] == list(wanted)
+    assert {bytes(reference.body) for reference in log.taken} == (
+        set(wanted.values()) if bodies else {b""}
+    )
+    assert {reference.hash for reference in log.taken} == {"a" * 40}
+    assert log.refused == []
+
+
+async def _is_polled() -> bool:
+    polled: float = CONNECTIONS.labels("redisq")._value.get()
+    return polled > 0
