@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 import structlog
 from fastapi import FastAPI, Request
@@ -10,10 +11,12 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Route, WebSocketRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from actors.shared.errors import KillstreamError, NotFound
-from actors.shared.settings import Settings
+from actors.shared.settings import Settings, listed
 from api.body_limit import BodyLimit
+from api.closed import ClosedParts
 from api.database import DatabaseUnavailable
 from api.doors.routes import ROUTER as DOORS_ROUTER
 from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
@@ -21,6 +24,17 @@ from api.graphql import graphql_app
 from api.login.routes import ROUTER as LOGIN_ROUTER
 from api.rest import ROUTER
 from api.state import open_state
+
+EXPOSED_HEADERS: Final = (
+    "ETag",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "WWW-Authenticate",
+)
+"""Headers of answers that pages of other origins may read, beside those that they always may."""
+PREFLIGHT_S: Final = 86_400
+"""How long a browser may remember what pages of other origins may send."""
 
 _log = structlog.get_logger()
 
@@ -44,11 +58,19 @@ def create_app(settings: Settings) -> FastAPI:
 
     # No pages with scripts from elsewhere: here they could use a visitor's session.
     app = FastAPI(title="Killstream", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_middleware(BodyLimit)
+    app.add_middleware(BodyLimit, receive_s=settings.api_request_s)
+    app.add_middleware(ClosedParts, settings=settings)
     # Any page may ask, but no browser lets a foreign one use its visitor's cookies.
     app.add_middleware(
-        CORSMiddleware, allow_origins=["*"], allow_methods=["GET", "POST"], allow_headers=["*"]
+        CORSMiddleware,
+        allow_origins=listed(settings.api_origins),
+        allow_methods=["GET", "HEAD", "POST"],
+        allow_headers=["*"],
+        expose_headers=EXPOSED_HEADERS,
+        max_age=PREFLIGHT_S,
     )
+    if proxies := listed(settings.api_proxies):
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     app.include_router(ROUTER)
     app.include_router(LOGIN_ROUTER)
     app.include_router(DOORS_ROUTER)

@@ -46,17 +46,22 @@ def check_bounds(document: DocumentNode) -> None:
     Raises:
         TooComplex: a limit is exceeded.
     """
-    fragments = {
-        node.name.value: node
-        for node in document.definitions
-        if isinstance(node, FragmentDefinitionNode)
-    }
+    fragments = fragments_of(document)
     operations = [n for n in document.definitions if isinstance(n, OperationDefinitionNode)]
     _at_most(len(fragments), MAX_FRAGMENTS, "fragments")
     _at_most(len(operations), MAX_OPERATIONS, "operations")
     walk = _Walk(fragments)
     for node in (*operations, *fragments.values()):
         walk.merged([node.selection_set], 1)
+
+
+def fragments_of(document: DocumentNode) -> dict[str, FragmentDefinitionNode]:
+    """Return a document's fragments by name."""
+    return {
+        node.name.value: node
+        for node in document.definitions
+        if isinstance(node, FragmentDefinitionNode)
+    }
 
 
 class _Walk:

@@ -7,6 +7,7 @@ from typing import Final
 
 from graphql import (
     DocumentNode,
+    FragmentDefinitionNode,
     GraphQLError,
     GraphQLSchema,
     OperationDefinitionNode,
@@ -15,7 +16,7 @@ from graphql import (
     validate,
 )
 
-from api.bounds import TooComplex, check_bounds
+from api.bounds import TooComplex, check_bounds, fragments_of
 from api.limits import MAX_TOKENS, OperationLimits
 
 MAX_DOCUMENT_CHARACTERS: Final = 64 * 1024
@@ -35,6 +36,9 @@ class ValidatedDocument:
     document: DocumentNode
     operations: Mapping[str | None, OperationDefinitionNode]
     """By name; None is an anonymous one."""
+    fragments: Mapping[str, FragmentDefinitionNode]
+    has_introspection: bool
+    """It reads the schema."""
 
     @property
     def size(self) -> int:
@@ -85,7 +89,13 @@ class Documents:
             self._schema, document, [*specified_rules, OperationLimits], MAX_ERRORS
         ):
             return errors
-        valid = ValidatedDocument(text, document, _operations(document))
+        valid = ValidatedDocument(
+            text,
+            document,
+            _operations(document),
+            fragments_of(document),
+            "__schema" in text or "__type" in text.replace("__typename", ""),
+        )
         self._remember(valid)
         return valid
 

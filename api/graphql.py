@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from ariadne import (
     convert_camel_case_to_snake,
@@ -10,7 +10,7 @@ from ariadne import (
     make_executable_schema,
 )
 from ariadne.asgi import GraphQL
-from graphql import GraphQLError, GraphQLObjectType, GraphQLSchema
+from graphql import GraphQLObjectType, GraphQLSchema
 
 from api.completeness import COMPLETENESS_TYPES
 from api.context import context_of
@@ -21,6 +21,7 @@ from api.explorer import EXPLORER
 from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
 from api.limits import parse_limited
+from api.limits_query import LIMITS
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
@@ -38,7 +39,7 @@ def _python_name(name: str, schema: GraphQLSchema, path: tuple[str, ...]) -> str
 
 SCHEMA: Final = make_executable_schema(
     load_schema_from_path(str(Path(__file__).parent / "schema")),
-    *(QUERY, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
+    *(QUERY, LIMITS, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
     *WORKER_TYPES,
     *ENTITY_TYPES,
@@ -54,21 +55,12 @@ _DISABLED: Final = logging.getLogger("killstream.ariadne")
 _DISABLED.disabled = True
 
 
-def _validated_before(*_: Any, **__: Any) -> list[GraphQLError]:
-    """Find no errors: the handler executes documents that `DOCUMENTS` has validated."""
-    return []
-
-
 def graphql_app() -> GraphQL:
-    """Create the ASGI application: POST, GET (GraphiQL in a browser) and websocket.
-
-    GET never executes an operation: a link must not change its reader's data.
-    """
+    """Create the ASGI application: GET, POST and websocket."""
     return GraphQL(
         SCHEMA,
         context_value=context_of,
         query_parser=parse_limited,
-        query_validator=_validated_before,
         error_formatter=format_error,
         explorer=EXPLORER,
         http_handler=HttpHandler(DOCUMENTS),

@@ -1,24 +1,43 @@
-"""GraphQL by POST, and GraphiQL by GET: Ariadne's handler, with our statuses and headers."""
+"""GraphQL over HTTP: queries by GET and POST, mutations by POST, GraphiQL for browsers.
 
+Source: https://graphql.github.io/graphql-over-http/draft/ (read 2026-11-27).
+"""
+
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from ariadne.asgi.handlers import GraphQLHTTPHandler
-from ariadne.exceptions import HttpBadRequestError
-from ariadne.explorer import Explorer
-from ariadne.graphql import validate_data
 from ariadne.types import GraphQLResult
-from graphql import DocumentNode, GraphQLError
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from graphql import DocumentNode, GraphQLError, OperationType
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, Response
 
+from api.budget import WINDOW_S, Level
+from api.clients import CLOSED, client_of, is_closed
+from api.context import Context, context_of
 from api.database import DatabaseUnavailable
 from api.documents import Documents
-from api.errors import format_error, format_failure
-from api.explorer import HEADERS
+from api.errors import format_failure
+from api.execution import (
+    Answer,
+    InvalidDocument,
+    Limited,
+    Prepared,
+    Request,
+    execute,
+    prepare,
+    refusal,
+)
+from api.explorer import EXPLORER, HEADERS
 from api.login.viewer import InvalidBearer
+from api.media_types import GRAPHQL_JSON, HTML, JSON, preferred
+from api.request import BadRequest, parameters_of, request_of
 
+_METHODS: Final = "GET, HEAD, POST"
 _UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+_NOT_STORED: Final = {"Cache-Control": "private, no-store", "Vary": "Accept"}
+_SUBSCRIPTION: Final = "subscriptions run over the websocket, not by GET or POST"
 
 
 class HttpHandler(GraphQLHTTPHandler):
@@ -28,24 +47,17 @@ class HttpHandler(GraphQLHTTPHandler):
         super().__init__()
         self._documents = documents
 
-    async def render_explorer(self, request: Request, explorer: Explorer) -> Response:
-        """Answer a GET with GraphiQL, in the limits of its policy."""
-        answer = await super().render_explorer(request, explorer)
-        answer.headers.update(HEADERS)
-        return answer
-
-    async def graphql_http_server(self, request: Request) -> Response:
-        """Answer one POST.
-
-        Source: GraphQL over HTTP, "application/json": a request that isn't executed may be
-        answered with a 4xx status (read 2026-11-26).
-        """
-        try:
-            return await super().graphql_http_server(request)
-        except InvalidBearer as error:
-            return JSONResponse(_errors(error), 401, headers=_UNAUTHENTICATED)
-        except DatabaseUnavailable as error:  # a session can't be read
-            return JSONResponse(_errors(error), 503)
+    async def handle_request(self, request: HttpRequest) -> Response:
+        """Answer one request."""
+        if request.method == "POST":
+            return await self._answer(request, (JSON, GRAPHQL_JSON))
+        if request.method not in ("GET", "HEAD"):
+            return _response(405, JSON, _errors("the method must be GET or POST"), _allow())
+        accept = request.headers.get("accept")
+        offered = (JSON, GRAPHQL_JSON, HTML) if "query" in request.query_params else (HTML,)
+        if preferred(accept, offered) == HTML:
+            return await _explorer(request)
+        return await self._answer(request, (JSON, GRAPHQL_JSON))
 
     async def execute_graphql_query(
         self,
@@ -55,34 +67,92 @@ class HttpHandler(GraphQLHTTPHandler):
         context_value: Any = None,
         query_document: DocumentNode | None = None,
     ) -> GraphQLResult:
-        """Execute the operation of a valid document."""
+        """Execute a query or mutation of a websocket."""
         try:
-            validate_data(data)
+            answer = await self._run(request_of(data), context_value, is_get=False)
+        except BadRequest as error:
+            return False, msgspec.json.decode(_errors(str(error)))
         except GraphQLError as error:
-            return False, {"errors": [format_error(error)]}
-        valid = self._documents.validated(data["query"])
-        if isinstance(valid, list):
-            return False, {"errors": [format_error(error) for error in valid]}
-        return await super().execute_graphql_query(
-            request, data, context_value=context_value, query_document=valid.document
-        )
+            answer = refusal([error])
+        return "data" in answer.payload, dict(answer.payload)
 
-    async def extract_data_from_request(self, request: Request) -> Any:
-        """Decode the body.
-
-        Text that isn't Unicode, as half of a surrogate pair, is refused here: no answer could
-        repeat it, and neither hashes nor databases take it.
-
-        Raises:
-            HttpBadRequestError: it isn't JSON, or is nested too deeply.
-        """
-        if request.headers.get("Content-Type", "").partition(";")[0].strip() != "application/json":
-            raise HttpBadRequestError("the Content-Type must be application/json")
+    async def _answer(self, request: HttpRequest, offered: tuple[str, ...]) -> Response:
+        media_type = preferred(request.headers.get("accept"), offered)
         try:
-            return msgspec.json.decode(await request.body())
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise HttpBadRequestError(f"the body isn't valid JSON: {error}") from None
+            parameters = await parameters_of(request)
+            context = await context_of(request, None)
+        except BadRequest as error:
+            return _response(error.status, media_type, _errors(str(error)), error.headers)
+        except InvalidBearer as error:
+            return _response(401, media_type, _failure(error), _UNAUTHENTICATED)
+        except DatabaseUnavailable as error:  # a session can't be read
+            return _response(503, media_type, _failure(error))
+        try:
+            answer = await self._run(parameters, context, is_get=request.method != "POST")
+        except BadRequest as error:
+            return _response(error.status, media_type, _errors(str(error)), error.headers)
+        except Limited as error:
+            wait = {"Retry-After": str(error.level.retry_after_s)}
+            return _response(429, media_type, _failure(error), wait | _rate_limit(error.level))
+        except GraphQLError as error:
+            answer = refusal([error])
+        is_refused = "data" not in answer.payload and media_type == GRAPHQL_JSON
+        level = context.state.capacity.budget.level(client_of(context.viewer))
+        return _response(400 if is_refused else 200, media_type, answer.body, _rate_limit(level))
+
+    async def _run(self, request: Request, context: Context, *, is_get: bool) -> Answer:
+        assert self.schema
+        try:
+            prepared = prepare(self.schema, self._documents, request, context)
+        except InvalidDocument as error:
+            return refusal(error.errors)
+        _check_kind(prepared, is_get=is_get)
+        return await execute(self.schema, prepared, context)
 
 
-def _errors(error: Exception) -> dict[str, Any]:
-    return {"errors": [format_failure(error)]}
+def _check_kind(prepared: Prepared, *, is_get: bool) -> None:
+    kind = prepared.operation.operation
+    if kind == OperationType.SUBSCRIPTION:
+        raise GraphQLError(_SUBSCRIPTION)
+    if kind == OperationType.MUTATION and is_get:  # a link must not change its reader's data
+        raise BadRequest("mutations run by POST only", 405, {"Allow": "POST"})
+
+
+async def _explorer(request: HttpRequest) -> Response:
+    context = await context_of(request, None)
+    viewer, settings = context.viewer, context.state.settings
+    if viewer.session is None and is_closed("graphiql", settings, viewer.address):
+        return _response(403, JSON, _errors(f"GraphiQL: {CLOSED}"))
+    return HTMLResponse(EXPLORER.parsed_html, headers=HEADERS)
+
+
+def _response(
+    status: int, media_type: str, body: bytes, headers: Mapping[str, str] | None = None
+) -> Response:
+    content_type = f"{media_type}; charset=utf-8"
+    return Response(body, status, {**_NOT_STORED, **(headers or {}), "Content-Type": content_type})
+
+
+def _rate_limit(level: Level) -> dict[str, str]:
+    """Write the budget in the headers of the IETF's draft.
+
+    Source: draft-ietf-httpapi-ratelimit-headers-10 (read 2026-11-27).
+    """
+    return {
+        "RateLimit-Policy": f'"cost";q={level.limit};w={WINDOW_S}',
+        "RateLimit": f'"cost";r={level.remaining};t={level.full_in_s}',
+    }
+
+
+def _allow() -> dict[str, str]:
+    return {"Allow": _METHODS}
+
+
+def _failure(error: Exception) -> bytes:
+    return msgspec.json.encode({"errors": [format_failure(error)]})
+
+
+def _errors(message: str) -> bytes:
+    return msgspec.json.encode(
+        {"errors": [{"message": message, "extensions": {"code": "BAD_REQUEST"}}]}
+    )

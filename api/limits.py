@@ -7,6 +7,8 @@ from graphql import (
     FieldNode,
     FragmentSpreadNode,
     GraphQLError,
+    GraphQLNamedType,
+    GraphQLSchema,
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
@@ -37,6 +39,7 @@ WEIGHTS: Final = {
     "apiKeys": 20,
     "syncStatus": 20,
     "imports": 20,
+    "limits": 1,
     "syncMyKillmails": 600,
 }
 """Weights of the fields that read the database; any other field of a query weighs 1.
@@ -50,6 +53,16 @@ MUTATION_WEIGHT: Final = 200
 def parse_limited(_context: Any, data: dict[str, Any]) -> DocumentNode:
     """Parse a document of at most `MAX_TOKENS`."""
     return parse(data["query"], max_tokens=MAX_TOKENS)
+
+
+def weight_of(schema: GraphQLSchema, parent: GraphQLNamedType, field: str) -> int:
+    """Return the weight of a field; 0 if it reads nothing."""
+    if parent is schema.mutation_type:
+        return WEIGHTS.get(field, MUTATION_WEIGHT)
+    query = schema.query_type
+    if query and field in query.fields and parent is not query:
+        return 0  # a part of a killmail that is named like a query
+    return WEIGHTS.get(field, 0)
 
 
 class OperationLimits(ValidationRule):

@@ -10,6 +10,8 @@ from starlette.requests import HTTPConnection
 
 from actors.shared.events import Events, open_events
 from actors.shared.settings import Settings
+from api.budget import Budget
+from api.capacity import Capacity
 from api.database import ReadDatabase, open_read_database
 from api.doors.state import Doors, open_doors
 from api.filters.facts import Facts, open_facts
@@ -27,6 +29,7 @@ class State:
     """Opened once per process."""
 
     settings: Settings
+    capacity: Capacity
     database: ReadDatabase
     facts: Facts
     events: Events
@@ -56,7 +59,10 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_workers(settings, database) as workers,
         open_doors(settings) as doors,
     ):
-        yield State(settings, database, facts, events, tail, health, users, workers, doors)
+        capacity = Capacity(Budget(settings.api_cost_per_minute))
+        yield State(
+            settings, capacity, database, facts, events, tail, health, users, workers, doors
+        )
 
 
 def state_of(connection: HTTPConnection) -> State:

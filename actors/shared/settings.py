@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from difflib import get_close_matches
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import parse_qsl, urlsplit
@@ -30,6 +31,7 @@ _RABBITMQ_OPTIONS: Final = frozenset(
 )
 """Options of a URL. Source: pika's `URLParameters` (read 2026-11-26)."""
 _REDIS_FORM: Final = "redis|rediss|unix://:PASSWORD@HOST:PORT/0"
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.\[\]:-]+")
 _SERVICE_LINK: Final = re.compile(
     r"KILLSTREAM_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
@@ -104,6 +106,27 @@ def _redis_options(url: str) -> str:
     return url
 
 
+def listed(value: str) -> list[str]:
+    """Return the elements of a setting that is a list with commas."""
+    return [element for text in value.split(",") if (element := text.strip())]
+
+
+def _networks(value: str) -> str:
+    for network in listed(value):
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise ValueError(f"{network} isn't an address or a network: {error}") from None
+    return value
+
+
+def _origins(value: str) -> str:
+    for origin in listed(value):
+        if origin != "*" and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"{origin} isn't an origin, as https://example.com")
+    return value
+
+
 def _check_names(names: Iterable[str], known: Collection[str]) -> None:
     for name in names:
         if name not in known:
@@ -117,6 +140,11 @@ RabbitmqUrl = Annotated[
     str, AfterValidator(_url(_RABBITMQ_FORM)), AfterValidator(_rabbitmq_options)
 ]
 RedisUrl = Annotated[str, AfterValidator(_url(_REDIS_FORM)), AfterValidator(_redis_options)]
+Networks = Annotated[str, AfterValidator(_networks)]
+Origins = Annotated[str, AfterValidator(_origins)]
+ClosedParts = Annotated[
+    str, Field(pattern=r"^(\s*(introspection|graphiql|metrics|redis)\s*(,|$))*$")
+]
 CharacterIds = Annotated[str, Field(pattern=r"^(\s*[1-9]\d{0,18}\s*(,|$))*$")]
 KafkaUrl = Annotated[str, AfterValidator(_url("kafka://HOST:PORT,HOST:PORT", several=True))]
 
@@ -202,6 +230,28 @@ class Settings(BaseSettings):
     """Where the gateway listens, and the `/metrics` of the other processes."""
     api_port: int = Field(default=4000, ge=0, le=65535)
     """Port of the gateway."""
+    api_proxies: Networks = ""
+    """Networks of the proxies before the gateway, with commas; only they tell who a client is."""
+    api_trusted: Networks = ""
+    """Networks whose clients aren't strangers, with commas, such as that of Prometheus."""
+    api_closed: ClosedParts = ""
+    """What strangers don't get, with commas: `introspection`, `graphiql`, `metrics`, `redis`."""
+    api_origins: Origins = "*"
+    """Origins whose pages may use the gateway in a browser, with commas; `*` is any."""
+    api_connections: int = Field(default=20_000, ge=1)
+    """Clients' connections at most, per process; fewer if the system allows fewer open files."""
+    api_connections_per_client: int = Field(default=2_500, ge=1)
+    """Connections of one client, at most half of all; a trusted proxy's aren't limited."""
+    api_request_s: float = Field(default=15, gt=0, allow_inf_nan=False)
+    """How long a client may take to send one request."""
+    api_operation_cost: int = Field(default=500_000, ge=1)
+    """The highest cost of one GraphQL operation."""
+    api_cost_per_minute: int = Field(default=5_000_000, ge=1)
+    """The cost of one client's GraphQL operations in a minute, per process."""
+    api_operation_s: float = Field(default=10, gt=0, allow_inf_nan=False)
+    """How long a GraphQL query may take."""
+    api_answer_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
+    """The longest answer to a GraphQL operation."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of `/metrics` in `killstream streams` and `killstream actors`; 0 is none."""
     namespace: str = Field(default="", pattern=r"^([a-z][a-z0-9-]*)?$")

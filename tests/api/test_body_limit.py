@@ -11,14 +11,14 @@ import pytest
 from api.body_limit import MAX_BODY_BYTES
 
 QUERY = msgspec.json.encode({"query": "{ __typename }"})
-TYPENAME = {"data": {"__typename": "Query"}}
 JSON = {"Content-Type": "application/json"}
 
 
 async def test_body_of_exactly_the_limit_is_accepted(client: aiohttp.ClientSession) -> None:
     body = QUERY.ljust(MAX_BODY_BYTES)
     async with client.post("/graphql", data=body, headers=JSON) as answer:
-        assert (answer.status, await answer.json()) == (200, TYPENAME)
+        assert answer.status == 200
+        assert (await answer.json())["data"] == {"__typename": "Query"}
 
 
 @pytest.mark.parametrize("path", ["/graphql", "/health", "/nothing"])

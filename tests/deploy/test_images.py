@@ -88,7 +88,7 @@ def test_each_part_runs_a_command_of_ours(name: str) -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_each_part_is_given_settings_that_exist(name: str) -> None:
     known = {PREFIX + field.upper() for field in Settings.model_fields}
-    assert set(SERVICES[name]["environment"]) <= known | {"FORWARDED_ALLOW_IPS"}
+    assert set(SERVICES[name]["environment"]) <= known
     for server in control.SERVERS.values():
         url = SERVICES[name]["environment"][server.setting]
         assert url.split("://")[0] == server.url.split("://")[0]

@@ -37,16 +37,21 @@ async def test_text_that_is_not_unicode_is_refused(gateway: Gateway) -> None:
 
 async def test_body_that_is_not_json_is_refused(gateway: Gateway) -> None:
     right = '{"query": "{ __typename }"}'
-    for body, content_type in (
-        ("[" * 100_000 + "]" * 100_000, "application/json"),
-        (right[:-1], "application/json"),
-        ('{"query": "{ __typename }", "variables": {"a": NaN}}', "application/json"),
-        (right, "text/plain"),
-        (right, "multipart/form-data; boundary=x"),
+    for body, content_type, expected in (
+        ("[" * 100_000 + "]" * 100_000, "application/json", 400),
+        (right[:-1], "application/json", 400),
+        ("[" + right + "]", "application/json; charset=UTF-8", 400),
+        ('{"query": "{ __typename }", "variables": {"a": NaN}}', "application/json", 400),
+        (right, "text/plain", 415),
+        (right, "", 415),
+        (right, ";;=,", 415),
+        (right, "application/json; charset=utf-16", 415),
+        (right, "application/x-www-form-urlencoded", 415),
+        (right, "multipart/form-data; boundary=x", 415),
     ):
         status, text = await send(gateway, None, body, content_type)
-        assert status == 400
-        assert "JSON" in text or "application/json" in text
+        assert status == expected
+        assert "JSON" in text or "application/json" in text or "batches" in text
     assert (await send(gateway, None, right, "application/json; charset=utf-8"))[0] == 200
 
 

@@ -49,6 +49,7 @@ PUBLIC = {
     "Query.corporation",
     "Query.workerStatus",
     "Query.completeness",
+    "Query.limits",
     "Query.authStatus",  # says that there is no login
     "Mutation.login",
     "Mutation.authenticateWithCode",
