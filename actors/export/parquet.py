@@ -20,7 +20,8 @@ ROW_GROUP_BYTES: Final = 32 * 1024 * 1024
 class ParquetWriter:
     """Writes row groups to a file."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, row_group_bytes: int = ROW_GROUP_BYTES) -> None:
+        self._row_group_bytes = row_group_bytes
         self._writer = pq.ParquetWriter(file, SCHEMA, compression="zstd")
         self._lines = bytearray()
         self._tables: list[pa.Table] = []
@@ -34,15 +35,17 @@ class ParquetWriter:
         self._lines += msgspec.json.encode(to_row(killmail)) + b"\n"
         if len(self._lines) >= CHUNK_BYTES:
             self._convert()
-            if sum(table.nbytes for table in self._tables) >= ROW_GROUP_BYTES:
+            if sum(table.nbytes for table in self._tables) >= self._row_group_bytes:
                 self._write()
 
-    def close(self) -> None:
-        """Write what is left, and the file's end."""
+    def close(self, metadata: dict[str, str] | None = None) -> None:
+        """Write what is left, and the file's end with metadata of its own."""
         if self._lines:
             self._convert()
         if self._tables:
             self._write()
+        if metadata:
+            self._writer.add_key_value_metadata(metadata)
         self._writer.close()
 
     def abandon(self) -> None:

@@ -15,10 +15,11 @@ STREAMS: Final = 10_000
 """Open streams of SSE, of NDJSON and of zKillboard's websocket, each."""
 FILES_PER_S: Final = 15.0
 """Files of R2Z2 that one client may fetch; as upstream, but without a ban."""
-
-
 POLLS_PER_S: Final = 2.0
 """Polls of RedisQ that one client may begin, as upstream."""
+EXPORTS_PER_CLIENT: Final = 2
+EXPORTS: Final = 6
+"""Exports at once; one of Parquet takes some 40 MB."""
 
 
 @asynccontextmanager
@@ -41,3 +42,4 @@ class Doors:
         self.r2z2: Final = Rate("r2z2", FILES_PER_S)
         self.redisq: Final = Slots("redisq", QUEUES_PER_CLIENT, QUEUES)
         self.polls: Final = Rate("redisq", POLLS_PER_S)
+        self.export: Final = Slots("export", EXPORTS_PER_CLIENT, EXPORTS)

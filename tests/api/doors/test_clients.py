@@ -16,7 +16,8 @@ README = PROJECT / "api" / "README.md"
 async def test_each_client_prints_a_killmail(client: aiohttp.ClientSession, writer: Writer) -> None:
     address = str(client._base_url).rstrip("/")
     programs = blocks(README, "python")
-    assert len(programs) == 5
+    assert len(programs) == 6
+    await writer.add(1000)
     async with asyncio.timeout(20), asyncio.TaskGroup() as running:
         tasks = [running.create_task(_first_line(one, address)) for one in programs]
         killmail_id = 1000

@@ -1,0 +1,150 @@
+"""Exports: all killmails of a filter as a file, newest first, page by page.
+
+The newest ids come first. An export isn't one state of the database: each page is.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Final, cast
+
+from fastapi import APIRouter, Request, Response
+from starlette.types import Receive, Scope, Send
+
+from actors.shared.cancellation import cancel_and_wait
+from actors.shared.finding.tree import EVERYTHING, Tree
+from api.database import DatabaseUnavailable
+from api.doors.answers import door, too_many
+from api.doors.client import client_of
+from api.doors.export_formats import FORMATS, Cut, Format
+from api.doors.live import RESTARTING, SEND_S, disconnect
+from api.doors.metrics import DELIVERIES
+from api.doors.parameters import one, whole_number
+from api.doors.slots import TooMany
+from api.errors import BadInput
+from api.search import Found, newest_matching
+from api.state import State, state_of
+
+ROUTER: Final = APIRouter()
+MAX_ROWS: Final = 100_000
+MAX_BYTES: Final = 256 * 1024 * 1024
+MAX_S: Final = 120.0
+"""What one export may have of rows, of bytes, and of time."""
+PAGE_ROWS: Final = 200
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be exported."""
+
+    state: State
+    tree: Tree
+    format: Format
+    limit: int
+    first: Found
+    """The first page."""
+
+
+async def export(request: Request) -> Response:
+    """Export the killmails of a filter."""
+    state, format_ = state_of(request), FORMATS[request.url.path.rpartition(".")[2]]()
+    after = whole_number("after", one(request, "after"))
+    limit = whole_number("limit", one(request, "limit"))
+    if limit is not None and not 1 <= limit <= MAX_ROWS:
+        raise BadInput(f"limit: must be 1 to {MAX_ROWS}")
+    tree = EVERYTHING
+    with state.doors.export.taken(client_of(request)):
+        start = None if after is None else after - 1
+        first = await _page(state, tree, format_, start, limit or MAX_ROWS)
+    return ExportAnswer(Order(state, tree, format_, limit or MAX_ROWS, first))
+
+
+for _name in FORMATS:
+    door(ROUTER, f"/export.{_name}", name=f"export_as_{_name}")(export)
+
+
+class ExportAnswer(Response):
+    """Streams an export until it is whole, is cut, or the client leaves."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(media_type=order.format.media_type, headers={"Cache-Control": "no-store"})
+        del self.headers["content-length"]
+        self._order = order
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse a client that has too many open."""
+        doors = self._order.state.doors
+        try:
+            with doors.export.taken(client_of(Request(scope))):
+                await self._answer(scope, receive, send)
+        except TooMany as error:
+            await too_many(error)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if scope["method"] == "HEAD":
+            return await _send(send, b"", more=False)
+        giving = asyncio.create_task(self._give(send), name="export: give")
+        leaving = asyncio.create_task(disconnect(receive), name="export: disconnect")
+        try:
+            await asyncio.wait([giving, leaving], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(giving, leaving)
+        if not giving.cancelled():
+            with suppress(TimeoutError):  # the client doesn't read
+                giving.result()
+        return None
+
+    async def _give(self, send: Send) -> None:
+        async with aclosing(parts_of(self._order)) as parts:
+            async for part in parts:
+                await _send(send, part, more=True)
+        await _send(send, b"", more=False)
+
+
+async def parts_of(order: Order) -> AsyncGenerator[bytes, None]:
+    """Give the parts of the file; its end says whether it was cut, and where to go on."""
+    rows, size, page = 0, 0, order.first
+    ends_at_s = asyncio.get_running_loop().time() + MAX_S
+    while True:
+        rows += len(page.views)
+        # In a thread: Parquet takes some 10 ms for a group of rows.
+        part = await asyncio.to_thread(order.format.add, [view for view, _ in page.views])
+        size += len(part)
+        DELIVERIES.labels("export").inc(len(page.views))
+        yield part
+        if page.searched_to is None:
+            break
+        position = cast(int, page.searched_to)
+        if reason := _limit_reached(order, rows, size, ends_at_s):
+            break
+        try:
+            page = await _page(order.state, order.tree, order.format, position, order.limit - rows)
+        except DatabaseUnavailable:
+            reason = "unavailable"
+            break
+    cut = None if page.searched_to is None else Cut(reason, position + 1)
+    yield await asyncio.to_thread(order.format.end, cut)
+
+
+def _limit_reached(order: Order, rows: int, size: int, ends_at_s: float) -> str:
+    """Return which limit ends an export; empty while none does."""
+    limits = {
+        "rows": rows >= order.limit,
+        "bytes": size >= MAX_BYTES,
+        "time": asyncio.get_running_loop().time() >= ends_at_s,
+        RESTARTING: order.state.doors.closing.is_set(),
+    }
+    return next((reason for reason, is_reached in limits.items() if is_reached), "")
+
+
+async def _page(state: State, tree: Tree, format_: Format, start: int | None, limit: int) -> Found:
+    limit, with_names = min(limit, PAGE_ROWS), format_.with_names
+    return await newest_matching(state.database, tree, start, limit, with_names=with_names)
+
+
+async def _send(send: Send, part: bytes, *, more: bool) -> None:
+    """Send a part. Raises TimeoutError when the client doesn't read."""
+    async with asyncio.timeout(SEND_S):
+        await send({"type": "http.response.body", "body": part, "more_body": more})
