@@ -18,6 +18,7 @@ from api.documents import Documents
 from api.entities import ENTITY_TYPES
 from api.errors import format_error
 from api.explorer import EXPLORER
+from api.filters.explain import EXPLAIN
 from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
 from api.limits import parse_limited
@@ -39,7 +40,8 @@ def _python_name(name: str, schema: GraphQLSchema, path: tuple[str, ...]) -> str
 
 SCHEMA: Final = make_executable_schema(
     load_schema_from_path(str(Path(__file__).parent / "schema")),
-    *(QUERY, LIMITS, SUBSCRIPTION, KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
+    *(QUERY, EXPLAIN, LIMITS, SUBSCRIPTION),
+    *(KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
     *WORKER_TYPES,
     *ENTITY_TYPES,

@@ -24,6 +24,7 @@ WEIGHTS: Final = {
     "killmails": 50,
     "feed": 50,
     "killmail": 20,
+    "explain": 20,
     "myKillmails": 50,
     "workerStatus": 50,
     "completeness": 50,

@@ -17,6 +17,8 @@ from actors.shared.tables import LABELS, UNIVERSE
 from actors.shared.zkb import labels_of
 from api.database import DatabaseUnavailable, ReadDatabase
 from api.errors import BadInput, ClientError
+from api.filters.groups import Groups, groups_of
+from api.filters.space import Space, read_space
 from api.view import View
 
 POLL_S: Final = 30.0
@@ -57,6 +59,8 @@ class Facts:
         """The one that is loaded; another object when another one is."""
         self.changed = asyncio.Event()
         """Set, and replaced by a new event, when another universe was read."""
+        self._groups: tuple[Universe, Groups] | None = None
+        self._space: tuple[Universe, Space] | None = None
         self._reading = asyncio.Lock()
         self._numbers: dict[str, int] = {}
         """Of labels that a filter has named; they keep them."""
@@ -89,6 +93,21 @@ class Facts:
             raise UniverseUnknown
         return self.universe
 
+    async def groups(self) -> Groups:
+        """Return the groups of the loaded universe; raises like the above."""
+        universe = await self.loaded_universe()
+        if self._groups is None or self._groups[0] is not universe:
+            self._groups = universe, groups_of(universe)
+        return self._groups[1]
+
+    async def space(self) -> Space:
+        """Return what lies near what, read when it is first asked for; raises like the above."""
+        universe = await self.loaded_universe()
+        async with self._reading:
+            if self._space is None or self._space[0] is not universe:
+                self._space = universe, await self.database.in_snapshot(_read_space)
+            return self._space[1]
+
     async def label_terms(self, labels: Collection[str]) -> dict[str, int]:
         """Return the term of each label.
 
@@ -109,7 +128,7 @@ class Facts:
         if (number := self._numbers.get(label)) is not None:
             return number
         if label not in self._unnumbered and len(self._unnumbered) >= MAX_UNNUMBERED:
-            raise BadInput(f"filter: no killmail has the label {label}")
+            raise BadInput(f"filter: no stored killmail has the label {label}")
         return self._unnumbered.setdefault(label, FIRST_UNNUMBERED + len(self._unnumbered))
 
     async def follow(self) -> NoReturn:
@@ -134,3 +153,7 @@ class Facts:
 
 async def _read(read: Any) -> Universe:
     return await read_universe(read)
+
+
+async def _read_space(read: Any) -> Space:
+    return await read_space(read)

@@ -8,7 +8,7 @@ from typing import Final, Literal
 from actors.shared.finding.kinds import ATTACKER_COUNTS, Kind, pair_of, term_of
 from actors.shared.killmail import Attacker
 
-MAX_LEADS: Final = 200
+MAX_LEADS: Final = 300
 """Terms of a set by which killmails are still found; those of a larger one are read one by one."""
 
 AttackerField = Literal[

@@ -50,7 +50,17 @@ class Made:
     """A killmail that was stored."""
 
     mail: dict[str, Any]
-    total_value: float | None
+    zkb: dict[str, Any]
+
+    @property
+    def total_value(self) -> float | None:
+        value: float | None = self.zkb["totalValue"]
+        return value
+
+    def attacker(self, **ids: int | bool) -> bool:
+        return any(
+            all(one.get(name) == id_ for name, id_ in ids.items()) for one in self.mail["attackers"]
+        )
 
     def in_role(self, role: str, **ids: int) -> bool:
         victims = [self.mail["victim"]] if role != "attacker" else []
@@ -69,7 +79,10 @@ def some_killmails() -> list[Made]:
     made = []
     for index in range(COUNT):
         victim = {"damage_taken": 1, "ship_type_id": 1} | participant()
-        attackers = [an_attacker(**participant()) for _ in range(random_.randint(1, 3))]
+        attackers = [
+            an_attacker(**participant(), weapon_type_id=random_.randint(1, 3), final_blow=at == 0)
+            for at in range(random_.randint(1, 3))
+        ]
         mail = a_mail(
             FIRST_ID + index,
             killmail_time=f"2026-01-01T{index // 60:02}:{index % 60:02}:00Z",
@@ -77,7 +90,16 @@ def some_killmails() -> list[Made]:
             victim=victim,
             attackers=attackers,
         )
-        made.append(Made(mail, random_.choice(VALUES)))
+        if random_.random() < 0.3:
+            mail["war_id"] = random_.randint(1, 3)
+        item = {"item_type_id": random_.randint(1, 3), "flag": 5, "singleton": 0}
+        mail["victim"]["items"] = [item] if random_.random() < 0.5 else []
+        zkb = {
+            "totalValue": random_.choice(VALUES),
+            "droppedValue": random_.choice(VALUES),
+            "labels": [one for one in ("pvp", "solo") if random_.random() < 0.4],
+        }
+        made.append(Made(mail, zkb))
     return made
 
 
@@ -88,7 +110,7 @@ async def put(database: AsyncEngine, made: Sequence[Made]) -> None:
     """Store killmails as the actors do."""
     references = []
     for one in made:
-        zkb = msgspec.Raw(msgspec.json.encode({"totalValue": one.total_value}))
+        zkb = msgspec.Raw(msgspec.json.encode(one.zkb))
         body = msgspec.json.encode(one.mail)
         references.append(encode_reference(a_reference(body, one.mail["killmail_id"], zkb=zkb)))
     await store(database, read(references)[0])
@@ -129,6 +151,45 @@ FILTERS: dict[str, tuple[dict[str, Any], Holds]] = {
     "attacker count": (
         {"minAttackers": 2, "maxAttackers": 2},
         lambda m: len(m.mail["attackers"]) == 2,
+    ),
+    "the same attacker": (
+        {"attacker": {"allianceId": [1, 2], "shipTypeId": 1, "weaponTypeId": 2}},
+        lambda m: any(
+            m.attacker(alliance_id=id_, ship_type_id=1, weapon_type_id=2) for id_ in (1, 2)
+        ),
+    ),
+    "final blow": (
+        {"finalBlow": {"corporationId": 2}},
+        lambda m: m.attacker(corporation_id=2, final_blow=True),
+    ),
+    "anyone": (
+        {"anyone": {"allianceId": 1, "factionId": 2}},
+        lambda m: m.in_role("any", alliance_id=1, faction_id=2),
+    ),
+    "and, or, not": (
+        {
+            "or": [{"victim": {"shipTypeId": [2]}}, {"warId": [1, 2]}],
+            "not": {"and": [{"location": {"solarSystemId": [1, 2]}}, {"minAttackers": 2}]},
+        },
+        lambda m: (
+            (m.mail["victim"]["ship_type_id"] == 2 or m.mail.get("war_id") in (1, 2))
+            and not (m.mail["solar_system_id"] in (1, 2) and len(m.mail["attackers"]) >= 2)
+        ),
+    ),
+    "items and labels": (
+        {"itemTypeId": [1, 3], "label": ["pvp", "unheard of"]},
+        lambda m: (
+            any(i["item_type_id"] in (1, 3) for i in m.mail["victim"]["items"])
+            and "pvp" in m.zkb["labels"]
+        ),
+    ),
+    "not a label": (
+        {"not": {"label": "solo"}},
+        lambda m: m.total_value is not None and "solo" not in m.zkb["labels"],
+    ),
+    "what dropped": (
+        {"not": {"minDroppedValue": 1e6}},
+        lambda m: m.zkb["droppedValue"] is not None and m.zkb["droppedValue"] < 1e6,
     ),
     "nobody": ({"characterId": 77}, lambda m: False),
     "nothing given": ({"characterId": None}, lambda m: True),
@@ -176,6 +237,11 @@ async def test_unknown_values_are_counted(client: aiohttp.ClientSession, writer:
         }
     """
     unknown = sum(m.total_value is None and m.mail["solar_system_id"] == 1 for m in MADE)
+    here = [m for m in MADE if m.mail["solar_system_id"] == 1]
+    undropped = sum(m.zkb["droppedValue"] is None for m in here)
+    either = undropped + sum(
+        m.total_value is None and (m.zkb["droppedValue"] or 0) > 1e6 for m in here
+    )
     of_all = sum(m.total_value is None for m in MADE)
     conditions: list[tuple[dict[str, Any], str, int]] = [
         ({"solarSystemId": 1, "minTotalValue": 1e6}, "time", unknown),
@@ -184,6 +250,8 @@ async def test_unknown_values_are_counted(client: aiohttp.ClientSession, writer:
         ({"solarSystemId": 1}, "value", unknown),
         ({}, "time", 0),
         ({}, "value", of_all),
+        ({"solarSystemId": 1, "minDroppedValue": 1e6}, "time", undropped),
+        ({"solarSystemId": 1, "not": {"maxDroppedValue": 1e6}}, "value", either),
     ]
     for given, order, expected in conditions:
         answer = await query(client, document, filter=given, order=order)
@@ -304,7 +372,7 @@ async def test_facts_are_computed_without_zkillboards_block(
         await connection.execute(update(POSTINGS_STATE).values(universe_loaded_at=now))
     npcs, player = an_attacker(corporation_id=1_000_125), an_attacker(character_id=90_000_002)
     made = [
-        Made(a_mail(FIRST_ID + index, attackers=attackers), None)
+        Made(a_mail(FIRST_ID + index, attackers=attackers), {"totalValue": None})
         for index, attackers in enumerate(
             [[npcs], [player, npcs], [player, player | {"character_id": 90_000_003}]]
         )

@@ -44,6 +44,7 @@ mutation ($id: Long!, $on: Boolean!) {
 PUBLIC = {
     "Query.killmail",
     "Query.killmails",
+    "Query.explain",
     "Query.feed",
     "Query.alliance",
     "Query.corporation",
