@@ -13,12 +13,27 @@ from api.doors.rates import TooOften
 from api.doors.slots import TooMany
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
+    400: {"description": "A parameter is wrong; `error` says which."},
+    404: {"description": "There is no such thing."},
+    429: {"description": "Too many requests, or too many open."},
+    503: {"description": "A server that this needs is unavailable; try again later."},
+}
 RETRY_S: Final = 10
 """When a client that has too many open may try again."""
 
 
-def door(router: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], Endpoint]:
-    """Serve GET and HEAD at a path; what the client did wrong is answered as 400 or 429."""
+def door(
+    router: APIRouter, path: str, *parameters: dict[str, Any], **options: Any
+) -> Callable[[Endpoint], Endpoint]:
+    """Serve GET and HEAD at a path; what the client did wrong is answered as 400 or 429.
+
+    Args:
+        router: gets the routes.
+        path: where it is.
+        parameters: for OpenAPI's document; see `parameter`.
+        options: FastAPI's of the route.
+    """
 
     def register(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
@@ -32,11 +47,28 @@ def door(router: APIRouter, path: str, **options: Any) -> Callable[[Endpoint], E
             except TooOften as error:
                 return JSONResponse({"error": str(error)}, 429, {"Retry-After": "1"})
 
-        router.add_api_route(path, answer, methods=["GET"], response_class=Response, **options)
+        router.add_api_route(
+            path,
+            answer,
+            methods=["GET"],
+            response_class=Response,
+            responses=_RESPONSES,
+            openapi_extra={"parameters": list(parameters)},
+            **options,
+        )
         router.add_api_route(path, answer, methods=["HEAD"], include_in_schema=False)
         return answer
 
     return register
+
+
+def parameter(
+    name: str, description: str, *, where: str = "query", of: str = "integer", **schema: Any
+) -> dict[str, Any]:
+    """Describe a parameter for OpenAPI's document."""
+    required = where == "path"
+    said = {"name": name, "in": where, "required": required, "description": description}
+    return said | {"schema": {"type": of, **schema}}
 
 
 def _refusal(error: GraphQLError) -> Response:

@@ -15,12 +15,12 @@ from starlette.types import Receive, Scope, Send
 from actors.shared.cancellation import cancel_and_wait
 from actors.shared.finding.tree import EVERYTHING, Tree
 from api.database import DatabaseUnavailable
-from api.doors.answers import door, too_many
+from api.doors.answers import door, parameter, too_many
 from api.doors.client import client_of
 from api.doors.export_formats import FORMATS, Cut, Format
 from api.doors.live import RESTARTING, SEND_S, disconnect
 from api.doors.metrics import DELIVERIES
-from api.doors.parameters import one, whole_number
+from api.doors.parameters import MAX_SEQUENCE, one, whole_number
 from api.doors.slots import TooMany
 from api.errors import BadInput
 from api.search import Found, newest_matching
@@ -60,8 +60,12 @@ async def export(request: Request) -> Response:
     return ExportAnswer(Order(state, tree, format_, limit or MAX_ROWS, first))
 
 
+_PARAMETERS: Final = (
+    parameter("after", "Gives killmails with lower ids only.", minimum=0, maximum=MAX_SEQUENCE),
+    parameter("limit", "How many rows at most.", minimum=1, maximum=MAX_ROWS),
+)
 for _name in FORMATS:
-    door(ROUTER, f"/export.{_name}", name=f"export_as_{_name}")(export)
+    door(ROUTER, f"/export.{_name}", *_PARAMETERS, name=f"export_as_{_name}")(export)
 
 
 class ExportAnswer(Response):

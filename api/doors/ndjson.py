@@ -16,7 +16,7 @@ from api.view import FeedView
 ROUTER: Final = APIRouter()
 
 
-@door(ROUTER, "/feed.ndjson", name="feed_as_ndjson")
+@door(ROUTER, "/feed.ndjson", name="feed_as_ndjson", include_in_schema=False)
 async def feed_ndjson(request: Request) -> Response:
     """Follow the feed as lines of JSON."""
     return await following(request, state_of(request).doors.ndjson, _WIRE, one(request, "after"))

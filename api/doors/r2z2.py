@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from fastapi import APIRouter, Request, Response
 
-from api.doors.answers import cached, door
+from api.doors.answers import cached, door, parameter
 from api.doors.client import client_of
 from api.doors.metrics import DELIVERIES
 from api.doors.parameters import MAX_SEQUENCE
@@ -21,6 +21,7 @@ from api.view import FeedView, View
 ROUTER: Final = APIRouter()
 FILE_AGE_S: Final = 86_400
 """How long caches may keep a file: a day, as upstream."""
+_NUMBER: Final = parameter("number", "A sequence of the feed.", where="path", of="string")
 _PLACEHOLDER: Final = (
     b'{"killmail_id":null,"hash":null,"esi":null,"zkb":{"hash":null,'
     b'"href":"https://esi.evetech.net/killmails///"},"uploaded_at":%d,"sequence_id":%d}'
@@ -35,7 +36,7 @@ async def sequence(request: Request) -> Response:
     return cached(request, b'{"sequence":%d}' % state.tail.last, 0)
 
 
-@door(ROUTER, "/ephemeral/{number}.json", name="r2z2_file")
+@door(ROUTER, "/ephemeral/{number}.json", _NUMBER, name="r2z2_file")
 async def file(request: Request) -> Response:
     """Return the file of a number: a killmail with its zkb block, or R2Z2's placeholder."""
     state = state_of(request)

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse
 
 from actors.shared.cancellation import cancel_and_wait
-from api.doors.answers import cached, door
+from api.doors.answers import cached, door, parameter
 from api.doors.client import client_of
 from api.doors.entries import is_news
 from api.doors.live import Wanted, disconnect
@@ -43,10 +43,18 @@ METADATA: Final = "m"
 """Marks the id of an object without the killmail."""
 _OBJECT_ID: Final = re.compile(rf"(?P<feed_id>.*)-(?P<sequence>[1-9][0-9]{{0,17}}){METADATA}?")
 _NOTHING: Final = b'{"package":null}'
+_OF_POLLS: Final = (
+    parameter("queueID", "The name of your queue.", of="string"),
+    parameter("ttw", "Seconds to wait for a killmail.", minimum=MIN_TTW_S, maximum=MAX_TTW_S),
+    parameter("ttl", "Seconds that the queue lives.", minimum=MIN_TTL_S, maximum=MAX_TTL_S),
+    parameter("filter", "A filter string of RedisQ.", of="string"),
+    parameter("killmail", "0 for packages without the killmail.", minimum=0, maximum=1),
+)
+_OBJECT: Final = parameter("objectID", "The id in the redirect of a poll.", of="string")
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-@door(ROUTER, "/listen.php", name="redisq_poll")
+@door(ROUTER, "/listen.php", *_OF_POLLS, name="redisq_poll")
 async def listen(request: Request) -> Response:
     """Wait for a queue's next killmail; redirect to its object, or to the empty one."""
     state, client = state_of(request), client_of(request)
@@ -77,7 +85,7 @@ async def listen(request: Request) -> Response:
     return RedirectResponse(f"/object.php?objectID={object_id}", 302, _NO_STORE)
 
 
-@door(ROUTER, "/object.php", name="redisq_object")
+@door(ROUTER, "/object.php", _OBJECT, name="redisq_object")
 async def get_object(request: Request) -> Response:
     """Return the package of a redirect."""
     object_id = one(request, "objectID") or ""

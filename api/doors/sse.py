@@ -22,7 +22,7 @@ RECONNECT_MS: Final = 2000
 ROUTER: Final = APIRouter()
 
 
-@door(ROUTER, "/feed.sse", name="feed_as_server_sent_events")
+@door(ROUTER, "/feed.sse", name="feed_as_server_sent_events", include_in_schema=False)
 async def feed_sse(request: Request) -> Response:
     """Follow the feed as Server-Sent Events, whose ids are the sequences."""
     after = request.headers.get("Last-Event-ID") or one(request, "after")
