@@ -17,8 +17,10 @@ from actors.shared.settings import Settings
 from actors.shared.startup import ends_before
 from actors.shared.supervisor import READY, notify
 from api.app import create_app
+from api.connections import raise_open_files
 from api.database import check_pool_size
 from api.state import end_streams
+from deploy.http_protocol import server_config
 from deploy.ports import listen
 
 log: Final = structlog.get_logger()
@@ -74,14 +76,14 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         ServerUnavailable: a server wasn't available in time.
     """
     check_pool_size(settings)
+    raise_open_files()
     listen(settings).close()  # reports a wrong address before it waits for servers
     if not await ends_before(stop, _check_servers(settings)):
         return
     server = _Server(
-        uvicorn.Config(
+        server_config(
             create_app(settings),
-            log_config=None,
-            access_log=False,
+            settings,
             timeout_graceful_shutdown=CONNECTIONS_CLOSE_S,
             ws_max_size=1024 * 1024,
             ws_per_message_deflate=False,  # compression costs more time than it saves

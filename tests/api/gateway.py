@@ -32,6 +32,7 @@ from actors.shared.tables import (
 )
 from api.app import create_app
 from api.state import end_streams
+from deploy.http_protocol import server_config
 from tests.support.tables import create_views
 
 NAMES_KNOWN = {1: "Ann", 2: "Capsule", 3: "Jita", 4: "Bob", 5: "Stabber", 6: "Gun"}
@@ -199,13 +200,7 @@ class Server(uvicorn.Server):
 @asynccontextmanager
 async def serve(settings: Settings, port: int = 0) -> AsyncIterator[str]:
     """Run a gateway; yield its address."""
-    config = uvicorn.Config(
-        create_app(settings),
-        port=port,
-        log_config=None,
-        timeout_graceful_shutdown=3,
-        proxy_headers=False,
-    )
+    config = server_config(create_app(settings), settings, port=port, timeout_graceful_shutdown=3)
     server = Server(config)
     serving = asyncio.create_task(server.serve())
     while not server.started:
