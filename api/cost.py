@@ -40,6 +40,8 @@ LISTED: Final = "ids"
 MAX_LENGTH: Final = 10_000
 """No argument asks for longer lists; whatever is above is refused by its resolver."""
 DEFAULT_LENGTH: Final = 10
+DEFAULT_PAGE: Final = 50
+"""Of a page of which neither the `first` nor the `last` are asked for by number."""
 LENGTHS: Final = {
     "Killmail.attackers": 10,
     "Victim.items": 20,
@@ -132,6 +134,8 @@ class _Estimate:
             for name, argument in field.args.items()
             if (length := self._length(name, argument, given.get(name))) is not None
         ]
+        if not lengths and {"first", "last"} <= field.args.keys():
+            return DEFAULT_PAGE
         return min(max(lengths), MAX_LENGTH) if lengths else None
 
     def _length(self, name: str, argument: GraphQLArgument, node: ValueNode | None) -> int | None:

@@ -10,17 +10,16 @@ from api.errors import BadInput
 from api.reads import Position
 from api.scalars import serialize_long
 from api.search import Start
-from api.view import View
 
 
-def encode_cursor(view: View) -> str:
-    """Encode a killmail's position in the order of `killmails`."""
-    since = view.killmail.killmail_time - _EPOCH
-    return _encode(f"{since // _MICROSECOND}:{view.entry.killmail_id}")
+def encode_position(position: Position) -> str:
+    """Encode a position in the order of time."""
+    since = position.killmail_time - _EPOCH
+    return _encode(f"{since // _MICROSECOND}:{position.killmail_id}")
 
 
 def decode_cursor(cursor: str) -> Position:
-    """Decode a cursor of `encode_cursor`.
+    """Decode a cursor of `encode_position`.
 
     Raises:
         BadInput: the text isn't a cursor.
@@ -88,7 +87,7 @@ def _decode(cursor: str) -> str:
 _ID: Final = "id:"
 _VALUE: Final = "value:"
 _NO_CURSOR: Final = (
-    "after: not a cursor; use endCursor of the previous page of the same filter and orderBy"
+    "after, before: not a cursor; use those of a page of the same filter and orderBy"
 )
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

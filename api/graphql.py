@@ -23,6 +23,7 @@ from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
 from api.limits import parse_limited
 from api.limits_query import LIMITS
+from api.node import NODE
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
@@ -40,7 +41,7 @@ def _python_name(name: str, schema: GraphQLSchema, path: tuple[str, ...]) -> str
 
 SCHEMA: Final = make_executable_schema(
     load_schema_from_path(str(Path(__file__).parent / "schema")),
-    *(QUERY, EXPLAIN, LIMITS, SUBSCRIPTION),
+    *(QUERY, EXPLAIN, LIMITS, SUBSCRIPTION, NODE),
     *(KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
     *WORKER_TYPES,

@@ -13,6 +13,7 @@ from graphql import GraphQLObjectType, GraphQLSchema
 
 from actors.shared.feed import ImportedDay
 from actors.shared.killmail import Attacker, Victim
+from api.node import encode_id
 from api.view import DayView, FeedView, View
 
 
@@ -24,6 +25,7 @@ class Participant(NamedTuple):
 
 
 KILLMAIL: Final = ObjectType("Killmail")
+KILLMAIL.set_field("id", lambda view, _: encode_id("Killmail", view.entry.killmail_id))
 KILLMAIL.set_field("killmailHash", lambda view, _: view.entry.hash)
 KILLMAIL.set_field("solarSystemName", lambda view, _: view.names.get(view.killmail.solar_system_id))
 KILLMAIL.set_field("victim", lambda view, _: Participant(view.killmail.victim, view.names))

@@ -22,6 +22,11 @@ MAX_DEPTH: Final = 12
 MAX_WEIGHT: Final = 1_000
 WEIGHTS: Final = {
     "killmails": 50,
+    "totalCount": 50,
+    "killmailsByIds": 50,
+    "hasPreviousPage": 20,
+    "hasNextPage": 20,
+    "node": 20,
     "feed": 50,
     "killmail": 20,
     "explain": 20,

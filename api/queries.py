@@ -1,19 +1,20 @@
 """Query: single killmails, lists by keyset cursor, and the feed."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from ariadne import QueryType
 
-from actors.shared.finding.tree import EVERYTHING, Tree
+from actors.shared.finding.tree import EVERYTHING
 from api import reads, search
+from api.connection import MAX_FIRST, ById, ByTime, ByValue, Order, connect, paging_of
 from api.context import Info
-from api.cursors import decode_cursor, decode_start, decode_value, encode_cursor, encode_start
 from api.errors import BadInput
 from api.filters.graphql import tree_for
+from api.node import decode_id
 from api.position import check_after
 from api.view import View
 
-MAX_KILLMAILS: Final = 200
 MAX_ENTRIES: Final = 1_000
 
 QUERY: Final = QueryType()
@@ -22,65 +23,66 @@ QUERY: Final = QueryType()
 @QUERY.field("killmail")
 async def resolve_killmail(_: None, info: Info, id: int) -> View | None:  # noqa: A002
     """Return one killmail, or None when it isn't stored."""
-    return await reads.killmail(info.context.state.database, id, with_names=reads_names(info))
+    return await _read_killmail(info, id)
 
 
 @QUERY.field("killmails")
 async def resolve_killmails(
     _: None,
     info: Info,
-    first: int,
+    first: int | None = None,
     after: str | None = None,
+    last: int | None = None,
+    before: str | None = None,
     filter: dict[str, Any] | None = None,  # noqa: A002 # GraphQL's name
     order_by: str = "time",
 ) -> dict[str, Any]:
     """Return a page of killmails, newest or most valuable first."""
-    _check("first", first, MAX_KILLMAILS)
+    paging = paging_of(first, after, last, before)
+    database = info.context.state.database
     tree = await tree_for(info.context.state.facts, filter or {})
-    if tree != EVERYTHING or order_by == "value":
-        return await _matching(info, tree, first, after, order_by)
-    position = decode_cursor(after) if after is not None else None
-    views = await reads.newest(
-        info.context.state.database, position, first + 1, with_names=reads_names(info)
-    )
-    page = views[:first]
-    return {
-        "nodes": page,
-        "edges": [{"cursor": encode_cursor(view), "node": view} for view in page],
-        "pageInfo": {
-            "hasNextPage": len(views) > first,
-            "endCursor": encode_cursor(page[-1]) if page else None,
-        },
-        "complete": True,
-        "unknownValues": 0,
-    }
+    by_value = order_by == "value"
+    order: Order = ById(database, tree)
+    if by_value:
+        order = ByValue(database, tree)
+    elif tree == EVERYTHING:
+        order = ByTime(database)
 
-
-async def _matching(
-    info: Info, tree: Tree, first: int, after: str | None, order_by: str
-) -> dict[str, Any]:
-    database, with_names = info.context.state.database, reads_names(info)
-    if order_by == "value":
-        after_value = decode_value(after) if after is not None else None
-        page = await search.most_valuable(database, tree, after_value, first, with_names=with_names)
-    else:
-        start = decode_start(after) if after is not None else None
-        page = await search.newest_matching(database, tree, start, first, with_names=with_names)
+    async def total_count(_: Info) -> int | None:
+        return await search.total_count(database, tree)
 
     async def unknown_values(_: Info) -> int | None:
-        return await search.unknown_values(database, tree, by_value=order_by == "value")
+        return await search.unknown_values(database, tree, by_value=by_value)
 
-    to = page.searched_to
-    return {
-        "nodes": [view for view, _ in page.views],
-        "edges": [{"cursor": encode_start(start), "node": view} for view, start in page.views],
-        "pageInfo": {
-            "hasNextPage": to is not None,
-            "endCursor": None if to is None else encode_start(to),
-        },
-        "complete": page.complete,
-        "unknownValues": unknown_values,
-    }
+    page = await connect(order, paging, with_names=reads_names(info))
+    return page | {"totalCount": total_count, "unknownValues": unknown_values}
+
+
+@QUERY.field("killmailsByIds")
+async def resolve_killmails_by_ids(_: None, info: Info, ids: list[int]) -> list[View | None]:
+    """Return killmails in the order of their ids; None for each that isn't stored."""
+    if len(ids) > MAX_FIRST:
+        raise BadInput(f"ids: at most {MAX_FIRST}, not {len(ids)}")
+    database = info.context.state.database
+    found = await reads.by_ids(database, ids, with_names=reads_names(info)) if ids else {}
+    return [found.get(id_) for id_ in ids]
+
+
+@QUERY.field("node")
+async def resolve_node(_: None, info: Info, id: str) -> Any:  # noqa: A002
+    """Return the object with a global id, or None."""
+    of_type, number = decode_id(id)
+    read = NODES.get(of_type)
+    return await read(info, number) if read else None
+
+
+async def _read_killmail(info: Info, number: int) -> View | None:
+    database = info.context.state.database
+    return await reads.killmail(database, number, with_names=reads_names(info))
+
+
+NODES: Final[dict[str, Callable[[Info, int], Awaitable[Any]]]] = {"Killmail": _read_killmail}
+"""How an object of each type is read by its own id."""
 
 
 @QUERY.field("feed")

@@ -1,7 +1,6 @@
 """All reads of the gateway; each may raise `DatabaseUnavailable`."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -10,6 +9,7 @@ import structlog
 import zstandard
 from sqlalchemy import Select, func, literal, select, tuple_
 
+from actors.shared.among import among
 from actors.shared.body import unpack
 from actors.shared.dictionaries import learn_dictionaries
 from actors.shared.errors import Invalid
@@ -43,9 +43,8 @@ class FeedPosition(NamedTuple):
     """It was published, or is an imported day, which has no names that publishing would add."""
 
 
-@dataclass(frozen=True)
-class Position:
-    """The last killmail of a page, in the order of `newest`."""
+class Position(NamedTuple):
+    """A killmail in the order of `by_time`."""
 
     killmail_time: datetime
     killmail_id: int
@@ -110,17 +109,37 @@ async def killmail(
     return views[0] if views else None
 
 
-async def newest(
-    database: ReadDatabase, after: Position | None, limit: int, *, with_names: bool = True
+def position_of(view: View) -> Position:
+    """Return a killmail's position in the order of `by_time`."""
+    return Position(view.killmail.killmail_time, view.killmail.killmail_id)
+
+
+async def by_time(
+    database: ReadDatabase,
+    after: Position | None,
+    limit: int,
+    *,
+    newest_first: bool = True,
+    with_names: bool = True,
 ) -> list[View]:
-    """Read killmails after a position, newest first; the position doesn't change the cost."""
-    order = tuple_(KILLMAILS.c.killmail_time, KILLMAILS.c.killmail_id)
-    where = (
-        order < tuple_(literal(after.killmail_time, Utc), literal(after.killmail_id))
-        if after
-        else literal(True)
+    """Read killmails after a position, by time; the position doesn't change the cost."""
+    where: Any = literal(True)
+    if after:
+        order = tuple_(KILLMAILS.c.killmail_time, KILLMAILS.c.killmail_id)
+        here: Any = tuple_(literal(after.killmail_time, Utc), literal(after.killmail_id))
+        where = order < here if newest_first else order > here
+    return await matching(database, where, limit, newest_first=newest_first, with_names=with_names)
+
+
+async def by_ids(
+    database: ReadDatabase, ids: Collection[int], *, with_names: bool = True
+) -> dict[int, View]:
+    """Read the killmails of these ids that are stored."""
+    wanted = set(ids)
+    views = await matching(
+        database, among(KILLMAILS.c.killmail_id, wanted), len(wanted), with_names=with_names
     )
-    return await matching(database, where, limit, with_names=with_names)
+    return {view.entry.killmail_id: view for view in views}
 
 
 async def body(database: ReadDatabase, killmail_id: int) -> bytes | None:
@@ -144,15 +163,21 @@ async def names(database: ReadDatabase, ids: Collection[int]) -> dict[int, str]:
 
 
 async def matching(
-    database: ReadDatabase, where: Any, limit: int, *, with_names: bool = True
+    database: ReadDatabase,
+    where: Any,
+    limit: int,
+    *,
+    newest_first: bool = True,
+    with_names: bool = True,
 ) -> list[View]:
-    """Read the killmails that match a condition, newest first."""
+    """Read the killmails that match a condition, by time."""
+    order = (KILLMAILS.c.killmail_time, KILLMAILS.c.killmail_id)
     query: Select[Any] = (
         select(
             KILLMAILS.c.killmail_id, KILLMAILS.c.killmail_hash, KILLMAILS.c.zkb, KILLMAILS.c.body
         )
         .where(where)
-        .order_by(KILLMAILS.c.killmail_time.desc(), KILLMAILS.c.killmail_id.desc())
+        .order_by(*(column.desc() if newest_first else column for column in order))
         .limit(limit)
     )
     rows = await database.fetch_all(query)

@@ -4,12 +4,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from sqlalchemy import func, literal_column, select
+
 from actors.shared.among import among
-from actors.shared.finding.by_value import ValuePosition, find_by_value
+from actors.shared.finding.by_value import ValuePage, ValuePosition, find_by_value
 from actors.shared.finding.complete import is_listed_by_universe, postings_are_complete
-from actors.shared.finding.find import count_unknown, find
+from actors.shared.finding.find import count, count_unknown, find
+from actors.shared.finding.kinds import MAX_KILLMAIL_ID
 from actors.shared.finding.plan import needs_universe
-from actors.shared.finding.tree import Tree
+from actors.shared.finding.tree import EVERYTHING, And, Not, Tree, ValueUnknown
 from actors.shared.finding.walk import BUDGET
 from actors.shared.finding.windows import Read
 from actors.shared.tables import KILLMAILS
@@ -20,12 +23,14 @@ from api.view import View
 
 PAGE_BUDGET: Final = BUDGET
 """What the search for one page, or a count, may cost (see `find`)."""
+MAX_COUNTED: Final = 500_000
+"""Killmails that are counted without conditions; about 60 ms."""
 
 T = TypeVar("T")
 Start = int | ValuePosition
-"""An id, or a place in the order of values."""
+"""A place in a list: the id that comes next, or a place in the order of values."""
 Starts = tuple[dict[int, Start], Start | None]
-"""Where the next page begins after each killmail, by its id, and after all that was searched."""
+"""The place after each killmail, by its id, and that to which all was searched."""
 
 
 @dataclass(frozen=True)
@@ -33,44 +38,86 @@ class Found:
     """A page of a search."""
 
     views: list[tuple[View, Start]]
-    """The killmails, and where the next page begins after each."""
+    """The killmails in the order of the search, and the place after each in the list."""
     searched_to: Start | None
-    """Where the next page begins; None at the end."""
+    """The place to which all was searched; None at the end."""
     complete: bool
     """Whether all stored killmails can be found."""
 
 
-async def newest_matching(
-    database: ReadDatabase, tree: Tree, start: int | None, limit: int, *, with_names: bool
+async def by_id(
+    database: ReadDatabase,
+    tree: Tree,
+    start: int | None,
+    limit: int,
+    *,
+    newest_first: bool = True,
+    with_names: bool,
 ) -> Found:
-    """Find the next killmails that meet conditions, newest first, in one state of the database.
+    """Find the next killmails that meet conditions, by id, in one state of the database.
+
+    A place is the next lower id, also where the oldest come first.
 
     Raises:
         UniverseUnknown: a condition needs the static universe, and none is loaded.
     """
-    return await _found(
-        database,
-        tree,
-        lambda read: _by_id(read, tree, start, limit),
-        with_names=with_names,
-    )
+    up = 0 if newest_first else 2
+
+    async def search(read: Read) -> Starts:
+        page = await find(
+            read,
+            tree,
+            limit=limit,
+            start=None if start is None else start + up,
+            newest_first=newest_first,
+            budget=PAGE_BUDGET,
+        )
+        to = page.searched_to
+        return {id_: id_ - 1 for id_ in page.killmail_ids}, None if to is None else to - up
+
+    return await _found(database, tree, search, with_names=with_names)
 
 
-async def most_valuable(
-    database: ReadDatabase, tree: Tree, start: ValuePosition | None, limit: int, *, with_names: bool
+async def by_value(
+    database: ReadDatabase,
+    tree: Tree,
+    start: ValuePosition | None,
+    limit: int,
+    *,
+    highest_first: bool = True,
+    with_names: bool,
 ) -> Found:
-    """Find the next killmails that meet conditions, the most valuable first; see above."""
-    return await _found(
-        database,
-        tree,
-        lambda read: _by_value(read, tree, start, limit),
-        with_names=with_names,
+    """Find the next killmails that meet conditions, in the order of values or its reverse.
+
+    Those of unknown value come last in the order. Raises like `by_id`.
+    """
+    page_of = _most_valuable if highest_first else _least_valuable
+
+    async def search(read: Read) -> Starts:
+        page = await page_of(read, tree, start, limit)
+        return {one.killmail_id: one for one in page.found}, page.searched_to
+
+    return await _found(database, tree, search, with_names=with_names)
+
+
+async def total_count(database: ReadDatabase, tree: Tree) -> int | None:
+    """Count the killmails that meet conditions.
+
+    None where that would take too long, or not all can be found. Raises what a search raises.
+    """
+    if tree == EVERYTHING:
+        some = select(literal_column("1")).select_from(KILLMAILS).limit(MAX_COUNTED + 1).subquery()
+        total = await database.fetch_val(select(func.count()).select_from(some))
+        return total if total <= MAX_COUNTED else None
+    total, complete = await in_snapshot(
+        database, tree, lambda read: count(read, tree, budget=PAGE_BUDGET)
     )
+    return total if complete else None
 
 
 async def unknown_values(database: ReadDatabase, tree: Tree, *, by_value: bool) -> int | None:
     """Count killmails of unknown value; see `count_unknown`. Raises what a search raises."""
-    total, _ = await _in_snapshot(
+    total, _ = await in_snapshot(
         database,
         tree,
         lambda read: count_unknown(read, tree, by_value=by_value, budget=PAGE_BUDGET),
@@ -78,14 +125,41 @@ async def unknown_values(database: ReadDatabase, tree: Tree, *, by_value: bool) 
     return total
 
 
-async def _by_id(read: Read, tree: Tree, start: int | None, limit: int) -> Starts:
-    page = await find(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
-    return {id_: id_ - 1 for id_ in page.killmail_ids}, page.searched_to
+async def _most_valuable(
+    read: Read, tree: Tree, start: ValuePosition | None, limit: int
+) -> ValuePage:
+    return await find_by_value(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
 
 
-async def _by_value(read: Read, tree: Tree, start: ValuePosition | None, limit: int) -> Starts:
-    page = await find_by_value(read, tree, limit=limit, start=start, budget=PAGE_BUDGET)
-    return {one.killmail_id: one for one in page.found}, page.searched_to
+async def _least_valuable(
+    read: Read, tree: Tree, start: ValuePosition | None, limit: int
+) -> ValuePage:
+    """Go through the same order from its end: unknown values, then from the lowest one."""
+    found: list[ValuePosition] = []
+    if start is None or start.total_value is None:
+        page = await find(
+            read,
+            And((ValueUnknown(), tree)),
+            limit=limit,
+            start=None if start is None else start.killmail_id + 1,
+            newest_first=False,
+            budget=PAGE_BUDGET,
+        )
+        found = [ValuePosition(None, id_) for id_ in page.killmail_ids]
+        if page.searched_to is not None:
+            return ValuePage(found, ValuePosition(None, page.searched_to - 1))
+        if len(found) == limit:
+            return ValuePage(found, ValuePosition(None, MAX_KILLMAIL_ID + 1))
+        start = None
+    valued = await find_by_value(
+        read,
+        And((Not(ValueUnknown()), tree)),
+        limit=limit - len(found),
+        start=start,
+        highest_first=False,
+        budget=PAGE_BUDGET,
+    )
+    return ValuePage(found + valued.found, valued.searched_to)
 
 
 async def _found(
@@ -95,7 +169,7 @@ async def _found(
     *,
     with_names: bool,
 ) -> Found:
-    (starts, searched_to), complete = await _in_snapshot(database, tree, search)
+    (starts, searched_to), complete = await in_snapshot(database, tree, search)
     views = []
     if starts:
         some = among(KILLMAILS.c.killmail_id, starts)
@@ -105,7 +179,7 @@ async def _found(
     return Found(found, searched_to, complete)
 
 
-async def _in_snapshot(
+async def in_snapshot(
     database: ReadDatabase, tree: Tree, search: Callable[[Read], Awaitable[T]]
 ) -> tuple[T, bool]:
     """Search in one state of the database; also tell whether all killmails can be found."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -15,6 +15,8 @@ from api.payloads import Payloads
 
 class View:
     """One killmail, from the feed or from a list; shared by all subscriptions."""
+
+    type_name: Final = "Killmail"
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry

@@ -23,7 +23,7 @@ from api.doors.metrics import DELIVERIES
 from api.doors.parameters import MAX_SEQUENCE, one, whole_number
 from api.doors.slots import TooMany
 from api.errors import BadInput
-from api.search import Found, newest_matching
+from api.search import Found, by_id
 from api.state import State, state_of
 
 ROUTER: Final = APIRouter()
@@ -145,7 +145,7 @@ def _limit_reached(order: Order, rows: int, size: int, ends_at_s: float) -> str:
 
 async def _page(state: State, tree: Tree, format_: Format, start: int | None, limit: int) -> Found:
     limit, with_names = min(limit, PAGE_ROWS), format_.with_names
-    return await newest_matching(state.database, tree, start, limit, with_names=with_names)
+    return await by_id(state.database, tree, start, limit, with_names=with_names)
 
 
 async def _send(send: Send, part: bytes, *, more: bool) -> None:

@@ -10,6 +10,7 @@ from graphql import (
     GraphQLNonNull,
     GraphQLObjectType,
     get_named_type,
+    is_abstract_type,
     is_required_argument,
 )
 
@@ -41,6 +42,8 @@ def _field(name: str, of: str, arguments: Mapping[str, str], above: frozenset[st
 
 
 def _below(kind: Any, arguments: Mapping[str, str], above: frozenset[str]) -> str:
+    if is_abstract_type(kind):
+        return " { __typename }"
     if not isinstance(kind, GraphQLObjectType):
         return ""
     above |= {kind.name}

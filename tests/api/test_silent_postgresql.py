@@ -18,7 +18,7 @@ from api import tail as tail_module
 from api.database import READ_S as DEFAULT_READ_S
 from api.database import DatabaseUnavailable, open_read_database
 from api.login import watch
-from api.search import newest_matching
+from api.search import by_id
 from api.tail import Tail, open_tail
 from tests.api.gateway import Writer, a_killmail, make_tables
 from tests.support.proxy import Proxy, open_proxy
@@ -91,13 +91,13 @@ async def test_a_search_ends_within_the_limit_of_one_read(writer: Writer, proxy:
     url = proxy.url(writer.database.url.render_as_string(hide_password=False))
     anyone = Has(term_of(Kind.VICTIM_CHARACTER, 1))
     async with open_read_database(Settings(database_url=url), read_s=READ_S) as database:
-        assert (await newest_matching(database, anyone, None, 10, with_names=False)).views == []
+        assert (await by_id(database, anyone, None, 10, with_names=False)).views == []
         proxy.go_silent()
         with pytest.raises(DatabaseUnavailable):
             async with asyncio.timeout(READ_S * 4):
-                await newest_matching(database, anyone, None, 10, with_names=False)
+                await by_id(database, anyone, None, 10, with_names=False)
         proxy.resume()
-        assert (await newest_matching(database, anyone, None, 10, with_names=False)).views == []
+        assert (await by_id(database, anyone, None, 10, with_names=False)).views == []
 
 
 async def sequences(tail: Tail, after: int, count: int) -> list[int]:

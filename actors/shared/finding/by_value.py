@@ -164,7 +164,7 @@ class _Valued:
             if settled < beyond:
                 if not await self._take_codes(_joined(steps), settled, beyond):
                     return False
-                if self._is_over:
+                if self._is_over or self.searched_to is None:
                     return True
                 beyond = settled
         self.searched_to = None

@@ -45,6 +45,8 @@ PUBLIC = {
     "Query.killmail",
     "Query.killmails",
     "Query.explain",
+    "Query.killmailsByIds",
+    "Query.node",
     "Query.feed",
     "Query.alliance",
     "Query.corporation",
