@@ -11,8 +11,8 @@ import pytest
 from actors.shared.finding.walk import BUDGET
 from actors.shared.settings import Settings
 from api import search
+from tests.api.filters.test_pages import MADE, Holds, Made, put
 from tests.api.gateway import Writer, a_killmail, query
-from tests.api.test_filter import MADE, Holds, Made, put
 
 PAGE = """
 query (
