@@ -161,6 +161,6 @@ async def test_many_systems_are_found_by_their_constellations(facts: Facts) -> N
 
 
 async def all_of(facts: Facts, tree: Any) -> list[Any]:
-    found = await search.newest_matching(facts.database, tree, None, 50, with_names=False)
+    found = await search.by_id(facts.database, tree, None, 50, with_names=False)
     assert found.searched_to is None
     return found.views
