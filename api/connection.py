@@ -56,15 +56,15 @@ class Walked:
     """What was found on a walk through a list, in one of its directions."""
 
     edges: list[tuple[View, Any]]
-    """The killmails in the order of the walk, and the place of each."""
+    """The killmails in the order of the walk, and the position of each."""
     searched_to: Any
-    """The place to which all was searched; None at the end."""
+    """The position to which all was searched; None at the end."""
     complete: bool = True
     """Whether all stored killmails can be found."""
 
 
 class Order(Protocol):
-    """An order of killmails, whose places are written as cursors."""
+    """An order of killmails, whose positions are written as cursors."""
 
     def decode(self, cursor: str) -> Any:
         """Read a cursor.
@@ -73,19 +73,19 @@ class Order(Protocol):
             BadInput: it isn't one of this order.
         """
 
-    def encode(self, place: Any) -> str:
+    def encode(self, position: Any) -> str:
         """Write a cursor."""
 
-    def comes_first(self, place: Any, other: Any) -> bool:
-        """Tell whether one place comes before another one."""
+    def comes_first(self, position: Any, other: Any) -> bool:
+        """Tell whether one position comes before another one."""
 
-    def beside(self, place: Any, forward: bool) -> Any:
-        """Return the place from which a walk in this direction meets the killmail of `place`."""
+    def beside(self, position: Any, forward: bool) -> Any:
+        """Return the position from which a walk in this direction meets what is at this one."""
 
     async def walk(
         self, start: Any, limit: int, *, forward: bool, with_names: bool = False
     ) -> Walked:
-        """Find what comes next after a place, or before it; from an end of the list for None."""
+        """Find what comes next after a position, or before it; from an end of the list for None."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +98,17 @@ class ByTime:
         """See `Order`."""
         return decode_cursor(cursor)
 
-    def encode(self, place: Position) -> str:
+    def encode(self, position: Position) -> str:
         """See `Order`."""
-        return encode_position(place)
+        return encode_position(position)
 
-    def comes_first(self, place: Position, other: Position) -> bool:
+    def comes_first(self, position: Position, other: Position) -> bool:
         """See `Order`."""
-        return place > other
+        return position > other
 
-    def beside(self, place: Position, forward: bool) -> Position:
+    def beside(self, position: Position, forward: bool) -> Position:
         """See `Order`."""
-        return place._replace(killmail_id=place.killmail_id + (1 if forward else -1))
+        return position._replace(killmail_id=position.killmail_id + (1 if forward else -1))
 
     async def walk(
         self, start: Position | None, limit: int, *, forward: bool, with_names: bool = False
@@ -132,17 +132,17 @@ class ById:
         """See `Order`."""
         return decode_start(cursor)
 
-    def encode(self, place: int) -> str:
+    def encode(self, position: int) -> str:
         """See `Order`."""
-        return encode_start(place)
+        return encode_start(position)
 
-    def comes_first(self, place: int, other: int) -> bool:
+    def comes_first(self, position: int, other: int) -> bool:
         """See `Order`."""
-        return place > other
+        return position > other
 
-    def beside(self, place: int, forward: bool) -> int:
+    def beside(self, position: int, forward: bool) -> int:
         """See `Order`."""
-        return place + (1 if forward else -1)
+        return position + (1 if forward else -1)
 
     async def walk(
         self, start: int | None, limit: int, *, forward: bool, with_names: bool = False
@@ -165,17 +165,17 @@ class ByValue:
         """See `Order`."""
         return decode_value(cursor)
 
-    def encode(self, place: ValuePosition) -> str:
+    def encode(self, position: ValuePosition) -> str:
         """See `Order`."""
-        return encode_start(place)
+        return encode_start(position)
 
-    def comes_first(self, place: ValuePosition, other: ValuePosition) -> bool:
+    def comes_first(self, position: ValuePosition, other: ValuePosition) -> bool:
         """See `Order`."""
-        return _worth(place) > _worth(other)
+        return _worth(position) > _worth(other)
 
-    def beside(self, place: ValuePosition, forward: bool) -> ValuePosition:
+    def beside(self, position: ValuePosition, forward: bool) -> ValuePosition:
         """See `Order`."""
-        return ValuePosition(place.total_value, place.killmail_id + (1 if forward else -1))
+        return ValuePosition(position.total_value, position.killmail_id + (1 if forward else -1))
 
     async def walk(
         self, start: ValuePosition | None, limit: int, *, forward: bool, with_names: bool = False
@@ -187,9 +187,9 @@ class ByValue:
         return Walked(list(found.views), found.searched_to, found.complete)
 
 
-def _worth(place: ValuePosition) -> tuple[bool, float, int]:
-    value = place.total_value
-    return value is not None, 0.0 if value is None else value, place.killmail_id
+def _worth(position: ValuePosition) -> tuple[bool, float, int]:
+    value = position.total_value
+    return value is not None, 0.0 if value is None else value, position.killmail_id
 
 
 async def connect(order: Order, paging: Paging, *, with_names: bool) -> dict[str, Any]:
@@ -209,7 +209,7 @@ async def connect(order: Order, paging: Paging, *, with_names: bool) -> dict[str
     walked = _first_of(_until(order, walked, end, forward), paging.limit)
     ahead = walked.searched_to is not None or _has(order, end, forward)
     sides = (_has(order, start, not forward), ahead)
-    edges = [{"cursor": order.encode(place), "node": view} for view, place in walked.edges]
+    edges = [{"cursor": order.encode(position), "node": view} for view, position in walked.edges]
     near = edges[0]["cursor"] if edges else None
     far = edges[-1]["cursor"] if edges else None
     if walked.searched_to is not None:
@@ -228,16 +228,16 @@ async def connect(order: Order, paging: Paging, *, with_names: bool) -> dict[str
 
 
 def _until(order: Order, walked: Walked, end: Any, forward: bool) -> Walked:
-    """Leave out what lies beyond the place where the wanted part ends."""
+    """Leave out what lies beyond the position where the wanted part ends."""
 
-    def is_inside(place: Any) -> bool:
-        return order.comes_first(place, end) if forward else order.comes_first(end, place)
+    def is_inside(position: Any) -> bool:
+        return order.comes_first(position, end) if forward else order.comes_first(end, position)
 
     if end is None:
         return walked
     to = walked.searched_to
     return Walked(
-        [(view, place) for view, place in walked.edges if is_inside(place)],
+        [(view, position) for view, position in walked.edges if is_inside(position)],
         to if to is not None and is_inside(to) else None,
         walked.complete,
     )
@@ -250,16 +250,16 @@ def _first_of(walked: Walked, limit: int) -> Walked:
     return Walked(edges, edges[-1][1], walked.complete)
 
 
-def _has(order: Order, place: Any, forward: bool) -> bool | Callable[[Any], Awaitable[bool]]:
-    """Tell whether the list has a killmail at a place or beyond it, once that is selected.
+def _has(order: Order, position: Any, forward: bool) -> bool | Callable[[Any], Awaitable[bool]]:
+    """Tell whether the list has a killmail at a position or beyond it, once that is selected.
 
     True, too, where the search for one ends unfinished.
     """
-    if place is None:
+    if position is None:
         return False
 
-    async def look(_info: Any) -> bool:
-        found = await order.walk(order.beside(place, forward), 1, forward=forward)
+    async def is_there(_info: Any) -> bool:
+        found = await order.walk(order.beside(position, forward), 1, forward=forward)
         return bool(found.edges) or found.searched_to is not None
 
-    return look
+    return is_there

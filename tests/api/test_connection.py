@@ -53,11 +53,11 @@ def settings(database_settings: dict[str, Any], tmp_path: Path) -> Settings:
 def in_order(order: str, holds: Holds) -> list[int]:
     """The whole list."""
 
-    def place(one: Made) -> tuple[float, int]:
+    def rank(one: Made) -> tuple[float, int]:
         value = one.total_value if order == "value" else 0.0
         return -1.0 if value is None else value, one.mail["killmail_id"]
 
-    return [one.mail["killmail_id"] for one in sorted(MADE, key=place, reverse=True) if holds(one)]
+    return [one.mail["killmail_id"] for one in sorted(MADE, key=rank, reverse=True) if holds(one)]
 
 
 async def read(client: aiohttp.ClientSession, **given: Any) -> tuple[list[int], Any]:
