@@ -20,9 +20,10 @@ from api.closed import ClosedParts
 from api.database import DatabaseUnavailable
 from api.doors.routes import ROUTER as DOORS_ROUTER
 from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
-from api.graphql import graphql_app
+from api.graphql import DOCUMENTS, graphql_app
 from api.login.routes import ROUTER as LOGIN_ROUTER
 from api.rest import ROUTER
+from api.socket.server import graphql_socket, open_sockets
 from api.state import open_state
 
 EXPOSED_HEADERS: Final = (
@@ -45,13 +46,15 @@ def create_app(settings: Settings) -> FastAPI:
     The lifespan raises `ServerUnavailable` or `Misconfigured` when the database can't be read.
     Redis may be unavailable at start.
     """
+    graphql = graphql_app()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             async with open_state(settings) as state:
                 app.state.gateway = state
-                yield
+                async with open_sockets(state, DOCUMENTS) as app.state.sockets:
+                    yield
         except KillstreamError as error:
             app.state.failure = error  # the server only says that the start failed
             raise
@@ -74,9 +77,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(ROUTER)
     app.include_router(LOGIN_ROUTER)
     app.include_router(DOORS_ROUTER)
-    graphql = graphql_app()
     # Not mounted: a mount would answer POST /graphql with a redirect.
-    app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql)]
+    app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql_socket)]
     for error in (NotFound, RequestValidationError, HTTPException, DatabaseUnavailable, Exception):
         app.add_exception_handler(error, _answer)
     return app

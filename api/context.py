@@ -6,7 +6,7 @@ from typing import Any
 from graphql import GraphQLResolveInfo
 from starlette.requests import HTTPConnection
 
-from api.login.viewer import Viewer, find_viewer, identify
+from api.login.viewer import Viewer, find_viewer
 from api.state import State, state_of
 
 
@@ -16,6 +16,8 @@ class Context:
 
     state: State
     viewer: Viewer
+    live_from: int | None = None
+    """The sequence after which a subscription begins that doesn't say so."""
 
 
 Info = GraphQLResolveInfo[Context]
@@ -23,17 +25,11 @@ Info = GraphQLResolveInfo[Context]
 
 
 async def context_of(connection: HTTPConnection, _data: Any) -> Context:
-    """Make the context of one operation of a request or of an initialised websocket.
-
-    The session of a websocket is read again for each operation, since it may have ended.
+    """Make the context of a request.
 
     Raises:
-        InvalidBearer: the request's bearer token is invalid, or the websocket's session has ended.
+        InvalidBearer: its bearer token is invalid.
         DatabaseUnavailable: the session can't be read.
     """
     state = state_of(connection)
-    if connection.scope["type"] == "http":
-        return Context(state, await find_viewer(state, connection))
-    return Context(
-        state, await identify(state, connection.state.address, connection.state.credential)
-    )
+    return Context(state, await find_viewer(state, connection))

@@ -69,7 +69,7 @@ class Documents:
     """
 
     def __init__(self, schema: GraphQLSchema, max_cache_bytes: int = MAX_CACHE_BYTES) -> None:
-        self._schema = schema
+        self.schema = schema
         self._max_cache_bytes = max_cache_bytes
         self._cached: OrderedDict[str, ValidatedDocument] = OrderedDict()
         self.cached_bytes = 0
@@ -86,7 +86,7 @@ class Documents:
         except GraphQLError as error:
             return [error]
         if errors := validate(
-            self._schema, document, [*specified_rules, OperationLimits], MAX_ERRORS
+            self.schema, document, [*specified_rules, OperationLimits], MAX_ERRORS
         ):
             return errors
         valid = ValidatedDocument(

@@ -23,12 +23,12 @@ from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
 from api.limits import parse_limited
 from api.limits_query import LIMITS
+from api.live.types import FEED_TYPES
 from api.node import NODE
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
 from api.subscriptions import SUBSCRIPTION
 from api.users.schema import USER_TYPES
-from api.websocket import WebsocketHandler
 from api.workers.resolvers import WORKER_TYPES
 
 
@@ -47,6 +47,7 @@ SCHEMA: Final = make_executable_schema(
     *WORKER_TYPES,
     *ENTITY_TYPES,
     *COMPLETENESS_TYPES,
+    *FEED_TYPES,
     convert_names_case=_python_name,
 )
 
@@ -59,7 +60,7 @@ _DISABLED.disabled = True
 
 
 def graphql_app() -> GraphQL:
-    """Create the ASGI application: GET, POST and websocket."""
+    """Create the ASGI application: GET and POST."""
     return GraphQL(
         SCHEMA,
         context_value=context_of,
@@ -67,6 +68,5 @@ def graphql_app() -> GraphQL:
         error_formatter=format_error,
         explorer=EXPLORER,
         http_handler=HttpHandler(DOCUMENTS),
-        websocket_handler=WebsocketHandler(),
         logger=_DISABLED,
     )

@@ -4,12 +4,11 @@ Source: https://graphql.github.io/graphql-over-http/draft/ (read 2026-11-27).
 """
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from ariadne.asgi.handlers import GraphQLHTTPHandler
-from ariadne.types import GraphQLResult
-from graphql import DocumentNode, GraphQLError, OperationType
+from graphql import GraphQLError, OperationType
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
 
@@ -32,7 +31,7 @@ from api.execution import (
 from api.explorer import EXPLORER, HEADERS
 from api.login.viewer import InvalidBearer
 from api.media_types import GRAPHQL_JSON, HTML, JSON, preferred
-from api.request import BadRequest, parameters_of, request_of
+from api.request import BadRequest, parameters_of
 
 _METHODS: Final = "GET, HEAD, POST"
 _UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -58,23 +57,6 @@ class HttpHandler(GraphQLHTTPHandler):
         if preferred(accept, offered) == HTML:
             return await _explorer(request)
         return await self._answer(request, (JSON, GRAPHQL_JSON))
-
-    async def execute_graphql_query(
-        self,
-        request: Any,
-        data: Any,
-        *,
-        context_value: Any = None,
-        query_document: DocumentNode | None = None,
-    ) -> GraphQLResult:
-        """Execute a query or mutation of a websocket."""
-        try:
-            answer = await self._run(request_of(data), context_value, is_get=False)
-        except BadRequest as error:
-            return False, msgspec.json.decode(_errors(str(error)))
-        except GraphQLError as error:
-            answer = refusal([error])
-        return "data" in answer.payload, dict(answer.payload)
 
     async def _answer(self, request: HttpRequest, offered: tuple[str, ...]) -> Response:
         media_type = preferred(request.headers.get("accept"), offered)

@@ -11,7 +11,7 @@ from api.connections import connections_at_most
 from api.context import Info
 from api.documents import MAX_DOCUMENT_CHARACTERS
 from api.limits import MAX_DEPTH
-from api.websocket import MAX_OPERATIONS
+from api.socket.connection import MAX_OPERATIONS
 
 LIMITS: Final = QueryType()
 

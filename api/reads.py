@@ -55,6 +55,11 @@ async def last_sequence(database: ReadDatabase) -> int:
     return await database.fetch_val(select(func.max(FEED.c.sequence))) or 0
 
 
+async def first_sequence(database: ReadDatabase) -> int:
+    """Read the feed's first sequence; 1 when it is empty."""
+    return await database.fetch_val(select(func.min(FEED.c.sequence))) or 1
+
+
 async def feed_id(database: ReadDatabase) -> str:
     """Read the feed's id; empty in a database that wasn't migrated yet."""
     return await database.fetch_val(select(FEED_COUNTER.c.feed_id)) or ""

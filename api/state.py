@@ -16,6 +16,7 @@ from api.database import ReadDatabase, open_read_database
 from api.doors.state import Doors, open_doors
 from api.filters.facts import Facts, open_facts
 from api.health import Health, open_health
+from api.live.engine import Engine, open_engine
 from api.tail import Tail, open_tail
 from api.users.state import Users, open_users, translated_errors
 from api.workers.state import Workers, open_workers
@@ -34,6 +35,7 @@ class State:
     facts: Facts
     events: Events
     tail: Tail
+    engine: Engine
     health: Health
     users: Users
     workers: Workers
@@ -54,6 +56,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_facts(database) as facts,
         open_events(settings) as events,
         open_tail(database, events, unpublished_timeout_s) as tail,
+        open_engine(tail, facts.subject) as engine,
         open_health(settings, events, tail) as health,
         open_users(settings) as users,
         open_workers(settings, database) as workers,
@@ -61,7 +64,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     ):
         capacity = Capacity(Budget(settings.api_cost_per_minute))
         yield State(
-            settings, capacity, database, facts, events, tail, health, users, workers, doors
+            settings, capacity, database, facts, events, tail, engine, health, users, workers, doors
         )
 
 

@@ -1,63 +1,99 @@
-"""Resolvers of the type Subscription: the feed, live."""
+"""Subscriptions to the feed: their sources say which events are sent, and the engine sends them."""
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from datetime import timedelta
-from typing import Final
+from typing import Any, Final, cast
 
 from ariadne import SubscriptionType
 
-from actors.shared.metrics import SUBSCRIBERS
+from actors.shared.finding.normal import normal_form
+from actors.shared.finding.tree import EVERYTHING
+from api import reads
 from api.context import Info
 from api.errors import BadInput
+from api.filters.graphql import tree_for
+from api.live.events import Event, Killmails
+from api.live.selection import Feed, NamedTree, Selection
 from api.position import check_after
-from api.view import FeedView, View
+from api.view import View
 
 MAX_AGE_DAYS: Final = 36_500
+MAX_FILTERS: Final = 50
+MAX_NAME: Final = 100
 
 SUBSCRIPTION: Final = SubscriptionType()
 
 
-@SUBSCRIPTION.source("feedAdded")
-async def feed_added(
-    _: None, info: Info, after: int | None = None
-) -> AsyncGenerator[FeedView, None]:
-    """Yield every entry after a sequence, or from now on."""
-    await check_after(info.context.state, after)
-    with SUBSCRIBERS.track_inprogress():
-        async with aclosing(info.context.state.tail.follow(after)) as views:
-            async for view in views:
-                yield view
-
-
-@SUBSCRIPTION.source("killmailAdded")
 async def killmail_added(
-    _: None, info: Info, max_age: int, after: int | None = None
-) -> AsyncGenerator[View, None]:
-    """Yield the entries of new killmails after a sequence, or from now on."""
+    _: None,
+    info: Info,
+    max_age: int,
+    after: int | None = None,
+    filter: dict[str, Any] | None = None,  # noqa: A002 # GraphQL's name
+) -> Feed:
+    """Send new killmails that meet a filter, after a sequence or from now on."""
+    _check_age(max_age)
+    tree = normal_form(await tree_for(info.context.state.facts, filter or {}))
+    filters = () if tree == EVERYTHING else (("", tree),)
+    selection = Selection(filters, max_age_days=max_age, added_only=True)
+    return Feed(selection, await _start(info, after))
+
+
+async def killmail_feed(
+    _: None,
+    info: Info,
+    filters: list[dict[str, Any]] | None = None,
+    after: int | None = None,
+    max_age: int | None = None,
+) -> Feed:
+    """Send the feed's entries, after a sequence or from now on, and the subscription's state."""
+    if max_age is not None:
+        _check_age(max_age)
+    named = await _named(info, filters or [])
+    start = await _start(info, after)
+    first = await reads.first_sequence(info.context.state.database) if after is not None else 1
+    selection = Selection(named, max_age_days=max_age, is_whole=True)
+    return Feed(selection, start, first if start + 1 < first else None)
+
+
+async def _named(info: Info, filters: list[dict[str, Any]]) -> tuple[NamedTree, ...]:
+    if len(filters) > MAX_FILTERS:
+        raise BadInput(f"filters: at most {MAX_FILTERS}, not {len(filters)}")
+    named: dict[str, NamedTree] = {}
+    for number, given in enumerate(filters):
+        name = given["name"]
+        if not 1 <= len(name) <= MAX_NAME or name in named:
+            raise BadInput(
+                f"filters[{number}].name: must have 1 to {MAX_NAME} characters, and be used once"
+            )
+        tree = await tree_for(info.context.state.facts, given["filter"])
+        named[name] = name, normal_form(tree)
+    return tuple(named.values())
+
+
+def _check_age(max_age: int) -> None:
     if not 0 <= max_age <= MAX_AGE_DAYS:
         raise BadInput(f"maxAge: must be 0 to {MAX_AGE_DAYS} days, not {max_age}")
+
+
+async def _start(info: Info, after: int | None) -> int:
+    """Return the sequence after which the subscription begins."""
     await check_after(info.context.state, after)
-    with SUBSCRIBERS.track_inprogress():
-        async with aclosing(info.context.state.tail.follow(after)) as views:
-            async for view in views:
-                if (
-                    isinstance(view, View)
-                    and view.entry.kind == "added"
-                    and _is_news(view, max_age)
-                ):
-                    yield view
+    live_from = info.context.live_from
+    assert live_from is not None
+    return live_from if after is None else after
 
 
-def _is_news(view: View, max_age_days: int) -> bool:
-    """Tell whether the live feed brought a killmail, or it is young enough."""
-    if view.entry.origin == "live":
-        return True
-    return view.stored_at - view.killmail.killmail_time <= timedelta(days=max_age_days)
+# Ariadne's types know sources that yield; graphql-core takes any that can be iterated.
+SUBSCRIPTION.set_source("killmailAdded", cast(Any, killmail_added))
+SUBSCRIPTION.set_source("killmailFeed", cast(Any, killmail_feed))
 
 
-@SUBSCRIPTION.field("feedAdded")
 @SUBSCRIPTION.field("killmailAdded")
-def resolve_view(view: FeedView, _info: Info, **_arguments: object) -> FeedView:
-    """Return the entry itself; its type's resolvers read its fields."""
-    return view
+def resolve_killmail(event: Killmails, _info: Info, **_arguments: object) -> View:
+    """Return the killmail; its type's resolvers read its fields."""
+    return event.view
+
+
+@SUBSCRIPTION.field("killmailFeed")
+def resolve_event(event: Event, _info: Info, **_arguments: object) -> Event:
+    """Return the event itself."""
+    return event

@@ -37,7 +37,7 @@ PAGE_ENTRIES: Final = 200
 CACHED_PAGES: Final = 10
 """Pages cached for other readers, as readers usually fall behind together."""
 YIELD_EVERY: Final = 32
-"""Entries after which a reader yields to the event loop."""
+"""Entries that a reader takes from the ring before others have a turn."""
 TABLE_POLL_S: Final = 1.0
 """Interval at which the table is checked for missing entries while the channel is silent."""
 MAX_PAUSE_S: Final = 30.0
@@ -156,21 +156,32 @@ class Tail:
     async def _follow(self, position: int) -> AsyncGenerator[FeedView, None]:
         was_live = False
         while True:
-            was_live = was_live or position >= self.last
             if position >= self.last:
-                await self._advanced.wait()
+                was_live = True
+                await self.wait_beyond(position)
             elif was_live and self.last - position > MAX_BEHIND:
                 raise TooSlow(position)
-            elif position + 1 in self._ring:
-                position += 1
-                if view := self._ring[position]:
-                    yield view
-                if position % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-            else:
-                page, position = await self._page(position)
-                for view in page:
-                    yield view
+            views, position = await self.read(position)
+            for view in views:
+                yield view
+            await asyncio.sleep(0)
+
+    async def wait_beyond(self, position: int) -> None:
+        """Wait until there is an entry after a position."""
+        while self.last <= position:
+            await self._advanced.wait()
+
+    async def read(self, position: int) -> tuple[list[FeedView], int]:
+        """Read the next entries after a position, of which there is at least one.
+
+        Returns them without those that can't be read, and the position up to which they were read.
+        Waits while the database is unavailable, if they are no longer in the ring.
+        """
+        if position + 1 not in self._ring:
+            return await self._page(position)
+        up_to = min(position + YIELD_EVERY, self.last)
+        some = (self._ring[sequence] for sequence in range(position + 1, up_to + 1))
+        return [view for view in some if view], up_to
 
     async def _page(self, position: int) -> tuple[list[FeedView], int]:
         """Return the entries after a position, and the sequence up to which they were read.

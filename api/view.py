@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
+from time import time
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,8 @@ class View:
         self.entry = entry
         self.names: Mapping[int, str] = entry.names
         """Names by id; may have ids of other killmails, too."""
+        self.received_s = time()
+        """When this process got it, in Unix seconds."""
         self.payloads = Payloads(self.size)
         """Encoded results of subscriptions."""
         self.subject: tuple[object, Subject] | None = None
@@ -36,6 +39,11 @@ class View:
     def stored_at(self) -> datetime:
         """When the entry was committed."""
         return datetime.fromtimestamp(self.entry.stored_at, UTC)
+
+    @property
+    def received_at(self) -> datetime:
+        """When this process got it."""
+        return datetime.fromtimestamp(self.received_s, UTC)
 
     @property
     def size(self) -> int:

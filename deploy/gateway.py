@@ -85,8 +85,6 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             create_app(settings),
             settings,
             timeout_graceful_shutdown=CONNECTIONS_CLOSE_S,
-            ws_max_size=1024 * 1024,
-            ws_per_message_deflate=False,  # compression costs more time than it saves
         )
     )
     with listen(settings) as listener:

@@ -11,6 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from actors.shared.settings import Settings
 from api.connections import Connections
+from api.socket.handover import Handover
 
 GRACE_S: Final = 3.0
 """How much longer than the application a connection waits for a request: the answer says more."""
@@ -97,6 +98,8 @@ def server_config(app: FastAPI, settings: Settings, **options: Any) -> uvicorn.C
     return uvicorn.Config(
         app,
         http=protocol_class(settings),
+        ws=Handover,
+        ws_per_message_deflate=False,  # compression costs more time than it saves
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -33,7 +33,7 @@ async def test_clients_get_their_results_whether_or_not_they_are_kept(
     monkeypatch.setattr(payloads, "PER_BYTE", 0)
     executed: list[Payloads] = []
     parts = " ".join(f"a{n}: attackers {{ characterId shipTypeId }}" for n in range(200))
-    document = f"subscription {{ killmailAdded {{ killmailId {parts} }} }}"
+    document = "subscription {{ killmailAdded(maxAge: {}) {{ killmailId {} }} }}"
     add = Payloads.add
 
     def record(self: Payloads, key: payloads.Key, payload: bytes) -> None:
@@ -42,8 +42,8 @@ async def test_clients_get_their_results_whether_or_not_they_are_kept(
 
     monkeypatch.setattr(Payloads, "add", record)
     async with connect(client) as one, connect(client) as other:
-        for connection in (one, other):
-            await connection.subscribe(document)
+        for age, connection in enumerate((one, other)):
+            await connection.subscribe(document.format(age, parts))
         await writer.publish(*await writer.store(a_killmail(1)))
         for connection in (one, other):
             sent = (await connection.next())["killmailAdded"]

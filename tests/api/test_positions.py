@@ -10,7 +10,10 @@ from tests.api.gateway import Connection, Writer, a_killmail, connect, query
 
 DOCUMENTS = {
     "killmailAdded": "subscription ($after: Long) { killmailAdded(after: $after) { sequence } }",
-    "feedAdded": "subscription ($after: Long) { feedAdded(after: $after) { sequence } }",
+    "killmailFeed": (
+        "subscription ($after: Long) { killmailFeed(after: $after)"
+        " { ... on KillmailAdded { sequence } } }"
+    ),
     "feed": "query ($after: Long!) { feed(after: $after) { lastSequence } }",
 }
 
@@ -80,7 +83,7 @@ async def test_after_is_compared_with_the_feed_table_and_not_with_the_tail(
 ) -> None:
     """A client may have resumed from another gateway, which was ahead of this one."""
     async with connect(client) as connection:
-        await connection.subscribe("subscription { feedAdded { sequence } }", "2")
+        await connection.subscribe(DOCUMENTS["killmailFeed"], "2")
         seen_elsewhere = await writer.store(a_killmail(1), a_killmail(2))
         await connection.subscribe(DOCUMENTS["killmailAdded"], after=2)
         await writer.publish(*seen_elsewhere)

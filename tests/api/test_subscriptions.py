@@ -1,7 +1,7 @@
 """What a subscriber gets: each killmail once, in order, and after a break the rest."""
 
-from collections.abc import AsyncGenerator
 from datetime import date
+from typing import Any, NoReturn
 
 import aiohttp
 import msgspec
@@ -10,8 +10,6 @@ import pytest
 from actors.shared.settings import Settings
 from api.database import open_read_database
 from api.reads import feed_page
-from api.tail import Tail
-from api.view import View
 from tests.api.gateway import Connection, Writer, a_killmail, connect
 
 ON_NEW_KILLMAIL = (
@@ -19,7 +17,13 @@ ON_NEW_KILLMAIL = (
     "{ killmailId killmailTime victim { characterName shipTypeName } } }"
 )
 ADDED = "subscription ($after: Long) { killmailAdded(after: $after) { killmailId sequence } }"
-FEED = "subscription { feedAdded { sequence kind killmail { killmailId } } }"
+REPLAY = "subscription { killmailAdded(after: 0) { killmailId } }"
+FEED = (
+    "subscription ($after: Long) { killmailFeed(after: $after) { kind: __typename"
+    " ... on KillmailAdded { sequence killmail { killmailId } }"
+    " ... on KillmailUpdated { sequence killmail { killmailId } }"
+    " ... on DayImported { sequence day { day source added total } } } }"
+)
 
 
 async def sequences(connection: Connection, count: int) -> list[int]:
@@ -52,7 +56,7 @@ async def test_after_replays_then_continues_live(
         assert await sequences(connection, 2) == [501, 502]
 
 
-async def test_corrections_are_sent_only_by_feed_added(
+async def test_corrections_are_sent_only_by_killmail_feed(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
     async with connect(client) as connection:
@@ -63,36 +67,32 @@ async def test_corrections_are_sent_only_by_feed_added(
             await writer.add(1, kind="updated")
             await writer.add(2)
             assert await sequences(connection, 2) == [1, 3]
-            assert [(await other.next())["feedAdded"] for _ in range(3)] == [
-                {"sequence": 1, "kind": "added", "killmail": {"killmailId": 1}},
-                {"sequence": 2, "kind": "updated", "killmail": {"killmailId": 1}},
-                {"sequence": 3, "kind": "added", "killmail": {"killmailId": 2}},
+            assert [(await other.next())["killmailFeed"] for _ in range(3)] == [
+                {"sequence": 1, "kind": "KillmailAdded", "killmail": {"killmailId": 1}},
+                {"sequence": 2, "kind": "KillmailUpdated", "killmail": {"killmailId": 1}},
+                {"sequence": 3, "kind": "KillmailAdded", "killmail": {"killmailId": 2}},
             ]
 
 
 async def test_an_imported_day_is_an_entry_without_a_killmail(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
-    document = (
-        "subscription ($after: Long) { feedAdded(after: $after)"
-        " { sequence kind killmail { killmailId } importedDay { day source added total } } }"
-    )
     day = {"day": "2015-03-01", "source": "everef", "added": 7, "total": 9}
     wanted = [
-        {"sequence": 1, "kind": "added", "killmail": {"killmailId": 1}, "importedDay": None},
-        {"sequence": 2, "kind": "imported", "killmail": None, "importedDay": day},
-        {"sequence": 3, "kind": "added", "killmail": {"killmailId": 2}, "importedDay": None},
+        {"sequence": 1, "kind": "KillmailAdded", "killmail": {"killmailId": 1}},
+        {"sequence": 2, "kind": "DayImported", "day": day},
+        {"sequence": 3, "kind": "KillmailAdded", "killmail": {"killmailId": 2}},
     ]
     async with connect(client) as live, connect(client) as late, connect(client) as plain:
-        await live.subscribe(document)
+        await live.subscribe(FEED)
         await plain.subscribe(ADDED)
         await writer.add(1)
         await writer.add_day(date(2015, 3, 1))
         await writer.add(2)
-        assert [(await live.next())["feedAdded"] for _ in range(3)] == wanted
+        assert [(await live.next())["killmailFeed"] for _ in range(3)] == wanted
         assert await sequences(plain, 2) == [1, 3]
-        await late.subscribe(document, after=0)
-        assert [(await late.next())["feedAdded"] for _ in range(3)] == wanted
+        await late.subscribe(FEED, after=0)
+        assert [(await late.next())["killmailFeed"] for _ in range(3)] == wanted
 
 
 async def test_the_feed_table_has_imported_days(settings: Settings, writer: Writer) -> None:
@@ -193,24 +193,25 @@ async def test_publisher_that_died_delays_entries_and_loses_none(
 async def test_failing_source_ends_its_subscription_with_an_error_and_frees_the_id(
     client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def follow(_tail: Tail, _after: int | None = None) -> AsyncGenerator[View, None]:
+    async def fail(_: Any, _after: int) -> NoReturn:
         raise TimeoutError("a secret of ours")
-        yield  # a generator, as it is
 
+    await writer.add(1)
     async with connect(client) as connection:
         await connection.subscribe(ON_NEW_KILLMAIL, "other")
-        with monkeypatch.context() as patched:
-            patched.setattr(Tail, "follow", follow)
-            await connection.socket.send_json(
-                {"type": "subscribe", "id": "1", "payload": {"query": FEED}}
-            )
-            message = await connection.socket.receive_json(timeout=5)
-        assert (message["type"], message["id"]) == ("error", "1")
-        (error,) = message["payload"]
-        assert error["extensions"] == {"code": "INTERNAL"}
-        assert "secret" not in error["message"]
+        for function in ("api.subscriptions.check_after", "api.tail.Tail.read"):
+            with monkeypatch.context() as patched:
+                patched.setattr(function, fail)
+                await connection.socket.send_json(
+                    {"type": "subscribe", "id": "1", "payload": {"query": REPLAY}}
+                )
+                message = await connection.socket.receive_json(timeout=5)
+            assert (message["type"], message["id"]) == ("error", "1")
+            (error,) = message["payload"]
+            assert error["extensions"] == {"code": "INTERNAL"}
+            assert "secret" not in error["message"]
         await connection.subscribe(ADDED)
-        await writer.add(1)
+        await writer.add(2)
         ids = [(await connection.socket.receive_json(timeout=5))["id"] for _ in range(2)]
         assert sorted(ids) == ["1", "other"]
 

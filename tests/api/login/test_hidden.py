@@ -37,7 +37,10 @@ OF_PUBLIC: Final = {"killmail", "killmails", "killmails of one", "feed", "allian
 """Queries whose answers to everybody change with a public killmail."""
 OF_OWNER: Final = {"myKillmails", "myKillmails of the owner"}
 """Queries whose answers to the owner change with a delayed one."""
-FEEDS: Final = {"killmailAdded": "killmailId", "feedAdded": "killmail { killmailId }"}
+FEEDS: Final = {
+    "killmailAdded": "killmailId",
+    "killmailFeed": "... on KillmailAdded { killmail { killmailId } }",
+}
 CHANGING: Final = frozenset(
     {"/", "/health", "/health/redis", "/metrics", "/auth/login", "/auth/callback"}
 )

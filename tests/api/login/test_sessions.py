@@ -174,7 +174,7 @@ async def test_websocket_ends_with_its_session(
         http = asked.http if kind == "bearer" else browser.http
         async with socket(http, gateway, origin=gateway.address, params=params) as (opened, _):
             # Its result shows that the subscription has begun before the session ends.
-            assert await ask(opened, FEED) == {"data": {"feedAdded": {"sequence": 1}}}
+            assert await ask(opened, FEED) == {"data": {"killmailAdded": {"sequence": 1}}}
             await (asked if kind == "bearer" else browser).query(LOGOUT)
             message = await opened.receive(timeout=10)
             assert (message.type, opened.close_code) == (aiohttp.WSMsgType.CLOSE, 4403)
@@ -253,7 +253,7 @@ def recorded_queries(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 KILLMAIL = "{ killmail(id: 1) { killmailId } }"
-FEED = "subscription { feedAdded(after: 0) { sequence } }"
+FEED = "subscription { killmailAdded(after: 0) { sequence } }"
 
 
 def socket(

@@ -1,0 +1,36 @@
+"""Resolvers of the types that `killmailFeed` sends; all without waiting, so that they compile."""
+
+from typing import Any, Final
+
+from ariadne import ObjectType, UnionType
+
+from api.live.events import Event, Killmails
+from api.view import View
+
+EVENT: Final = UnionType("KillmailFeedEvent")
+_KILLMAILS: Final = (ObjectType("KillmailAdded"), ObjectType("KillmailUpdated"))
+DAY: Final = ObjectType("DayImported")
+TIMINGS: Final = ObjectType("Timings")
+
+
+@EVENT.type_resolver
+def resolve_type(event: Event, *_: Any) -> str:
+    """Return the name of an event's type."""
+    if isinstance(event, Killmails):
+        return "KillmailAdded" if event.view.entry.kind == "added" else "KillmailUpdated"
+    return type(event).__name__
+
+
+def resolve_view(event: Killmails, _info: Any) -> View:
+    """Return the killmail, which knows its times, too."""
+    return event.view
+
+
+for _type in _KILLMAILS:
+    _type.set_field("killmail", resolve_view)
+    _type.set_field("timings", resolve_view)
+DAY.set_field("day", lambda event, _: event.view.entry)
+TIMINGS.set_field("stored", lambda view, _: view.stored_at)
+TIMINGS.set_field("received", lambda view, _: view.received_at)
+
+FEED_TYPES: Final = (EVENT, *_KILLMAILS, DAY, TIMINGS)
