@@ -72,9 +72,9 @@ def bodies() -> dict[int, bytes]:
     return {played.killmail_id: played.body for played in load_dataset(standin_options()).killmails}
 
 
-def references(*, with_body: bool = True) -> Iterator[bytes]:
-    """Give what a source would have put on the topic for each killmail."""
-    for position, played in enumerate(load_dataset(standin_options()).killmails):
+def references(count: int = REAL_COUNT, *, with_body: bool = True) -> Iterator[bytes]:
+    """Give what a source would have put on the topic for each killmail, or for some of them."""
+    for position, played in enumerate(load_dataset(standin_options(count)).killmails):
         yield encode_reference(
             Reference(
                 source="r2z2:bench",
