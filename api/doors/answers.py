@@ -19,6 +19,7 @@ _RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     429: {"description": "Too many requests, or too many open."},
     503: {"description": "A server that this needs is unavailable; try again later."},
 }
+_TEMPORARY: Final = ("UNIVERSE_UNKNOWN",)
 RETRY_S: Final = 10
 """When a client that has too many open may try again."""
 
@@ -73,7 +74,9 @@ def parameter(
 
 def _refusal(error: GraphQLError) -> Response:
     """Answer with the error of an argument, with the facts and code that GraphQL has for it."""
-    return JSONResponse({"error": error.message, **(error.extensions or {})}, 400)
+    facts = error.extensions or {}
+    status = 503 if facts.get("code") in _TEMPORARY else 400
+    return JSONResponse({"error": error.message, **facts}, status)
 
 
 def too_many(error: TooMany) -> Response:

@@ -13,11 +13,12 @@ from fastapi import APIRouter, Request, Response
 from starlette.types import Receive, Scope, Send
 
 from actors.shared.cancellation import cancel_and_wait
-from actors.shared.finding.tree import EVERYTHING, Tree
+from actors.shared.finding.tree import Tree
 from api.database import DatabaseUnavailable
 from api.doors.answers import door, parameter, too_many
 from api.doors.client import client_of
 from api.doors.export_formats import FORMATS, Cut, Format
+from api.doors.filtering import tree_of_query
 from api.doors.live import RESTARTING, SEND_S, disconnect
 from api.doors.metrics import DELIVERIES
 from api.doors.parameters import MAX_SEQUENCE, one, whole_number
@@ -53,7 +54,7 @@ async def export(request: Request) -> Response:
     limit = whole_number("limit", one(request, "limit"))
     if limit is not None and not 1 <= limit <= MAX_ROWS:
         raise BadInput(f"limit: must be 1 to {MAX_ROWS}")
-    tree = EVERYTHING
+    tree = await tree_of_query(state.facts, request, ("after", "limit"))
     with state.doors.export.taken(client_of(request)):
         start = None if after is None else after - 1
         first = await _page(state, tree, format_, start, limit or MAX_ROWS)
@@ -68,11 +69,17 @@ for _name in FORMATS:
     door(ROUTER, f"/export.{_name}", *_PARAMETERS, name=f"export_as_{_name}")(export)
 
 
+_HEADERS: Final = {"Cache-Control": "no-store", "Killstream-Complete": "true"}
+"""Whether the index lists all stored killmails."""
+
+
 class ExportAnswer(Response):
     """Streams an export until it is whole, is cut, or the client leaves."""
 
     def __init__(self, order: Order) -> None:
-        super().__init__(media_type=order.format.media_type, headers={"Cache-Control": "no-store"})
+        super().__init__(media_type=order.format.media_type, headers=_HEADERS)
+        if not order.first.complete:
+            self.headers["Killstream-Complete"] = "false"
         del self.headers["content-length"]
         self._order = order
 

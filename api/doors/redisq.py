@@ -20,6 +20,7 @@ from actors.shared.cancellation import cancel_and_wait
 from api.doors.answers import cached, door, parameter
 from api.doors.client import client_of
 from api.doors.entries import is_news
+from api.doors.filtering import tree_of_string, wanted_by
 from api.doors.live import Wanted, disconnect
 from api.doors.metrics import DELIVERIES, REFUSED
 from api.doors.parameters import one
@@ -65,7 +66,7 @@ async def listen(request: Request) -> Response:
         raise BadInput(f"queueID: at most {MAX_ID_CHARS} characters")
     ttw_s = _clamped(one(request, "ttw"), MIN_TTW_S, MAX_TTW_S)
     ttl_s = _clamped(one(request, "ttl"), MIN_TTL_S, MAX_TTL_S)
-    wanted = await _wanted(state, one(request, "filter"))
+    wanted = wanted_by(state.facts, await tree_of_string(state.facts, one(request, "filter")))
     shape = _shape(one(request, "killmail"))
     if request.method == "HEAD":
         return Response(headers=_NO_STORE)
@@ -98,17 +99,6 @@ async def get_object(request: Request) -> Response:
     return cached(request, _package(view, not object_id.endswith(METADATA)), OBJECT_AGE_S)
 
 
-async def _wanted(state: State, text: str | None) -> Wanted:
-    """Return what tells whether a killmail is wanted.
-
-    Raises:
-        BadInput: the text is no filter, or has a key that isn't known.
-    """
-    if text:
-        raise BadInput("filter: not known yet")
-    return is_news
-
-
 async def _next(
     request: Request, state: State, turn: Turn, ttw_s: int, wanted: Wanted
 ) -> View | None:
@@ -135,7 +125,7 @@ async def _seek(state: State, turn: Turn, wanted: Wanted) -> View | None:
     with suppress(TooSlow):  # the feed grows faster than it is searched; the next poll goes on
         async with aclosing(state.tail.follow(turn.position)) as views:
             async for view in views:
-                if isinstance(view, View) and wanted(view):
+                if is_news(view) and wanted(view):
                     return view
                 turn.position = view.sequence or turn.position
     return None
