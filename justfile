@@ -50,6 +50,18 @@ make-venv:
         --no-build-isolation --editable .
     @.venv/bin/killstream --help >/dev/null
     @echo {{ made_from }} >.venv/made-from
+    @"{{ just_executable() }}" graphiql || echo "npm can't be reached: just graphiql fetches GraphiQL later"
+
+# Fetch GraphiQL from npm, which the gateway serves by itself.
+graphiql: setup
+    @"{{ just_executable() }}" npm api/graphiql
+    @[ api/graphiql/assets -nt api/graphiql/package-lock.json ] || node api/graphiql/build.mjs
+
+# Install the packages of a folder's lock file, if they aren't (quick when nothing changed).
+[private]
+npm folder:
+    @[ {{ folder }}/node_modules/.package-lock.json -nt {{ folder }}/package-lock.json ] \
+        || npm ci --prefix {{ folder }} --ignore-scripts --no-audit --no-fund --silent
 
 # Pin what pyproject.toml asks for, with hashes; `just lock --upgrade` takes newer versions.
 lock *args:
@@ -85,7 +97,7 @@ check: setup
     lint-imports
 
 # Test all, on servers of the tests' own: `just test -k feed` for some of it.
-test *args: setup test-servers
+test *args: setup test-servers graphiql (npm "tests/conformance")
     @if [ "${CI:-}" = true ]; then just check; fi
     KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m pytest "$@"
 

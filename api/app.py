@@ -20,6 +20,7 @@ from api.closed import ClosedParts
 from api.database import DatabaseUnavailable
 from api.doors.routes import ROUTER as DOORS_ROUTER
 from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
+from api.explorer import ROUTER as EXPLORER_ROUTER
 from api.graphql import DOCUMENTS, graphql_app
 from api.login.routes import ROUTER as LOGIN_ROUTER
 from api.rest import ROUTER
@@ -76,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     app.include_router(ROUTER)
     app.include_router(LOGIN_ROUTER)
+    app.include_router(EXPLORER_ROUTER)
     app.include_router(DOORS_ROUTER)
     # Not mounted: a mount would answer POST /graphql with a redirect.
     app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql_socket)]

@@ -17,7 +17,6 @@ from api.context import context_of
 from api.documents import Documents
 from api.entities import ENTITY_TYPES
 from api.errors import format_error
-from api.explorer import EXPLORER
 from api.filters.explain import EXPLAIN
 from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
@@ -66,7 +65,6 @@ def graphql_app() -> GraphQL:
         context_value=context_of,
         query_parser=parse_limited,
         error_formatter=format_error,
-        explorer=EXPLORER,
         http_handler=HttpHandler(DOCUMENTS),
         logger=_DISABLED,
     )

@@ -10,10 +10,10 @@ import msgspec
 from ariadne.asgi.handlers import GraphQLHTTPHandler
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from api.budget import WINDOW_S, Level
-from api.clients import CLOSED, client_of, is_closed
+from api.clients import client_of
 from api.context import Context, context_of
 from api.database import DatabaseUnavailable
 from api.documents import Documents
@@ -28,7 +28,7 @@ from api.execution import (
     prepare,
     refusal,
 )
-from api.explorer import EXPLORER, HEADERS
+from api.explorer import page
 from api.login.viewer import InvalidBearer
 from api.media_types import GRAPHQL_JSON, HTML, JSON, preferred
 from api.request import BadRequest, parameters_of
@@ -55,7 +55,7 @@ class HttpHandler(GraphQLHTTPHandler):
         accept = request.headers.get("accept")
         offered = (JSON, GRAPHQL_JSON, HTML) if "query" in request.query_params else (HTML,)
         if preferred(accept, offered) == HTML:
-            return await _explorer(request)
+            return await page(request)
         return await self._answer(request, (JSON, GRAPHQL_JSON))
 
     async def _answer(self, request: HttpRequest, offered: tuple[str, ...]) -> Response:
@@ -98,14 +98,6 @@ def _check_kind(prepared: Prepared, *, is_get: bool) -> None:
         raise GraphQLError(_SUBSCRIPTION)
     if kind == OperationType.MUTATION and is_get:  # a link must not change its reader's data
         raise BadRequest("mutations run by POST only", 405, {"Allow": "POST"})
-
-
-async def _explorer(request: HttpRequest) -> Response:
-    context = await context_of(request, None)
-    viewer, settings = context.viewer, context.state.settings
-    if viewer.session is None and is_closed("graphiql", settings, viewer.address):
-        return _response(403, JSON, _errors(f"GraphiQL: {CLOSED}"))
-    return HTMLResponse(EXPLORER.parsed_html, headers=HEADERS)
 
 
 def _response(

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
@@ -34,7 +34,8 @@ def instructions(name: str) -> list[str]:
 
 
 def copied() -> list[str]:
-    return [source for line in instructions("COPY") for source in shlex.split(line)[:-1]]
+    lines = [line for line in instructions("COPY") if not line.startswith("--from=")]
+    return [source for line in lines for source in shlex.split(line)[:-1]]
 
 
 @pytest.mark.parametrize("source", copied())
@@ -42,8 +43,9 @@ def test_copied_files_exist_and_are_not_ignored(source: str) -> None:
     assert (PROJECT / source).exists()
     rules = (PROJECT / ".dockerignore").read_text().splitlines()
     ignored = False
+    within = [str(path) for path in (PurePath(source), *PurePath(source).parents) if path.name]
     for rule in rules:
-        if fnmatch.fnmatch(source.rstrip("/"), rule.lstrip("!").rstrip("/")):
+        if any(fnmatch.fnmatch(path, rule.lstrip("!").rstrip("/")) for path in within):
             ignored = not rule.startswith("!")
     assert not ignored
 
