@@ -1,14 +1,15 @@
 """What lies near what in the static universe: solar systems by jumps, light years and security."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from actors.shared.finding.kinds import Kind, term_of
 from actors.shared.finding.tree import MAX_LEADS, NOTHING, HasAny, InSystems, Tree
+from actors.shared.finding.universe import rows_of
 from actors.shared.finding.windows import Read
 from actors.shared.tables import SOLAR_SYSTEMS, STARGATES
 from actors.universe.band import shown_security
@@ -24,7 +25,7 @@ class Space:
 
     def __init__(
         self,
-        systems: list[tuple[int, int, int, float, Any, Any, Any]],
+        systems: Sequence[tuple[Any, ...]],
         gates: Mapping[int, set[int]],
     ) -> None:
         """Take rows of id, constellation, region, security status, x, y and z; and neighbours."""
@@ -82,14 +83,16 @@ class Space:
 
 async def read_space(read: Read) -> Space:
     """Read the solar systems; all queries should see the same state of the database."""
-    of = SOLAR_SYSTEMS.c
+    of, gate = SOLAR_SYSTEMS.c, STARGATES.c
     columns = (of.solar_system_id, of.constellation_id, of.region_id, of.security_status)
+    positions = (of.x, of.y, of.z)
+    query: Select[Any] = select(*columns, *positions)
     systems = [
-        (*(getattr(row, column.name) for column in columns), row.x, row.y, row.z)
-        for row in await read(select(*columns, of.x, of.y, of.z))
+        tuple(getattr(row, column.name) for column in (*columns, *positions))
+        async for row in rows_of(read, query, of.solar_system_id)
     ]
     gates: dict[int, set[int]] = {}
-    of_gates = (STARGATES.c.solar_system_id, STARGATES.c.destination_solar_system_id)
-    for row in await read(select(*of_gates)):
+    query = select(gate.stargate_id, gate.solar_system_id, gate.destination_solar_system_id)
+    async for row in rows_of(read, query, gate.stargate_id):
         gates.setdefault(row.solar_system_id, set()).add(row.destination_solar_system_id)
     return Space(systems, gates)
