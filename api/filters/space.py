@@ -86,13 +86,13 @@ async def read_space(read: Read) -> Space:
     of, gate = SOLAR_SYSTEMS.c, STARGATES.c
     columns = (of.solar_system_id, of.constellation_id, of.region_id, of.security_status)
     positions = (of.x, of.y, of.z)
-    query: Select[Any] = select(*columns, *positions)
+    of_systems: Select[Any] = select(*columns).add_columns(*positions)
     systems = [
         tuple(getattr(row, column.name) for column in (*columns, *positions))
-        async for row in rows_of(read, query, of.solar_system_id)
+        async for row in rows_of(read, of_systems, of.solar_system_id)
     ]
     gates: dict[int, set[int]] = {}
-    query = select(gate.stargate_id, gate.solar_system_id, gate.destination_solar_system_id)
-    async for row in rows_of(read, query, gate.stargate_id):
+    ends = select(gate.stargate_id, gate.solar_system_id, gate.destination_solar_system_id)
+    async for row in rows_of(read, ends, gate.stargate_id):
         gates.setdefault(row.solar_system_id, set()).add(row.destination_solar_system_id)
     return Space(systems, gates)
