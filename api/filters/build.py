@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from actors.shared.errors import Invalid
 from actors.shared.finding.facts import Fact
 from actors.shared.finding.kinds import Kind, term_of
+from actors.shared.finding.plan import leads_of, leaves_of
 from actors.shared.finding.tree import (
     EVERYTHING,
     And,
@@ -34,6 +35,8 @@ from api.filters.participants import (
 )
 from api.filters.space import Space
 
+MAX_TERMS: Final = 3_000
+"""Terms by which killmails are found, in all conditions together."""
 MAX_JUMPS: Final = 50
 MAX_LIGHT_YEARS: Final = 100.0
 
@@ -71,7 +74,18 @@ def build(given: Given, known: Known) -> Built:
         BadInput: a value is out of its range, or senseless; the message has the place.
     """
     builder = _Builder(known)
-    return Built(builder.filter("filter", given), builder.conditions)
+    built = Built(builder.filter("filter", given), builder.conditions)
+    if (size := _size_of(built.tree)) > MAX_TERMS:
+        path, _ = max(built.conditions, key=lambda one: (_size_of(one[1]), -len(one[0])))
+        raise BadInput(
+            f"{path}: the filter stands for {size} ids, with those of groups and near systems, and"
+            f" {MAX_TERMS} is the limit"
+        )
+    return built
+
+
+def _size_of(tree: Tree) -> int:
+    return sum(len(terms) for leaf in leaves_of(tree) for terms in leads_of(leaf))
 
 
 class _Builder:

@@ -191,6 +191,10 @@ def nested(depth: int) -> Any:
         (nested(8), "filter.not.not.not.not.not.not.not.not: is more than 8 filters deep"),
         ({"or": [{"npc": True}] * 101}, "filter.or: has 101 entries, and 100 is the limit"),
         ({"and": [{"or": [{"npc": True}] * 100}] * 3}, "is one of more than 200 conditions"),
+        (
+            {"or": [{"anyone": {"allianceId": list(range(100))}}] * 16},
+            "filter.or: the filter stands for 3200 ids",
+        ),
         ({"victim": {"shipTypeId": []}}, "filter.victim.shipTypeId: is an empty list"),
         ({"and": [{"npc": True}, {"not": {}}]}, "filter.and[1].not: has no condition"),
         (
