@@ -33,6 +33,8 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_S: Final = 120.0
 """What one export may have of rows, of bytes, and of time."""
 PAGE_ROWS: Final = 200
+CLOSE_S: Final = 1.5
+"""How long an export may take to end when the gateway does."""
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,16 @@ class ExportAnswer(Response):
             return await _send(send, b"", more=False)
         giving = asyncio.create_task(self._give(send), name="export: give")
         leaving = asyncio.create_task(disconnect(receive), name="export: disconnect")
+        closing = asyncio.create_task(
+            self._order.state.doors.closing.wait(), name="export: closing"
+        )
+        tasks = [giving, leaving, closing]
         try:
-            await asyncio.wait([giving, leaving], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if closing.done():  # it ends by itself after its page
+                await asyncio.wait([giving, leaving], timeout=CLOSE_S)
         finally:
-            await cancel_and_wait(giving, leaving)
+            await cancel_and_wait(*tasks)
         if not giving.cancelled():
             with suppress(TimeoutError):  # the client doesn't read
                 giving.result()

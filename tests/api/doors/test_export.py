@@ -3,6 +3,7 @@
 import asyncio
 import csv
 import io
+import time
 from typing import Any
 
 import aiohttp
@@ -112,6 +113,20 @@ async def test_a_client_that_leaves_ends_its_export(
         async with asyncio.timeout(5):
             while CONNECTIONS.labels("export")._value.get():
                 await asyncio.sleep(0.01)
+
+
+async def test_exports_end_when_the_gateway_does(
+    settings: Settings, writer: Writer
+) -> None:
+    await writer.store(*[a_killmail(id_, padding="x" * 500_000) for id_ in range(1, 31)])
+    async with aiohttp.ClientSession(read_bufsize=1024) as client:
+        async with serve(settings) as address:
+            reading = await client.get(f"{address}/export.ndjson")
+            read = asyncio.create_task(reading.text())
+            began_s = time.monotonic()
+        assert time.monotonic() - began_s < 2.5
+        *_, last = (await read).splitlines()
+        assert msgspec.json.decode(last)["cut"]["reason"] == "restarting"
 
 
 async def test_odd_exports_are_refused(client: aiohttp.ClientSession) -> None:
