@@ -29,6 +29,7 @@ from api.state import open_state
 
 EXPOSED_HEADERS: Final = (
     "ETag",
+    "Killstream-Complete",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

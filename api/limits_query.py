@@ -38,4 +38,8 @@ def resolve_limits(_: None, info: Info) -> dict[str, Any]:
         "operationsPerConnection": MAX_OPERATIONS,
         "connectionsPerClient": per_client,
         "connections": in_all,
+        "streamsPerClient": settings.api_streams_per_client,
+        "exportsPerClient": settings.api_exports_per_client,
+        "filesPerSecond": settings.api_files_per_s,
+        "pollsPerSecond": settings.api_polls_per_s,
     }

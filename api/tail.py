@@ -11,7 +11,7 @@ no memory, loses no entry and doesn't delay other readers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from itertools import takewhile
 from typing import Final, NoReturn
 
@@ -154,6 +154,18 @@ class Tail:
         return page[0] if page else None
 
     async def _follow(self, position: int) -> AsyncGenerator[FeedView, None]:
+        async with aclosing(self.follow_in_parts(position)) as parts:
+            async for views, _ in parts:
+                for view in views:
+                    yield view
+
+    async def follow_in_parts(
+        self, position: int
+    ) -> AsyncGenerator[tuple[list[FeedView], int], None]:
+        """Do what `follow` does; yield some entries, and the position up to which they were read.
+
+        Others have a turn after each part.
+        """
         was_live = False
         while True:
             if position >= self.last:
@@ -162,8 +174,7 @@ class Tail:
             elif was_live and self.last - position > MAX_BEHIND:
                 raise TooSlow(position)
             views, position = await self.read(position)
-            for view in views:
-                yield view
+            yield views, position
             await asyncio.sleep(0)
 
     async def wait_beyond(self, position: int) -> None:

@@ -252,6 +252,14 @@ class Settings(BaseSettings):
     """How long a GraphQL query may take."""
     api_answer_bytes: int = Field(default=16 * 1024 * 1024, ge=1)
     """The longest answer to a GraphQL operation."""
+    api_streams_per_client: int = Field(default=100, ge=1)
+    """Streams of one client at each of SSE, NDJSON and zKillboard's websocket, per process."""
+    api_exports_per_client: int = Field(default=2, ge=1)
+    """Exports of one client at once, per process."""
+    api_files_per_s: float = Field(default=15, gt=0, allow_inf_nan=False)
+    """Files of R2Z2 that one client may fetch in a second, per process."""
+    api_polls_per_s: float = Field(default=2, gt=0, allow_inf_nan=False)
+    """Polls of RedisQ that one client may begin in a second, per process."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """Port of `/metrics` in `killstream streams` and `killstream actors`; 0 is none."""
     namespace: str = Field(default="", pattern=r"^([a-z][a-z0-9-]*)?$")

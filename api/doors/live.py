@@ -1,7 +1,7 @@
 """Answers that follow the feed for as long as the client stays."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from actors.shared.cancellation import cancel_and_wait
 from actors.shared.metrics import SUBSCRIBERS_CLOSED
+from api.body_limit import BodyRefused
 from api.doors.answers import too_many
 from api.doors.client import client_of
 from api.doors.metrics import DELIVERIES
@@ -25,6 +26,8 @@ HEARTBEAT_S: Final = 15.0
 """How long a client hears nothing at most."""
 SEND_S: Final = 30.0
 """Time limit for sending; it waits while the client doesn't read."""
+ENTRIES_AT_ONCE: Final = 16
+"""Entries that are sent in one part."""
 LAST_WORD_S: Final = 1.0
 """How long the end of an answer may take."""
 
@@ -99,11 +102,10 @@ class LiveAnswer(Response):
         finally:
             await cancel_and_wait(*tasks)
         left = not tasks[2].cancelled()
-        if not left:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LAST_WORD_S):
-                    last_word = self._wire.end(_reason(*tasks[:2]), self._position)
-                    await _send_body(send, last_word, more=False)
+        word = b"" if left else self._wire.end(_reason(*tasks[:2]), self._position)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORD_S):
+                await _send_body(send, word, more=False)
         return None
 
     async def _follow(self) -> str:
@@ -112,17 +114,23 @@ class LiveAnswer(Response):
         Raises:
             TimeoutError: the client doesn't read.
         """
-        delivered = DELIVERIES.labels(self._slots.door)
         try:
-            async with aclosing(self._tail.follow(self._position)) as views:
-                async for view in views:
-                    if self._wanted(view):
-                        await self._write(self._wire.entry(view))
-                        delivered.inc()
-                    self._position = view.sequence or self._position
+            async with aclosing(self._tail.follow_in_parts(self._position)) as parts:
+                async for views, position in parts:
+                    for some in batched(views, ENTRIES_AT_ONCE):
+                        await self._give(some)
+                    self._position = position
         except TooSlow:
             SUBSCRIBERS_CLOSED.labels(reason="behind").inc()
         return LAGGED
+
+    async def _give(self, views: Sequence[FeedView]) -> None:
+        """Send those of some entries that are wanted, in one part."""
+        wanted = [view for view in views if self._wanted(view)]
+        if wanted:
+            await self._write(b"".join(map(self._wire.entry, wanted)))
+            DELIVERIES.labels(self._slots.door).inc(len(wanted))
+        self._position = views[-1].sequence or self._position
 
     async def _beat(self) -> None:
         """Send heartbeats while there is nothing else, for proxies and for the client's cursor."""
@@ -149,6 +157,11 @@ class LiveAnswer(Response):
         self._sent_at_s = asyncio.get_running_loop().time()
 
 
+def batched(views: Sequence[FeedView], size: int) -> Iterator[Sequence[FeedView]]:
+    """Give so many at a time."""
+    return (views[start : start + size] for start in range(0, len(views), size))
+
+
 def _reason(*tasks: asyncio.Task[Any]) -> str:
     """Return why an answer ends whose client is still there."""
     for task in tasks:
@@ -168,9 +181,10 @@ async def _send_body(send: Send, data: bytes, *, more: bool) -> None:
 
 
 async def disconnect(receive: Receive) -> None:
-    """Wait until the client leaves."""
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    """Wait until the client leaves, or sends a body that is refused."""
+    with suppress(BodyRefused):
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 _HEADERS: Final = {

@@ -32,7 +32,7 @@ _PLACEHOLDER: Final = (
 async def sequence(request: Request) -> Response:
     """Return the number of the newest file."""
     state = state_of(request)
-    state.doors.r2z2.count(client_of(request))
+    state.doors.files.count(client_of(request))
     return cached(request, b'{"sequence":%d}' % state.tail.last, 0)
 
 
@@ -40,7 +40,7 @@ async def sequence(request: Request) -> Response:
 async def file(request: Request) -> Response:
     """Return the file of a number: a killmail with its zkb block, or R2Z2's placeholder."""
     state = state_of(request)
-    state.doors.r2z2.count(client_of(request))
+    state.doors.files.count(client_of(request))
     text = request.path_params["number"]
     is_number = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_SEQUENCE))
     view = await state.tail.at(int(text)) if is_number else None

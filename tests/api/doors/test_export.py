@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from actors.shared.settings import Settings
-from api.doors import export, state
+from api.doors import export
 from api.doors.metrics import CONNECTIONS
 from tests.api.gateway import Writer, a_killmail, serve
 
@@ -99,12 +99,10 @@ async def test_exports_are_cut(
     assert (len(some), cut) == (2, {"cut": {"reason": reason, "after": 6}})
 
 
-async def test_a_client_that_leaves_ends_its_export(
-    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "EXPORTS_PER_CLIENT", 1)
+async def test_a_client_that_leaves_ends_its_export(settings: Settings, writer: Writer) -> None:
     await writer.store(*[a_killmail(id_, padding="x" * 500_000) for id_ in range(1, 31)])
-    async with serve(settings) as address, aiohttp.ClientSession(address) as client:
+    few = settings.model_copy(update={"api_exports_per_client": 1})
+    async with serve(few) as address, aiohttp.ClientSession(address) as client:
         async with client.get("/export.ndjson", read_bufsize=1024) as answer:
             await answer.content.readany()
             async with client.get("/export.csv") as other:
@@ -115,9 +113,7 @@ async def test_a_client_that_leaves_ends_its_export(
                 await asyncio.sleep(0.01)
 
 
-async def test_exports_end_when_the_gateway_does(
-    settings: Settings, writer: Writer
-) -> None:
+async def test_exports_end_when_the_gateway_does(settings: Settings, writer: Writer) -> None:
     await writer.store(*[a_killmail(id_, padding="x" * 500_000) for id_ in range(1, 31)])
     async with aiohttp.ClientSession(read_bufsize=1024) as client:
         async with serve(settings) as address:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from actors.shared.settings import Settings
-from api.doors import redisq, state
+from api.doors import redisq
 from api.doors.metrics import CONNECTIONS
 from streams.ledger import read_cursor
 from streams.sources.r2z2 import r2z2_name
@@ -28,9 +28,8 @@ def log(sqlite: AsyncEngine) -> Log:
 
 
 async def test_our_r2z2_source_reads_our_files(
-    settings: Settings, writer: Writer, log: Log, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, writer: Writer, log: Log
 ) -> None:
-    monkeypatch.setattr(state, "FILES_PER_S", 100_000)
     bodies = {id_: a_killmail(id_) for id_ in range(1, 301)}
     await writer.publish(*await writer.store(bodies[1]))
     async with serve(settings) as address:
@@ -55,7 +54,6 @@ async def test_our_r2z2_source_reads_our_files(
 async def test_our_redisq_source_reads_our_queues(
     settings: Settings, writer: Writer, log: Log, monkeypatch: pytest.MonkeyPatch, bodies: bool
 ) -> None:
-    monkeypatch.setattr(state, "POLLS_PER_S", 100_000)
     monkeypatch.setattr(redisq, "MAX_TTW_S", 0.1)
     wanted = {id_: a_killmail(id_) for id_ in range(1, 51)}
     async with serve(settings) as address:

@@ -9,7 +9,7 @@ import pytest
 
 from actors.killmails.persist import read, store
 from actors.shared.reference import encode_reference
-from api.doors import redisq, state
+from api.doors import redisq
 from tests.api.doors.reading import events_of, lines_of
 from tests.api.gateway import Writer, a_killmail
 from tests.support.made import a_body, a_reference, an_attacker
@@ -20,7 +20,6 @@ ZKB = {"totalValue": 5e9, "hash": "a" * 40, "labels": ["pvp"]}
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "POLLS_PER_S", 1000)
     monkeypatch.setattr(redisq, "MIN_TTW_S", 0.1)
 
 

@@ -6,9 +6,7 @@ from collections.abc import AsyncGenerator
 from statistics import median
 
 import aiohttp
-import pytest
 
-from api.doors import state
 from tests.api.doors.reading import events_of, lines_of
 from tests.api.gateway import Writer, a_killmail
 
@@ -55,12 +53,6 @@ async def _r2z2(client: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
 
 
 DOORS = (_sse, _ndjson, _websocket, _redisq, _r2z2)
-
-
-@pytest.fixture(autouse=True)
-def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "POLLS_PER_S", 1000)
-    monkeypatch.setattr(state, "FILES_PER_S", 10_000)
 
 
 async def test_a_lone_killmail_is_at_every_client_at_once(

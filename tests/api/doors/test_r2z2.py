@@ -8,7 +8,6 @@ import pytest
 
 from actors.shared.settings import Settings
 from api import tail
-from api.doors import state
 from tests.api.gateway import Writer, a_killmail, serve
 
 ODD = ("0", "-1", "4", "1e0", "NaN", "%D9%A1", "1%2F2", "9" * 19, "9" * 5000, "", "x")
@@ -55,7 +54,6 @@ async def test_what_isnt_there_is_not_found(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tail, "RING_ENTRIES", 1)
-    monkeypatch.setattr(state, "FILES_PER_S", 1000)
     async with serve(settings) as address, aiohttp.ClientSession(address) as client:
         await writer.add(7, 8, 9)
         for odd in ODD:
@@ -71,7 +69,9 @@ async def test_what_isnt_there_is_not_found(
             assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_client_may_ask_so_often(client: aiohttp.ClientSession) -> None:
-    answers = [await client.get("/ephemeral/1.json") for _ in range(16)]
+async def test_a_client_may_ask_so_often(settings: Settings, writer: Writer) -> None:
+    few = settings.model_copy(update={"api_files_per_s": 15})
+    async with serve(few) as address, aiohttp.ClientSession(address) as client:
+        answers = [await client.get("/ephemeral/1.json") for _ in range(16)]
     assert [answer.status for answer in answers][:15] == [404] * 15
     assert (answers[15].status, answers[15].headers["Retry-After"]) == (429, "1")

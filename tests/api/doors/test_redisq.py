@@ -10,7 +10,7 @@ import pytest
 from yarl import URL
 
 from actors.shared.settings import Settings
-from api.doors import queues, redisq, state
+from api.doors import queues, redisq
 from api.doors.metrics import CONNECTIONS
 from tests.api.gateway import Writer, a_killmail, serve
 
@@ -19,7 +19,6 @@ ZKB = {"hash": "a" * 40, "totalValue": 5e6, "href": "https://esi.evetech.net/x/"
 
 @pytest.fixture(autouse=True)
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "POLLS_PER_S", 1000)
     monkeypatch.setattr(redisq, "MIN_TTW_S", 0.05)
 
 
@@ -116,9 +115,9 @@ async def test_polls_and_queues_are_bounded(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queues, "QUEUES_PER_CLIENT", 1)
-    monkeypatch.setattr(state, "POLLS_PER_S", 3)
     async with aiohttp.ClientSession() as client:
-        async with serve(settings) as address:
+        few = settings.model_copy(update={"api_polls_per_s": 3})
+        async with serve(few) as address:
             listen = f"{address}/listen.php?ttl=1&queueID="
             long_poll = asyncio.create_task(client.get(f"{listen}a", allow_redirects=False))
             await _polls_are(1)

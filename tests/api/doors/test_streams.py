@@ -13,7 +13,7 @@ from yarl import URL
 from actors.shared.feed import decode_entry
 from actors.shared.metrics import SUBSCRIBERS_CLOSED
 from actors.shared.settings import Settings
-from api.doors import live, state
+from api.doors import live
 from api.doors.metrics import CONNECTIONS
 from tests.api.doors.reading import events_of, lines_of
 from tests.api.gateway import NAMES_KNOWN, Writer, a_killmail, serve
@@ -152,11 +152,9 @@ async def test_a_client_that_reads_nothing_is_closed(
                     await asyncio.sleep(0.02)
 
 
-async def test_the_number_of_streams_is_bounded(
-    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state, "STREAMS_PER_CLIENT", 1)
-    async with serve(settings) as address, aiohttp.ClientSession(address) as client:
+async def test_the_number_of_streams_is_bounded(settings: Settings, writer: Writer) -> None:
+    few = settings.model_copy(update={"api_streams_per_client": 1})
+    async with serve(few) as address, aiohttp.ClientSession(address) as client:
         async with events_of(client):
             async with client.get("/feed.sse") as answer:
                 assert (answer.status, answer.headers["Retry-After"]) == (429, "10")
@@ -167,3 +165,15 @@ async def test_the_number_of_streams_is_bounded(
                 await asyncio.sleep(0.01)
         async with events_of(client):
             pass
+
+
+async def test_a_half_sent_body_ends_the_stream(settings: Settings, writer: Writer) -> None:
+    impatient = settings.model_copy(update={"api_request_s": 0.2})
+    async with serve(impatient) as address:
+        url = URL(address)
+        reader, to_gateway = await asyncio.open_connection(url.host, url.port)
+        to_gateway.write(b"GET /feed.ndjson HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nx")
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+        to_gateway.close()

@@ -11,7 +11,7 @@ from actors.shared.feed import Entry
 from actors.shared.finding.universe import Location, Ship, Universe
 from actors.shared.metrics import SUBSCRIBERS_CLOSED
 from actors.shared.settings import Settings
-from api.doors import channels, state
+from api.doors import channels
 from api.doors import zkillboard as door
 from api.view import View
 from tests.api.gateway import FEED_ID, TIME, Writer, a_killmail, serve
@@ -114,10 +114,10 @@ async def test_odd_messages_are_answered(client: aiohttp.ClientSession) -> None:
 async def test_connections_and_channels_are_bounded(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(state, "STREAMS_PER_CLIENT", 1)
     monkeypatch.setattr(door, "MAX_CHANNELS", 2)
+    few = settings.model_copy(update={"api_streams_per_client": 1})
     async with aiohttp.ClientSession() as client:
-        async with serve(settings) as address:
+        async with serve(few) as address:
             socket = await client.ws_connect(f"{address}/websocket/")
             wanted = [_sub(f"system:{n}") for n in (1, 2, 2, 3)]
             (answer,) = await _asked(socket, *wanted)
