@@ -6,6 +6,7 @@ from typing import Any
 from graphql import (
     GraphQLEnumType,
     GraphQLField,
+    GraphQLInputObjectType,
     GraphQLList,
     GraphQLNonNull,
     GraphQLObjectType,
@@ -70,4 +71,6 @@ def _sample(kind: Any) -> str:
             return f"[{_sample(kind.of_type)}]"
         case GraphQLEnumType():
             return str(next(iter(kind.values)))
+        case GraphQLInputObjectType():
+            return "{}"
     return _SAMPLES[kind.name]

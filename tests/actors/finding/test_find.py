@@ -61,7 +61,7 @@ async def answers(store: Store, one: Asked) -> tuple[list[int], list[int]]:
 async def test_answers_equal_a_scan_of_all_bodies(stored: Store) -> None:
     hits = unknowns = 0
     subjects = stored.subjects()
-    for one in drawn(100):
+    for one in drawn(80):
         found, expected = await answers(stored, one)
         tree_of, holds = one[0]
         tree = tree_of(stored)

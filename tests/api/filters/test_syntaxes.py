@@ -1,5 +1,7 @@
 """Each syntax of filters reads what it writes, and refuses what isn't its own."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import api
 from actors.shared.finding.tree import Tree
 from api.errors import BadInput
 from api.filters.bounds import Given, check_bounds
@@ -224,3 +227,12 @@ def test_what_is_too_large_or_senseless_is_refused_with_its_place(
     with pytest.raises(BadInput) as error:
         tree_of(read(filter_))
     assert message in error.value.message
+
+
+def test_readme_has_all_parameters_and_keys() -> None:
+    readme = (Path(api.__file__).parent / "README.md").read_text()
+    words = set(re.findall(r"[\w…]+", readme.split("## Filters")[1].split("\n## ")[0]))
+    names = {part for name in PARAMETERS for part in name.split(".")}
+    numbers = {"TotalValue", "DestroyedValue", "DroppedValue", "FittedValue"}
+    of_numbers = {f"{end}{number}" for end in ("min", "max") for number in numbers}
+    assert (names - of_numbers) | numbers | set(KEYS) <= words
