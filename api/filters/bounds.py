@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, Final
 
+from actors.shared.zkb import MAX_LABEL_CHARS
 from api.errors import BadInput
 
 MAX_CONDITIONS: Final = 200
@@ -55,7 +57,7 @@ def check_bounds(given: Given) -> Needs:
                 open_ += [(where, inner, depth + 1) for where, inner in inner_of(at, value)]
             elif isinstance(value, Mapping):
                 open_.append((at, value, depth))
-            _note_needs(needs, name, value)
+            _note_needs(needs, at, name, value)
     return needs
 
 
@@ -84,8 +86,15 @@ def _check_list(path: str, value: Any) -> None:
         raise BadInput(f"{path}: has {len(value)} entries, and {MAX_LIST} is the limit")
 
 
-def _note_needs(needs: Needs, name: str, value: Any) -> None:
+def _note_needs(needs: Needs, path: str, name: str, value: Any) -> None:
     if name == "label":
-        needs.labels.update(value)
+        needs.labels.update(map(_label, repeat(path), value))
     needs.space |= name in _OF_SPACE
     needs.universe |= name in _OF_UNIVERSE
+
+
+def _label(path: str, label: str) -> str:
+    """Check that zKillboard might have such a label: a database may refuse to be asked for it."""
+    if not label.isprintable() or not 0 < len(label) <= MAX_LABEL_CHARS:
+        raise BadInput(f"{path}: labels have 1 to {MAX_LABEL_CHARS} printable characters")
+    return label

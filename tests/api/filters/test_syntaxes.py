@@ -217,6 +217,11 @@ def nested(depth: int) -> Any:
         ({"location": {"near": {"solarSystemId": 1, "jumps": 51}}}, "near.jumps: must be 0 to 50"),
         ({"location": {"near": {"solarSystemId": 1, "lightYears": -1}}}, "near.lightYears: must"),
         ({"location": {"minSecurity": 1, "maxSecurity": 0}}, "location: minSecurity is more than"),
+        (
+            {"or": [{"label": ["pvp", "a\x00"]}]},
+            "filter.or[0].label: labels have 1 to 100 printable",
+        ),
+        ({"label": "x" * 101}, "filter.label: labels have"),
         ({"minPoints": 2, "maxPoints": 1}, "filter: minPoints is more than maxPoints"),
         ({"minDroppedValue": 2, "maxDroppedValue": 1}, "minDroppedValue is more than maxDroppedV"),
     ],
