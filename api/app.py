@@ -21,7 +21,8 @@ from api.database import DatabaseUnavailable
 from api.doors.routes import ROUTER as DOORS_ROUTER
 from api.errors import INTERNAL_MESSAGE, UNAVAILABLE_MESSAGE
 from api.explorer import ROUTER as EXPLORER_ROUTER
-from api.graphql import DOCUMENTS, graphql_app
+from api.graphql import DOCUMENTS
+from api.http import GraphQLEndpoint
 from api.login.routes import ROUTER as LOGIN_ROUTER
 from api.rest import ROUTER
 from api.socket.server import graphql_socket, open_sockets
@@ -48,7 +49,6 @@ def create_app(settings: Settings) -> FastAPI:
     The lifespan raises `ServerUnavailable` or `Misconfigured` when the database can't be read.
     Redis may be unavailable at start.
     """
-    graphql = graphql_app()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -61,8 +61,15 @@ def create_app(settings: Settings) -> FastAPI:
             app.state.failure = error  # the server only says that the start failed
             raise
 
-    # No pages with scripts from elsewhere: here they could use a visitor's session.
-    app = FastAPI(title="Killstream", lifespan=lifespan, docs_url=None, redoc_url=None)
+    # No pages with scripts from elsewhere: here they could use a visitor's session. No redirects of
+    # addresses with a slash too many: they would name the scheme that a proxy has hidden.
+    app = FastAPI(
+        title="Killstream",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     app.add_middleware(BodyLimit, receive_s=settings.api_request_s)
     app.add_middleware(ClosedParts, settings=settings)
     # Any page may ask, but no browser lets a foreign one use its visitor's cookies.
@@ -81,7 +88,10 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(EXPLORER_ROUTER)
     app.include_router(DOORS_ROUTER)
     # Not mounted: a mount would answer POST /graphql with a redirect.
-    app.router.routes += [Route("/graphql", graphql), WebSocketRoute("/graphql", graphql_socket)]
+    app.router.routes += [
+        Route("/graphql", GraphQLEndpoint(DOCUMENTS)),
+        WebSocketRoute("/graphql", graphql_socket),
+    ]
     for error in (NotFound, RequestValidationError, HTTPException, DatabaseUnavailable, Exception):
         app.add_exception_handler(error, _answer)
     return app

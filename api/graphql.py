@@ -1,6 +1,5 @@
-"""The GraphQL endpoint: the schema with its resolvers, as an ASGI application."""
+"""The GraphQL schema with its resolvers."""
 
-import logging
 from pathlib import Path
 from typing import Final
 
@@ -9,18 +8,13 @@ from ariadne import (
     load_schema_from_path,
     make_executable_schema,
 )
-from ariadne.asgi import GraphQL
 from graphql import GraphQLObjectType, GraphQLSchema
 
 from api.completeness import COMPLETENESS_TYPES
-from api.context import context_of
 from api.documents import Documents
 from api.entities import ENTITY_TYPES
-from api.errors import format_error
 from api.filters.explain import EXPLAIN
-from api.http import HttpHandler
 from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
-from api.limits import parse_limited
 from api.limits_query import LIMITS
 from api.live.types import FEED_TYPES
 from api.node import NODE
@@ -52,19 +46,3 @@ SCHEMA: Final = make_executable_schema(
 
 DOCUMENTS: Final = Documents(SCHEMA)
 """Validates what clients send, by HTTP and by websocket."""
-
-_DISABLED: Final = logging.getLogger("killstream.ariadne")
-"""Ariadne's log of errors: it repeats what `format_error` logs and adds clients' mistakes."""
-_DISABLED.disabled = True
-
-
-def graphql_app() -> GraphQL:
-    """Create the ASGI application: GET and POST."""
-    return GraphQL(
-        SCHEMA,
-        context_value=context_of,
-        query_parser=parse_limited,
-        error_formatter=format_error,
-        http_handler=HttpHandler(DOCUMENTS),
-        logger=_DISABLED,
-    )

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from ariadne.asgi.handlers import GraphQLHTTPHandler
 from graphql import GraphQLError, OperationType
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from api.budget import WINDOW_S, Level
 from api.clients import client_of
@@ -33,63 +33,65 @@ from api.login.viewer import InvalidBearer
 from api.media_types import GRAPHQL_JSON, HTML, JSON, preferred
 from api.request import BadRequest, parameters_of
 
-_METHODS: Final = "GET, HEAD, POST"
 _UNAUTHENTICATED: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
 _NOT_STORED: Final = {"Cache-Control": "private, no-store", "Vary": "Accept"}
 _SUBSCRIPTION: Final = "subscriptions run over the websocket, not by GET or POST"
 
 
-class HttpHandler(GraphQLHTTPHandler):
-    """Answers requests; nothing that came with a wrong token is executed."""
+class GraphQLEndpoint:
+    """ASGI application that answers requests; nothing that came with a wrong token is executed."""
 
     def __init__(self, documents: Documents) -> None:
-        super().__init__()
         self._documents = documents
 
-    async def handle_request(self, request: HttpRequest) -> Response:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if request.method == "POST":
-            return await self._answer(request, (JSON, GRAPHQL_JSON))
-        if request.method not in ("GET", "HEAD"):
-            return _response(405, JSON, _errors("the method must be GET or POST"), _allow())
-        accept = request.headers.get("accept")
-        offered = (JSON, GRAPHQL_JSON, HTML) if "query" in request.query_params else (HTML,)
-        if preferred(accept, offered) == HTML:
-            return await page(request)
-        return await self._answer(request, (JSON, GRAPHQL_JSON))
-
-    async def _answer(self, request: HttpRequest, offered: tuple[str, ...]) -> Response:
-        media_type = preferred(request.headers.get("accept"), offered)
+        request = HttpRequest(scope, receive)
+        media_type = preferred(request.headers.get("accept"), (JSON, GRAPHQL_JSON))
         try:
-            parameters = await parameters_of(request)
-            context = await context_of(request, None)
+            response = await self._respond(request, media_type)
         except BadRequest as error:
-            return _response(error.status, media_type, _errors(str(error)), error.headers)
+            response = _response(error.status, media_type, _errors(str(error)), error.headers)
         except InvalidBearer as error:
-            return _response(401, media_type, _failure(error), _UNAUTHENTICATED)
+            response = _response(401, media_type, _failure(error), _UNAUTHENTICATED)
         except DatabaseUnavailable as error:  # a session can't be read
-            return _response(503, media_type, _failure(error))
-        try:
-            answer = await self._run(parameters, context, is_get=request.method != "POST")
-        except BadRequest as error:
-            return _response(error.status, media_type, _errors(str(error)), error.headers)
+            response = _response(503, media_type, _failure(error))
         except Limited as error:
             wait = {"Retry-After": str(error.level.retry_after_s)}
-            return _response(429, media_type, _failure(error), wait | _rate_limit(error.level))
-        except GraphQLError as error:
-            answer = refusal([error])
+            response = _response(429, media_type, _failure(error), wait | _rate_limit(error.level))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: HttpRequest, media_type: str) -> Response:
+        is_get = request.method in ("GET", "HEAD")
+        if not is_get and request.method != "POST":
+            raise BadRequest("the method must be GET or POST", 405, {"Allow": "GET, HEAD, POST"})
+        if is_get and _is_for_browser(request):
+            return await page(request)
+        parameters = await parameters_of(request)
+        context = await context_of(request, None)
+        answer = await self._run(parameters, context, is_get=is_get)
         is_refused = "data" not in answer.payload and media_type == GRAPHQL_JSON
         level = context.state.capacity.budget.level(client_of(context.viewer))
         return _response(400 if is_refused else 200, media_type, answer.body, _rate_limit(level))
 
     async def _run(self, request: Request, context: Context, *, is_get: bool) -> Answer:
-        assert self.schema
+        schema = self._documents.schema
         try:
-            prepared = prepare(self.schema, self._documents, request, context)
+            prepared = prepare(schema, self._documents, request, context)
+            _check_kind(prepared, is_get=is_get)
         except InvalidDocument as error:
             return refusal(error.errors)
-        _check_kind(prepared, is_get=is_get)
-        return await execute(self.schema, prepared, context)
+        except Limited:
+            raise
+        except GraphQLError as error:
+            return refusal([error])
+        return await execute(schema, prepared, context)
+
+
+def _is_for_browser(request: HttpRequest) -> bool:
+    """Tell whether a GET asks for the page and not for data."""
+    offered = (JSON, GRAPHQL_JSON, HTML) if "query" in request.query_params else (HTML,)
+    return preferred(request.headers.get("accept"), offered) == HTML
 
 
 def _check_kind(prepared: Prepared, *, is_get: bool) -> None:
@@ -116,10 +118,6 @@ def _rate_limit(level: Level) -> dict[str, str]:
         "RateLimit-Policy": f'"cost";q={level.limit};w={WINDOW_S}',
         "RateLimit": f'"cost";r={level.remaining};t={level.full_in_s}',
     }
-
-
-def _allow() -> dict[str, str]:
-    return {"Allow": _METHODS}
 
 
 def _failure(error: Exception) -> bytes:

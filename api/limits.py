@@ -3,7 +3,6 @@
 from typing import Any, Final
 
 from graphql import (
-    DocumentNode,
     FieldNode,
     FragmentSpreadNode,
     GraphQLError,
@@ -14,7 +13,6 @@ from graphql import (
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
-    parse,
 )
 
 MAX_TOKENS: Final = 4_000
@@ -54,11 +52,6 @@ WEIGHTS: Final = {
 """
 MUTATION_WEIGHT: Final = 200
 """Of each other mutation: it writes."""
-
-
-def parse_limited(_context: Any, data: dict[str, Any]) -> DocumentNode:
-    """Parse a document of at most `MAX_TOKENS`."""
-    return parse(data["query"], max_tokens=MAX_TOKENS)
 
 
 def weight_of(schema: GraphQLSchema, parent: GraphQLNamedType, field: str) -> int:

@@ -178,3 +178,18 @@ async def test_parts_are_closed_to_strangers(settings: Settings, writer: Writer)
                 assert body["errors"][0]["extensions"]["code"] == "FORBIDDEN"
             _, body = await post(client, OK)
             assert body["data"]
+
+
+async def test_no_redirect_names_a_scheme(client: aiohttp.ClientSession) -> None:
+    for path in ("/", "/graphql/", "/health/", "/killmails/5/", "/auth/login/"):
+        async with client.get(path, allow_redirects=False) as answer:
+            assert "://" not in answer.headers.get("Location", ""), path
+            assert answer.status in (307, 404), path
+
+
+async def test_wrong_token_is_refused_whatever_is_asked(client: aiohttp.ClientSession) -> None:
+    headers = {"Authorization": "Bearer wrong", "Accept": BROWSER}
+    for parameters in ({}, {"query": OK}):
+        async with client.get("/graphql", params=parameters, headers=headers) as answer:
+            assert (answer.status, answer.content_type) == (401, JSON)
+            assert "Bearer" in answer.headers["WWW-Authenticate"]
