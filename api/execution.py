@@ -1,8 +1,8 @@
 """Execute GraphQL operations within their limits: cost, time, and length of the answer."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, cast
 
@@ -24,6 +24,8 @@ from api.documents import Documents, ValidatedDocument
 from api.errors import ClientError, format_error
 from api.executor import Meter, PiecewiseExecutor
 
+STOP_S: Final = 1.0
+"""How long an execution may take to stop."""
 MAX_VALUES: Final = 1_000_000
 """Of one answer, however few of them its cost was estimated from."""
 
@@ -121,16 +123,11 @@ def charge(context: Context, cost: int) -> None:
 
 async def execute(schema: GraphQLSchema, prepared: Prepared, context: Context) -> Answer:
     """Execute a query or mutation. A mutation has no time limit: it runs to its end."""
-    _valid, operation, request, cost = (
-        prepared.valid,
-        prepared.operation,
-        prepared.request,
-        prepared.cost,
-    )
+    operation, request, cost = prepared.operation, prepared.request, prepared.cost
     settings, capacity = context.state.settings, context.state.capacity
     executor = PiecewiseExecutor.build(
         schema,
-        _valid.document,
+        prepared.valid.document,
         context_value=context,
         raw_variable_values=dict(request.variables),
         operation_name=request.operation_name,
@@ -140,21 +137,35 @@ async def execute(schema: GraphQLSchema, prepared: Prepared, context: Context) -
     assert isinstance(executor, PiecewiseExecutor)
     meter = Meter(MAX_VALUES, settings.api_answer_bytes)
     executor.meter, executor.turns = meter, capacity.turns
-    is_query = operation.operation == OperationType.QUERY
-    limit_s = settings.api_operation_s
+    limit_s = settings.api_operation_s if operation.operation == OperationType.QUERY else None
     try:
-        async with asyncio.timeout(limit_s) if is_query else nullcontext(), capacity.place(cost):
+        async with _at_most(limit_s, executor), capacity.place(cost):
             result = executor.execute_operation()
             if executor.is_awaitable(result):
                 result = await result
     except TimeoutError:
-        error = ClientError("TIMEOUT", f"the query took longer than {limit_s:g} s")
-        return failure(error)
+        meter.is_stopped = True
     finally:
         capacity.budget.record(client_of(context.viewer), meter.values - cost)
+    if meter.is_stopped:
+        return failure(ClientError("TIMEOUT", f"the query took longer than {limit_s:g} s"))
     if meter.is_full:
         return failure(_too_long(settings.api_answer_bytes))
     return _answer(cast(ExecutionResult, result), prepared, context)
+
+
+@asynccontextmanager
+async def _at_most(limit_s: float | None, executor: PiecewiseExecutor) -> AsyncIterator[None]:
+    """Stop an execution after its time; what still reads after another second is cancelled."""
+    if limit_s is None:
+        yield
+        return
+    timer = asyncio.get_running_loop().call_later(limit_s, executor.stop)
+    try:
+        async with asyncio.timeout(limit_s + STOP_S):
+            yield
+    finally:
+        timer.cancel()
 
 
 def _answer(result: ExecutionResult, prepared: Prepared, context: Context) -> Answer:

@@ -26,11 +26,18 @@ class Meter(Execution):
         """Bytes of the names in a group of fields, by the group's identity."""
         self.values = 0
         self.bytes = 0
+        self.is_stopped = False
+        """The time for the answer is over."""
 
     @property
     def is_full(self) -> bool:
         """Return whether the answer is too long."""
         return self.values > self._max_values or self.bytes > self._max_bytes
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether nothing more is to be added."""
+        return self.is_stopped or self.is_full
 
     def add(self, fields: dict[str, Any]) -> None:
         """Count the fields of one object; the group must live as long as the meter."""
@@ -42,7 +49,7 @@ class Meter(Execution):
 
 
 class PiecewiseExecutor(ExecutorThrowingOnIncremental):
-    """Completes long lists in turns with other executions, and stops when the meter is full.
+    """Completes long lists in turns with other executions, and stops when the meter says so.
 
     graphql-core completes lists from asynchronous iterators, too, so a list whose elements come
     when it is the execution's turn leaves the loop in between.
@@ -50,6 +57,14 @@ class PiecewiseExecutor(ExecutorThrowingOnIncremental):
 
     turns: Turns
     meter: Meter
+
+    def stop(self) -> None:
+        """End soon, with an answer that lacks what wasn't completed.
+
+        Cancelling would leave behind the coroutines that wait for their turn to be awaited.
+        """
+        self.meter.is_stopped = True
+        self.turns.release(self.meter)
 
     def execute_fields(
         self,
@@ -59,8 +74,8 @@ class PiecewiseExecutor(ExecutorThrowingOnIncremental):
         grouped_field_set: Any,
         position_context: Any,
     ) -> Any:
-        """Execute the fields of one object, or none when the meter is full."""
-        if self.meter.is_full:
+        """Execute the fields of one object, or none when the meter is over."""
+        if self.meter.is_over:
             return {}
         self.meter.add(grouped_field_set)
         return super().execute_fields(
@@ -85,8 +100,8 @@ class PiecewiseExecutor(ExecutorThrowingOnIncremental):
 
     async def _pieces(self, elements: Iterable[Any]) -> AsyncIterator[Any]:
         for element in elements:
-            if self.turns.is_over():
+            if not self.meter.is_over and self.turns.is_over():
                 await self.turns.wait(self.meter)
-            if self.meter.is_full:
+            if self.meter.is_over:
                 return
             yield element

@@ -1,4 +1,7 @@
-"""Let long computations share the event loop: each computes for some milliseconds in its turn."""
+"""Let long computations share the event loop: each computes for some milliseconds in its turn.
+
+Between turns the loop is left alone for a while, as what others do takes many short steps.
+"""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -6,8 +9,10 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Final
 
-SLICE_S: Final = 0.005
+SLICE_S: Final = 0.002
 """How long executions compute in one iteration of the loop."""
+PAUSE: Final = 0.5
+"""How long the loop is left alone after a turn, as a part of the time that the turn took."""
 SHORT: Final = 20
 """An execution that has had fewer turns goes before others."""
 LONG_EVERY: Final = 4
@@ -37,7 +42,10 @@ class Turns:
         self._long: _Queue = OrderedDict()
         self._ends_at: float | None = None
         """When this iteration's slice is over; None before anything was computed in it."""
-        self._is_scheduled = False
+        self._began_at = 0.0
+        """When the latest turn began."""
+        self._is_busy = False
+        """Turns are handed out."""
         self._handed_out = 0
 
     def is_over(self) -> bool:
@@ -45,7 +53,7 @@ class Turns:
         now = perf_counter()
         if self._ends_at is None:
             self._ends_at = now + SLICE_S
-            self._schedule()
+            asyncio.get_running_loop().call_soon(self._begin_iteration)
         return now > self._ends_at
 
     def is_overdue(self) -> bool:
@@ -54,20 +62,28 @@ class Turns:
 
     async def wait(self, execution: Execution) -> None:
         """Wait for a turn of an execution."""
-        turn = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        turn = loop.create_future()
         queue = self._short if execution.turns < SHORT else self._long
         queue.setdefault(execution, deque()).append(turn)
-        self._schedule()
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_later(SLICE_S * PAUSE, self._hand_out)
         await turn
+        self._began_at = perf_counter()
+        self._ends_at = self._began_at + SLICE_S
 
-    def _schedule(self) -> None:
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin_iteration)
+    def release(self, execution: Execution) -> None:
+        """End the waits of an execution that is to end."""
+        for queue in (self._short, self._long):
+            for turn in queue.pop(execution, ()):
+                if not turn.done():
+                    turn.set_result(None)
 
     def _begin_iteration(self) -> None:
-        self._is_scheduled = False
         self._ends_at = None
+
+    def _hand_out(self) -> None:
         while queue := self._next_queue():
             execution, turns = queue.popitem(last=False)
             turn = turns.popleft()
@@ -77,9 +93,14 @@ class Turns:
                 self._handed_out += 1
                 execution.turns += 1
                 turn.set_result(None)
-                break
-        if self._short or self._long:
-            self._schedule()
+                asyncio.get_running_loop().call_soon(self._end_turn)  # behind the one that waited
+                return
+        self._is_busy = False
+
+    def _end_turn(self) -> None:
+        self._ends_at = None
+        used_s = perf_counter() - self._began_at
+        asyncio.get_running_loop().call_later(used_s * PAUSE, self._hand_out)
 
     def _next_queue(self) -> _Queue | None:
         is_for_long = self._long and self._handed_out % LONG_EVERY == 0
