@@ -11,7 +11,7 @@ no memory, loses no entry and doesn't delay other readers.
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from itertools import takewhile
 from typing import Final, NoReturn
 
@@ -125,16 +125,19 @@ class Tail:
         """Whether both background tasks are running."""
         return not any(task.done() for task in self._tasks)
 
-    def follow(self, after: int | None = None) -> AsyncGenerator[FeedView, None]:
+    def follow(
+        self, after: int | None = None, turn: asyncio.Lock | None = None
+    ) -> AsyncGenerator[FeedView, None]:
         """Yield every entry after a sequence (or from now on), in order, without gap or duplicate.
 
         Waits for new entries at the end; never ends by itself. If `after` is greater than `last`,
-        waits until the tail has reached it.
+        waits until the tail has reached it. Readers with the same `turn`, as those of one client,
+        read the table one after another, so that many of them leave room for others.
 
         Raises:
             TooSlow: the reader was live and then fell more than `MAX_BEHIND` entries behind.
         """
-        return self._follow(self.last if after is None else after)
+        return self._follow(self.last if after is None else after, turn)
 
     async def at(self, sequence: int) -> FeedView | None:
         """Return one entry; None beyond `last`, and for an unreadable one.
@@ -153,14 +156,16 @@ class Tail:
         )
         return page[0] if page else None
 
-    async def _follow(self, position: int) -> AsyncGenerator[FeedView, None]:
-        async with aclosing(self.follow_in_parts(position)) as parts:
+    async def _follow(
+        self, position: int, turn: asyncio.Lock | None
+    ) -> AsyncGenerator[FeedView, None]:
+        async with aclosing(self.follow_in_parts(position, turn)) as parts:
             async for views, _ in parts:
                 for view in views:
                     yield view
 
     async def follow_in_parts(
-        self, position: int
+        self, position: int, turn: asyncio.Lock | None = None
     ) -> AsyncGenerator[tuple[list[FeedView], int], None]:
         """Do what `follow` does; yield some entries, and the position up to which they were read.
 
@@ -173,7 +178,7 @@ class Tail:
                 await self.wait_beyond(position)
             elif was_live and self.last - position > MAX_BEHIND:
                 raise TooSlow(position)
-            views, position = await self.read(position)
+            views, position = await self.read(position, turn)
             yield views, position
             await asyncio.sleep(0)
 
@@ -182,14 +187,17 @@ class Tail:
         while self.last <= position:
             await self._advanced.wait()
 
-    async def read(self, position: int) -> tuple[list[FeedView], int]:
+    async def read(
+        self, position: int, turn: asyncio.Lock | None = None
+    ) -> tuple[list[FeedView], int]:
         """Read the next entries after a position, of which there is at least one.
 
         Returns them without those that can't be read, and the position up to which they were read.
         Waits while the database is unavailable, if they are no longer in the ring.
         """
         if position + 1 not in self._ring:
-            return await self._page(position)
+            async with turn or nullcontext():
+                return await self._page(position)
         up_to = min(position + YIELD_EVERY, self.last)
         some = (self._ring[sequence] for sequence in range(position + 1, up_to + 1))
         return [view for view in some if view], up_to

@@ -79,7 +79,9 @@ class LiveAnswer(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse a client that has too many open."""
         try:
-            with self._slots.taken(client_of(Request(scope))):
+            client = client_of(Request(scope))
+            self._turn = self._doors.turn_of(client)
+            with self._slots.taken(client):
                 await self._answer(scope, receive, send)
         except TooMany as error:
             await too_many(error)(scope, receive, send)
@@ -115,7 +117,7 @@ class LiveAnswer(Response):
             TimeoutError: the client doesn't read.
         """
         try:
-            async with aclosing(self._tail.follow_in_parts(self._position)) as parts:
+            async with aclosing(self._tail.follow_in_parts(self._position, self._turn)) as parts:
                 async for views, position in parts:
                     for some in batched(views, ENTRIES_AT_ONCE):
                         await self._give(some)

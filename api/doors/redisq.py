@@ -106,7 +106,8 @@ async def _next(
 
     It stays in the queue of a client that leaves meanwhile.
     """
-    seeking = asyncio.create_task(_seek(state, turn, wanted))
+    reading = state.doors.turn_of(client_of(request))
+    seeking = asyncio.create_task(_seek(state, reading, turn, wanted))
     closing = asyncio.create_task(state.doors.closing.wait())
     leaving = asyncio.create_task(disconnect(request.receive))
     tasks = seeking, closing, leaving
@@ -120,10 +121,10 @@ async def _next(
     return view
 
 
-async def _seek(state: State, turn: Turn, wanted: Wanted) -> View | None:
+async def _seek(state: State, reading: asyncio.Lock, turn: Turn, wanted: Wanted) -> View | None:
     """Return the next killmail that is wanted; what comes before it leaves the queue."""
     with suppress(TooSlow):  # the feed grows faster than it is searched; the next poll goes on
-        async with aclosing(state.tail.follow(turn.position)) as views:
+        async with aclosing(state.tail.follow(turn.position, reading)) as views:
             async for view in views:
                 if is_news(view) and wanted(view):
                     return view

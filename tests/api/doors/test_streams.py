@@ -4,6 +4,7 @@ import asyncio
 import socket
 import time
 from datetime import date
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -13,6 +14,7 @@ from yarl import URL
 from actors.shared.feed import decode_entry
 from actors.shared.metrics import SUBSCRIBERS_CLOSED
 from actors.shared.settings import Settings
+from api import reads, tail
 from api.doors import live
 from api.doors.metrics import CONNECTIONS
 from tests.api.doors.reading import events_of, lines_of
@@ -177,3 +179,33 @@ async def test_a_half_sent_body_ends_the_stream(settings: Settings, writer: Writ
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             await reader.readuntil(b"\r\n0\r\n\r\n")
         to_gateway.close()
+
+
+async def test_many_streams_of_one_client_leave_room_for_others(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "RING_ENTRIES", 1)
+    monkeypatch.setattr(tail, "PAGE_ENTRIES", 10)
+    monkeypatch.setattr(tail, "CACHED_PAGES", 1)
+    pages_read: list[int] = []
+    read = reads.feed_page
+
+    async def counted(database: Any, after: int, *rest: Any, **more: Any) -> Any:
+        pages_read.append(after)
+        return await read(database, after, *rest, **more)
+
+    await writer.publish(*await writer.store(*map(a_killmail, range(1, 401))))
+    monkeypatch.setattr(reads, "feed_page", counted)
+    async with serve(settings) as address, aiohttp.ClientSession(address) as many:
+        hungry = [await many.get(f"/feed.ndjson?after={n * 20}") for n in range(20)]
+        reading = [asyncio.create_task(answer.content.readline()) for answer in hungry]
+        await asyncio.wait(reading, return_when=asyncio.FIRST_COMPLETED)
+        other = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
+        async with (
+            aiohttp.ClientSession(address, connector=other) as honest,
+            lines_of(honest, "/feed.ndjson?after=300") as lines,
+        ):
+            begun = len(pages_read)
+            for _ in range(100):
+                await anext(lines)
+        assert len(pages_read) - begun < 40  # 10 of its own, and about as many of the others
