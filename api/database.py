@@ -17,6 +17,7 @@ from actors.shared.outage import one_line
 from actors.shared.postgres import Connector, Limits
 from actors.shared.postgres_url import read_url
 from actors.shared.settings import Settings, masked
+from api.static_data import NOT_LOADED
 
 READ_S: Final = 5.0
 """Time limit of one read, including the wait for a connection."""
@@ -147,6 +148,8 @@ class ReadDatabase:
         self._database = database
         self._read_s = read_s
         self._running: set[asyncio.Task[Any]] = set()
+        self.static = NOT_LOADED
+        """CCP's static data, as it was read last."""
         postgresql = database.url.dialect == "postgresql"
         snapshot = {"isolation": "repeatable_read", "readonly": True}
         self._snapshot: dict[str, Any] = snapshot if postgresql else {}

@@ -14,7 +14,8 @@ from api.completeness import COMPLETENESS_TYPES
 from api.documents import Documents
 from api.entities import ENTITY_TYPES
 from api.filters.explain import EXPLAIN
-from api.killmail import FEED_ENTRY, KILLMAIL, ZKB, EsiFields
+from api.fitting import FITTING_TYPES
+from api.killmail import KILLMAIL_TYPES, EsiFields
 from api.limits_query import LIMITS
 from api.live.types import FEED_TYPES
 from api.node import NODE
@@ -35,7 +36,9 @@ def _python_name(name: str, schema: GraphQLSchema, path: tuple[str, ...]) -> str
 SCHEMA: Final = make_executable_schema(
     load_schema_from_path(str(Path(__file__).parent / "schema")),
     *(QUERY, EXPLAIN, LIMITS, SUBSCRIPTION, NODE),
-    *(KILLMAIL, ZKB, FEED_ENTRY, LONG, DATE_TIME, EsiFields()),
+    *KILLMAIL_TYPES,
+    *FITTING_TYPES,
+    *(LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
     *WORKER_TYPES,
     *ENTITY_TYPES,

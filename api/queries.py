@@ -1,6 +1,6 @@
 """Query: single killmails, lists by keyset cursor, and the feed."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from ariadne import QueryType
@@ -9,6 +9,7 @@ from actors.shared.finding.tree import EVERYTHING
 from api import reads, search
 from api.connection import MAX_FIRST, ById, ByTime, ByValue, Order, connect, paging_of
 from api.context import Info
+from api.entities import READS
 from api.errors import BadInput
 from api.filters.graphql import tree_for
 from api.node import decode_id
@@ -81,7 +82,9 @@ async def _read_killmail(info: Info, number: int) -> View | None:
     return await reads.killmail(database, number, with_names=reads_names(info))
 
 
-NODES: Final[dict[str, Callable[[Info, int], Awaitable[Any]]]] = {"Killmail": _read_killmail}
+NODES: Final[Mapping[str, Callable[[Info, int], Awaitable[Any]]]] = READS | {
+    "Killmail": _read_killmail
+}
 """How an object of each type is read by its own id."""
 
 

@@ -17,6 +17,7 @@ from actors.shared.feed import Entry, entries_after, entry_of, feed_entry_of, na
 from actors.shared.killmail import entity_ids
 from actors.shared.tables import FEED, FEED_COUNTER, KILLMAILS, UNPUBLISHED, Utc
 from api.database import ReadDatabase
+from api.static_data import StaticData
 from api.view import FeedView, View, view_of
 
 _log: Final = structlog.get_logger()
@@ -98,7 +99,7 @@ async def feed_page(
         query = query.where(FEED.c.sequence <= up_to)
     rows = await database.fetch_all(query)
     await learn_dictionaries(database.fetch_all, rows)
-    views = [view for row in rows if (view := _view_or_none(row._mapping))]
+    views = [view for row in rows if (view := _view_or_none(row._mapping, database.static))]
     if with_names:
         await add_names(database, [view for view in views if isinstance(view, View)])
     return views
@@ -192,7 +193,7 @@ async def matching(
 
 
 async def _views(database: ReadDatabase, entries: Sequence[Entry], with_names: bool) -> list[View]:
-    views = [View(entry) for entry in entries]
+    views = [View(entry, database.static) for entry in entries]
     return await add_names(database, views) if with_names else views
 
 
@@ -212,9 +213,9 @@ def _killmail_or_none(row: Mapping[str, Any]) -> Entry | None:
         return None
 
 
-def _view_or_none(row: Mapping[str, Any]) -> FeedView | None:
+def _view_or_none(row: Mapping[str, Any], static: StaticData) -> FeedView | None:
     try:
-        view = view_of(feed_entry_of(row))
+        view = view_of(feed_entry_of(row), static)
         if isinstance(view, View):
             _ = view.killmail  # parsed here, where an error concerns this entry only
     except (Invalid, zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:

@@ -23,8 +23,9 @@ def parse_long(value: Any) -> int:
 
 @DATE_TIME.serializer
 def serialize_date_time(value: datetime) -> str:
-    """Serialize in UTC, to the second."""
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """Serialize in UTC, to the second, or to the millisecond if it has a part of one."""
+    spec = "milliseconds" if value.microsecond else "seconds"
+    return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec=spec)}Z"
 
 
 @DATE_TIME.value_parser

@@ -17,6 +17,7 @@ from api.doors.state import Doors, open_doors
 from api.filters.facts import Facts, open_facts
 from api.health import Health, open_health
 from api.live.engine import Engine, open_engine
+from api.static_reads import open_static_data
 from api.tail import Tail, open_tail
 from api.users.state import Users, open_users, translated_errors
 from api.workers.state import Workers, open_workers
@@ -53,6 +54,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     unpublished_timeout_s = settings.names_deadline_ms / 1000 + PUBLISH_S
     async with (
         open_read_database(settings) as database,
+        open_static_data(database),
         open_facts(database) as facts,
         open_events(settings) as events,
         open_tail(database, events, unpublished_timeout_s) as tail,

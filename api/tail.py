@@ -265,7 +265,7 @@ class Tail:
         self._messages += bool(entries)
         for entry in entries:
             if entry.sequence > self.last:
-                self._out_of_order.setdefault(entry.sequence, view_of(entry))
+                self._out_of_order.setdefault(entry.sequence, view_of(entry, self._database.static))
         self._advance()
 
     def _parse_entry(self, line: str) -> FeedEntry | None:

@@ -9,9 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from actors.shared.feed import Entry, FeedEntry, ImportedDay
+from actors.shared.finding.facts import Fact, facts_of
 from actors.shared.finding.subject import Subject
+from actors.shared.finding.universe import Ship
 from actors.shared.killmail import Killmail, parse_killmail
 from api.payloads import Payloads
+from api.static_data import NOT_LOADED, StaticData
 
 
 class View:
@@ -19,8 +22,10 @@ class View:
 
     type_name: Final = "Killmail"
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, static: StaticData = NOT_LOADED) -> None:
         self.entry = entry
+        self.static = static
+        """What names and places are looked up in."""
         self.names: Mapping[int, str] = entry.names
         """Names by id; may have ids of other killmails, too."""
         self.received_s = time()
@@ -61,6 +66,25 @@ class View:
         raw = self.entry.zkb
         return msgspec.json.decode(raw) if len(memoryview(raw)) else None
 
+    def of_zkb(self, key: str) -> Any:
+        """Return what zKillboard says; None without its block, or where it says nothing."""
+        return self.zkb.get(key) if isinstance(self.zkb, dict) else None
+
+    def name_of_type(self, type_id: int | None) -> str | None:
+        """Return the name of a type."""
+        if type_id is None:
+            return None
+        return self.names.get(type_id) or self.static.type_name(type_id)
+
+    @cached_property
+    def facts(self) -> frozenset[Fact] | None:
+        """What body and static data decide; None while the victim's type isn't known."""
+        type_id = self.killmail.victim.ship_type_id
+        known, category_id = self.static.types.get(type_id), self.static.category_of(type_id)
+        if known is None or category_id is None:
+            return None
+        return frozenset(facts_of(self.killmail, Ship(known.group_id, category_id)))
+
 
 class DayView:
     """An imported day, from the feed; shared by all subscriptions."""
@@ -86,6 +110,6 @@ class DayView:
 FeedView = View | DayView
 
 
-def view_of(entry: FeedEntry) -> FeedView:
+def view_of(entry: FeedEntry, static: StaticData = NOT_LOADED) -> FeedView:
     """Make the view of an entry of the feed."""
-    return View(entry) if isinstance(entry, Entry) else DayView(entry)
+    return View(entry, static) if isinstance(entry, Entry) else DayView(entry)

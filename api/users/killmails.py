@@ -16,6 +16,7 @@ from api.errors import BadInput
 from api.queries import reads_names
 from api.reads import Position
 from api.users.bindings import USER_QUERY, own_character, own_characters
+from api.static_data import StaticData
 from api.view import View
 
 MAX_KILLMAILS: Final = 200
@@ -75,7 +76,9 @@ async def _delayed(
     after: Position | None = None
     while len(found) < limit:
         rows = await database.fetch_all(_delayed_page(chosen, wanted, after).limit(page))
-        found += [view for row in rows if _is_of_kind(view := _view(row), own, kind)]
+        found += [
+            view for row in rows if _is_of_kind(view := _view(row, database.static), own, kind)
+        ]
         if len(rows) < page:
             break
         after = Position(rows[-1]["killmail_time"], rows[-1]["killmail_id"])
@@ -107,7 +110,7 @@ def _in_time(time: Column[datetime], wanted: Filter) -> Iterator[ColumnElement[b
         yield time < before
 
 
-def _view(row: Any) -> View:
+def _view(row: Any, static: StaticData) -> View:
     reference = decode_reference(row["reference"])
     return View(
         Entry(
@@ -118,7 +121,8 @@ def _view(row: Any) -> View:
             stored_at=0.0,
             killmail=reference.body,
             zkb=reference.zkb,
-        )
+        ),
+        static,
     )
 
 
