@@ -191,6 +191,7 @@ CREATE TABLE names (
     category    TEXT,
     checked_at  TIMESTAMPTZ NOT NULL         -- by ESI; asked for again after days
 );
+CREATE INDEX names_search ON names (category, lower(name) text_pattern_ops); -- on SQLite: name COLLATE NOCASE
 
 -- How far each source was read; committed together with the ledger.
 CREATE TABLE cursors (

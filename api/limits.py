@@ -9,10 +9,12 @@ from graphql import (
     GraphQLNamedType,
     GraphQLSchema,
     InlineFragmentNode,
+    NamedTypeNode,
     OperationDefinitionNode,
     SelectionSetNode,
     ValidationContext,
     ValidationRule,
+    get_named_type,
 )
 
 MAX_TOKENS: Final = 4_000
@@ -79,14 +81,12 @@ class OperationLimits(ValidationRule):
 
     def __init__(self, context: ValidationContext) -> None:
         super().__init__(context)
-        mutation = context.schema.mutation_type
-        self._weights = dict.fromkeys(mutation.fields if mutation else (), MUTATION_WEIGHT)
-        self._weights |= WEIGHTS
         self._fragments: dict[str, tuple[int, int]] = {}
 
     def enter_operation_definition(self, node: OperationDefinitionNode, *_: Any) -> None:
         """Check one operation, including its fragments."""
-        depth, weight = self._measure(node.selection_set)
+        root = self.context.schema.get_root_type(node.operation)
+        depth, weight = self._measure(node.selection_set, root)
         self._check(node, "deep", depth, MAX_DEPTH)
         self._check(node, "heavy", weight, MAX_WEIGHT)
 
@@ -95,25 +95,40 @@ class OperationLimits(ValidationRule):
             message = f"The operation is too {what}: {size}, and {limit} is the limit."
             self.report_error(GraphQLError(message, node, extensions={"code": "TOO_COMPLEX"}))
 
-    def _measure(self, selections: SelectionSetNode | None) -> tuple[int, int]:
+    def _measure(
+        self, selections: SelectionSetNode | None, parent: GraphQLNamedType | None
+    ) -> tuple[int, int]:
         depth = weight = 0
         for node in selections.selections if selections else ():
             below, more = 0, 0
             match node:
                 case FieldNode() if not node.name.value.startswith("__"):
-                    below, more = self._measure(node.selection_set)
-                    below, more = below + 1, more + self._weights.get(node.name.value, 1)
+                    below, more = self._measure_field(node, parent)
                 case InlineFragmentNode():
-                    below, more = self._measure(node.selection_set)
+                    of = self._type(node.type_condition) if node.type_condition else parent
+                    below, more = self._measure(node.selection_set, of)
                 case FragmentSpreadNode():
                     below, more = self._measure_fragment(node.name.value)
             depth, weight = max(depth, below), weight + more
         return depth, weight
 
+    def _measure_field(self, node: FieldNode, parent: GraphQLNamedType | None) -> tuple[int, int]:
+        name = node.name.value
+        field = getattr(parent, "fields", {}).get(name)
+        depth, weight = self._measure(
+            node.selection_set, get_named_type(field.type) if field else None
+        )
+        own = weight_of(self.context.schema, parent, name) if parent else 0
+        return depth + 1, weight + max(own, 1)
+
+    def _type(self, node: NamedTypeNode) -> GraphQLNamedType | None:
+        return self.context.schema.get_type(node.name.value)
+
     def _measure_fragment(self, name: str) -> tuple[int, int]:
         """Measure a fragment once, however often it is spread; ends at a cycle."""
         if name not in self._fragments:
             self._fragments[name] = 0, 0
-            fragment = self.context.get_fragment(name)
-            self._fragments[name] = self._measure(fragment.selection_set if fragment else None)
+            if fragment := self.context.get_fragment(name):
+                of = self._type(fragment.type_condition)
+                self._fragments[name] = self._measure(fragment.selection_set, of)
         return self._fragments[name]

@@ -1,5 +1,6 @@
 """Find entities and static data by parts of their names, the best match first."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -60,12 +61,12 @@ async def entities(
     others are looked for among the names with the highest ids, `MAX_SCANNED` at most.
     """
     text = name.strip().lower()
-    lowered = func.lower(NAMES.c.name)
     columns = (NAMES.c.id, NAMES.c.name)
     begins = (
         select(*columns)
         .where(
-            NAMES.c.category == category, _Between(lowered, literal(text), literal(text + _LAST))
+            NAMES.c.category == category,
+            _Between(NAMES.c.name, literal(text), literal(text + _LAST)),
         )
         .limit(MAX_PREFIXED)
     )
@@ -78,7 +79,8 @@ async def entities(
             .limit(MAX_SCANNED)
             .subquery()
         )
-        inside = func.lower(newest.c.name).contains(text, autoescape=True)
+        escaped = re.sub(r"[/%_]", r"/\g<0>", text)
+        inside = func.lower(newest.c.name).like(literal(f"%{escaped}%"), escape="/")
         rows += await database.fetch_all(select(newest).where(inside).limit(MAX_PREFIXED))
     known: dict[int, str] = {row["id"]: row["name"] for row in rows}
     best = _best(((of.lower(), id_) for id_, of in known.items()), text, limit)
@@ -91,7 +93,7 @@ def _best(found: Iterable[tuple[str, int]], text: str, limit: int) -> list[tuple
 
 
 class _Between(FunctionElement[bool]):
-    """Whether a text lies between two, compared by its characters' codes."""
+    """Whether a name, in lower case, lies between two texts by the codes of its characters."""
 
     type = Boolean()
     inherit_cache = True
@@ -100,10 +102,10 @@ class _Between(FunctionElement[bool]):
 @compiles(_Between, "postgresql")
 def _by_pattern_operators(element: _Between, compiler: SQLCompiler, **more: Any) -> str:
     text, low, high = (compiler.process(clause, **more) for clause in element.clauses)
-    return f"({text} ~>=~ {low} AND {text} ~<=~ {high})"
+    return f"(lower({text}) ~>=~ {low} AND lower({text}) ~<=~ {high})"
 
 
 @compiles(_Between, "sqlite")
-def _by_bytes(element: _Between, compiler: SQLCompiler, **more: Any) -> str:
+def _without_case(element: _Between, compiler: SQLCompiler, **more: Any) -> str:
     text, low, high = (compiler.process(clause, **more) for clause in element.clauses)
-    return f"({text} >= {low} AND {text} <= {high})"
+    return f"({text} COLLATE NOCASE >= {low} AND {text} COLLATE NOCASE <= {high})"

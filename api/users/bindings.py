@@ -11,7 +11,7 @@ from api.login.viewer import characters_of
 
 USER_QUERY: Final = QueryType()
 MUTATION: Final = MutationType()
-CHARACTER: Final = ObjectType("Character")
+CHARACTER: Final = ObjectType("AccountCharacter")
 SYNC: Final = ObjectType("Sync")
 IMPORT: Final = ObjectType("Import")
 SYNC_STATUS: Final = ObjectType("SyncStatus")

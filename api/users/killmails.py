@@ -15,8 +15,8 @@ from api.database import ReadDatabase
 from api.errors import BadInput
 from api.queries import reads_names
 from api.reads import Position
-from api.users.bindings import USER_QUERY, own_character, own_characters
 from api.static_data import StaticData
+from api.users.bindings import USER_QUERY, own_character, own_characters
 from api.view import View
 
 MAX_KILLMAILS: Final = 200

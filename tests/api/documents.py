@@ -20,18 +20,26 @@ from api.graphql import SCHEMA
 _SAMPLES = {"Long": "1", "Int": "1", "Boolean": "true", "String": '"x"', "ID": '"x"'}
 
 
+NODE = SCHEMA.type_map["Node"]
+
+
+def of_type(name: str) -> GraphQLObjectType:
+    object_type = SCHEMA.type_map[name]
+    assert isinstance(object_type, GraphQLObjectType)
+    return object_type
+
+
 def fields_of(type_name: str) -> Mapping[str, GraphQLField]:
     """The fields of an object type."""
-    object_type = SCHEMA.type_map[type_name]
-    assert isinstance(object_type, GraphQLObjectType)
-    fields: Mapping[str, GraphQLField] = object_type.fields
+    fields: Mapping[str, GraphQLField] = of_type(type_name).fields
     return fields
 
 
 def whole(field: str, arguments: Mapping[str, str] | None = None, of: str = "Query") -> str:
     """Ask for a field with all that is below it.
 
-    `arguments` are by `Type.field`; required ones that it lacks are made up.
+    Objects with global ids that are parts of others have their plain fields only. `arguments` are
+    by `Type.field`; required ones that it lacks are made up.
     """
     return f"{of.lower()} {{ {_field(field, of, arguments or {}, frozenset())} }}"
 
@@ -47,11 +55,15 @@ def _below(kind: Any, arguments: Mapping[str, str], above: frozenset[str]) -> st
         return " { __typename }"
     if not isinstance(kind, GraphQLObjectType):
         return ""
+    if kind.name.endswith("Edge"):
+        return " { cursor }"  # its node is in `nodes`, too
+    is_part = NODE in kind.interfaces and any(NODE in of_type(name).interfaces for name in above)
     above |= {kind.name}
     selected = [
         _field(name, kind.name, arguments, above)
         for name, field in kind.fields.items()
         if get_named_type(field.type).name not in above
+        and not (is_part and isinstance(get_named_type(field.type), GraphQLObjectType))
     ]
     return f" {{ {' '.join(selected)} }}"
 
@@ -69,6 +81,8 @@ def _sample(kind: Any) -> str:
             return _sample(kind.of_type)
         case GraphQLList():
             return f"[{_sample(kind.of_type)}]"
+        case GraphQLInputObjectType():
+            return "{}"
         case GraphQLEnumType():
             return str(next(iter(kind.values)))
         case GraphQLInputObjectType():

@@ -33,7 +33,7 @@ __all__ = [
     "users",
 ]
 
-REVISION: Final = "0021"
+REVISION: Final = "0022"
 """The migration that makes these tables."""
 
 METADATA = SQLModel.metadata

@@ -133,6 +133,12 @@ class NameRow(SQLModel, table=True):
     """The name of an id; NULL when ESI doesn't know the id."""
 
     __tablename__ = "names"
+    __table_args__ = (
+        Index("names_search", "category", text("lower(name) text_pattern_ops")).ddl_if(
+            dialect="postgresql"
+        ),
+        Index("names_search", "category", text("name COLLATE NOCASE")).ddl_if(dialect="sqlite"),
+    )
 
     id: int = Field(primary_key=True, sa_type=BigInteger)
     name: str | None = Field(default=None, sa_type=Text)
