@@ -54,6 +54,8 @@ def read_json(text: str) -> Given:
         value = msgspec.json.decode(text)
     except DECODE_ERRORS as error:
         raise BadInput(f"filter: isn't JSON: {error}") from None
+    if value is None:
+        raise BadInput("filter: must be an object, and is null")
     given: Given = coerced(value, FILTER, "filter")
     return given
 
