@@ -21,6 +21,7 @@ from api.live.types import FEED_TYPES
 from api.node import NODE
 from api.queries import QUERY
 from api.scalars import DATE_TIME, LONG
+from api.stats_queries import STATS_TYPES
 from api.subscriptions import SUBSCRIPTION
 from api.users.schema import USER_TYPES
 from api.workers.resolvers import WORKER_TYPES
@@ -38,6 +39,7 @@ SCHEMA: Final = make_executable_schema(
     *(QUERY, EXPLAIN, LIMITS, SUBSCRIPTION, NODE),
     *KILLMAIL_TYPES,
     *FITTING_TYPES,
+    *STATS_TYPES,
     *(LONG, DATE_TIME, EsiFields()),
     *USER_TYPES,
     *WORKER_TYPES,

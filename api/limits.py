@@ -24,6 +24,8 @@ WEIGHTS: Final = {
     "killmails": 50,
     "totalCount": 50,
     "killmailsByIds": 50,
+    "killmailsDateCounts": 50,
+    "killStats": 50,
     "hasPreviousPage": 20,
     "hasNextPage": 20,
     "node": 20,

@@ -46,6 +46,8 @@ PUBLIC = {
     "Query.killmails",
     "Query.explain",
     "Query.killmailsByIds",
+    "Query.killmailsDateCounts",
+    "Query.killStats",
     "Query.node",
     "Query.feed",
     "Query.alliance",
