@@ -101,7 +101,8 @@ async def date_counts(
     while days and sum(counts.values()) < MAX_COUNTED:
         some, days = days[:DAYS_AT_ONCE], days[DAYS_AT_ONCE:]
         parts = [_count_of(number, day) for number, day in enumerate(some)]
-        rows = await database.fetch_all(union_all(*parts))
+        union: Any = union_all(*parts)
+        rows = await database.fetch_all(union)
         counts |= {some[row["number"]]: row["kills"] for row in rows}
     return counts, not days
 

@@ -20,7 +20,8 @@ query ($filter: KillmailFilter, $by: KillGroupBy, $every: KillInterval, $first: 
   killStats(filter: $filter, groupBy: $by, interval: $every, first: $first) {
     kills totalValue killsWithoutValue groupCount complete countedSince
     groups {
-      key name kills totalValue killsWithoutValue intervals { since kills totalValue killsWithoutValue }
+      key name kills totalValue killsWithoutValue
+      intervals { since kills totalValue killsWithoutValue }
     }
   }
 }
