@@ -51,7 +51,8 @@ class Order:
 
 async def export(request: Request) -> Response:
     """Export the killmails of a filter."""
-    state, format_ = state_of(request), FORMATS[request.url.path.rpartition(".")[2]]()
+    state, name = state_of(request), request.url.path.rpartition(".")[2]
+    format_ = await asyncio.to_thread(FORMATS[name])  # the first of Parquet loads PyArrow
     after = whole_number("after", one(request, "after"))
     limit = whole_number("limit", one(request, "limit"))
     if limit is not None and not 1 <= limit <= MAX_ROWS:
