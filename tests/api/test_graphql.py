@@ -1,13 +1,22 @@
 """The GraphQL door itself: its address, its errors, its limits."""
 
 import re
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 
 import aiohttp
 import pytest
-from graphql import build_client_schema, get_introspection_query, print_schema
+from graphql import (
+    build_client_schema,
+    get_introspection_query,
+    is_scalar_type,
+    print_schema,
+    specified_scalar_types,
+)
 
 from api.graphql import SCHEMA
 from api.limits import MUTATION_WEIGHT, WEIGHTS
+from api.scalars import serialize_date_time
 from tests.api.gateway import Writer, query
 from tests.test_docs import PROJECT, table
 
@@ -101,3 +110,37 @@ def test_readme_has_the_weight_of_each_field() -> None:
     assert documented == WEIGHTS
     rows = dict(table(PROJECT / "api" / "README.md", "weight"))
     assert rows[str(MUTATION_WEIGHT)] == "each other mutation"
+
+
+def test_everything_in_the_schema_is_described() -> None:
+    bare = []
+    for name, of_type in SCHEMA.type_map.items():
+        if name.startswith("__"):
+            continue
+        parts: dict[str, Any] = {name: of_type}
+        for field, of_field in getattr(of_type, "fields", {}).items():
+            parts[f"{name}.{field}"] = of_field
+            for argument, of_argument in getattr(of_field, "args", {}).items():
+                parts[f"{name}.{field}({argument}:)"] = of_argument
+        for value, of_value in getattr(of_type, "values", {}).items():
+            parts[f"{name}.{value}"] = of_value
+        bare += [part for part, it in parts.items() if not (it.description or "").strip()]
+    assert bare == []
+
+
+def test_scalars_say_how_they_are_specified() -> None:
+    own = [
+        of_type
+        for name, of_type in SCHEMA.type_map.items()
+        if is_scalar_type(of_type) and name not in specified_scalar_types
+    ]
+    assert {of_type.name for of_type in own} >= {"Long", "DateTime"}
+    assert all(of_type.specified_by_url for of_type in own)
+
+
+def test_times_are_told_to_the_millisecond() -> None:
+    time = datetime(2026, 1, 1, 12, tzinfo=UTC)
+    assert serialize_date_time(time) == "2026-01-01T12:00:00Z"
+    assert serialize_date_time(time.replace(microsecond=250_999)) == "2026-01-01T12:00:00.250Z"
+    east = time.astimezone(timezone(timedelta(hours=3)))
+    assert serialize_date_time(east) == "2026-01-01T12:00:00Z"
