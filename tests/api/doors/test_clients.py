@@ -31,7 +31,7 @@ async def test_each_client_prints_a_killmail(client: aiohttp.ClientSession, writ
 
 async def _first_line(program: str, address: str) -> str:
     """Run a program; return the first line that it prints, or what it complains of."""
-    assert len([line for line in program.splitlines() if line.strip()]) <= 6, program
+    assert len([line for line in program.splitlines() if line.strip()]) <= 5, program
     program = program.replace("http://127.0.0.1:4000", address)
     program = program.replace("ws://127.0.0.1:4000", address.replace("http", "ws"))
     async with _started(program) as process:

@@ -6,7 +6,9 @@ from collections.abc import AsyncGenerator
 from statistics import median
 
 import aiohttp
+import pytest
 
+from api.doors import redisq
 from tests.api.doors.reading import events_of, lines_of
 from tests.api.gateway import Writer, a_killmail
 
@@ -36,7 +38,7 @@ async def _websocket(client: aiohttp.ClientSession) -> AsyncGenerator[None, None
 
 
 async def _redisq(client: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    await (await client.get("/listen.php?queueID=q&ttw=1")).read()
+    await (await client.get("/listen.php?queueID=q&ttw=0")).read()
     yield
     while await (await client.get("/listen.php?queueID=q")).json():
         yield
@@ -56,8 +58,9 @@ DOORS = (_sse, _ndjson, _websocket, _redisq, _r2z2)
 
 
 async def test_a_lone_killmail_is_at_every_client_at_once(
-    client: aiohttp.ClientSession, writer: Writer
+    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(redisq, "MIN_TTW_S", 0.05)
     listeners = [door(client) for door in DOORS]
     await asyncio.gather(*map(anext, listeners))
     latencies_s: list[list[float]] = [[] for _ in DOORS]
