@@ -25,8 +25,10 @@ from api.graphql import DOCUMENTS
 from api.http import GraphQLEndpoint
 from api.login.routes import ROUTER as LOGIN_ROUTER
 from api.rest import ROUTER
+from api.rest_queries import ROUTER as QUERIES_ROUTER
 from api.socket.server import graphql_socket, open_sockets
 from api.state import open_state
+from api.transfer import Gzip
 
 EXPOSED_HEADERS: Final = (
     "ETag",
@@ -70,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
+    app.add_middleware(Gzip)
     app.add_middleware(BodyLimit, receive_s=settings.api_request_s)
     app.add_middleware(ClosedParts, settings=settings)
     # Any page may ask, but no browser lets a foreign one use its visitor's cookies.
@@ -87,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(LOGIN_ROUTER)
     app.include_router(EXPLORER_ROUTER)
     app.include_router(DOORS_ROUTER)
+    app.include_router(QUERIES_ROUTER)
     # Not mounted: a mount would answer POST /graphql with a redirect.
     app.router.routes += [
         Route("/graphql", GraphQLEndpoint(DOCUMENTS)),

@@ -29,7 +29,7 @@ async def test_post_is_answered_without_a_redirect(client: aiohttp.ClientSession
 
 
 async def test_introspection_returns_the_schema(client: aiohttp.ClientSession) -> None:
-    result = await query(client, get_introspection_query())
+    result = await query(client, get_introspection_query(specified_by_url=True))
     assert print_schema(build_client_schema(result["data"])) == print_schema(SCHEMA)
 
 
