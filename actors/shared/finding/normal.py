@@ -1,5 +1,6 @@
 """Rewrite conditions as a search takes them. No I/O."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from actors.shared.finding.kinds import ID_BITS, Kind
@@ -48,7 +49,7 @@ def push_not_down(tree: Tree, negated: bool = False) -> Tree:
 
     An unknown value meets neither a condition on values nor its negation, so that negation becomes
     a condition on values, too. A single condition on an attacker becomes terms of the killmail, and
-    alternatives that are terms become one leaf.
+    terms of which one suffices, or none may be there, become one leaf.
     """
     match tree:
         case OneAttacker((_,), False, ()) if tree.leads():
@@ -58,7 +59,7 @@ def push_not_down(tree: Tree, negated: bool = False) -> Tree:
             return push_not_down(child, not negated)
         case And(children) | Or(children):
             both = tuple(push_not_down(child, negated) for child in children)
-            return And(both) if isinstance(tree, And) != negated else _alternatives(both)
+            return _all_of(both) if isinstance(tree, And) != negated else _alternatives(both)
         case Value() | ZkbNumber() | Time() | AttackerCount() if negated:
             return outside(tree)
     return Not(tree) if negated else tree
@@ -105,12 +106,35 @@ def _any_of_terms(terms: frozenset[int]) -> Tree:
     return Has(*terms) if len(terms) == 1 else HasAny(terms)
 
 
-def _alternatives(children: tuple[Tree, ...]) -> Or | HasAny:
-    """Combine by OR; terms are looked up together."""
-    single = [one.term for one in children if isinstance(one, Has)]
-    several = [one.terms for one in children if isinstance(one, HasAny)]
-    if len(single) + len(several) < 2:
-        return Or(children)
-    others = tuple(one for one in children if not isinstance(one, Has | HasAny))
-    any_of = HasAny(frozenset(single).union(*several))
+def _alternatives(children: tuple[Tree, ...]) -> Tree:
+    """Combine by OR, in one node; terms are looked up together."""
+    parts = [part for one in children for part in (one.children if isinstance(one, Or) else (one,))]
+    any_of = _union(parts)
+    if any_of is None:
+        return Or(tuple(parts))
+    others = tuple(one for one in parts if not isinstance(one, Has | HasAny))
     return Or((any_of, *others)) if others else any_of
+
+
+def _all_of(children: tuple[Tree, ...]) -> Tree:
+    """Combine by AND, in one node; terms that must be absent are looked up together."""
+    parts = [
+        part for one in children for part in (one.children if isinstance(one, And) else (one,))
+    ]
+    absent = _union([one.child for one in parts if isinstance(one, Not)])
+    if absent is None:
+        return And(tuple(parts))
+    others = tuple(
+        one for one in parts if not (isinstance(one, Not) and isinstance(one.child, Has | HasAny))
+    )
+    return And((*others, Not(absent))) if others else Not(absent)
+
+
+def _union(children: Iterable[Tree]) -> HasAny | None:
+    """Combine what are terms, if several are."""
+    terms = [
+        frozenset({one.term}) if isinstance(one, Has) else one.terms
+        for one in children
+        if isinstance(one, Has | HasAny)
+    ]
+    return HasAny(frozenset().union(*terms)) if len(terms) > 1 else None
