@@ -1,18 +1,24 @@
 """Find a free port, the gateway's address, and wait until a port accepts connections."""
 
 import asyncio
+import random
 import socket
+from contextlib import suppress
 
 from actors.shared.errors import Misconfigured
 from actors.shared.settings import Settings
 
+_PORTS = range(10_240, 32_768)
+"""Below those that systems give to outgoing connections, of which one could take a free port."""
+
 
 def free_port() -> int:
     """Return a port on 127.0.0.1 on which no process listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise Misconfigured("no port of 127.0.0.1 is free")
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -25,14 +25,13 @@ from actors.shared.feed import CHANNEL, Entry, encode_entry, join_entries
 from actors.shared.killmail import parse_killmail
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED_COUNTER
-from deploy.migrate import migrate
 from deploy.ports import free_port
 from tests.bench.report import report
 from tests.support.killmails import bodies, describe
 from tests.support.listeners import Listener, listen
 from tests.support.pipeline import Pipeline
 from tests.support.processes import cpu_s
-from tests.support.redis_server import RedisServer
+from tests.support.servers import empty_servers
 
 SMALL = "sequence killmailId killmailTime victim { characterName shipTypeName }"
 LARGE = (
@@ -119,7 +118,13 @@ def rss(pid: int) -> int:
 async def fanout(settings: Settings, logs: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """Run once."""
     count = int(arguments.rate * arguments.seconds)
-    settings = settings.model_copy(update={"api_port": free_port()})
+    settings = settings.model_copy(
+        update={
+            "api_port": free_port(),
+            "api_cost_per_minute": 10**9,
+            "api_connections_per_client": 100_000,
+        }
+    )
     async with open_database(settings) as database:
         async with database.connect() as connection:
             feed_id = (await connection.execute(select(FEED_COUNTER.c.feed_id))).scalar_one()
@@ -190,16 +195,9 @@ async def main() -> None:
     )
     arguments = parser.parse_args()
     print(describe())
-    with tempfile.TemporaryDirectory() as folder:
-        redis = RedisServer(Path(folder))
-        try:
-            settings = Settings(
-                data_dir=Path(folder), redis_url=f"redis://127.0.0.1:{redis.port}/0"
-            )
-            await migrate(settings)
+    async with empty_servers() as settings:
+        with tempfile.TemporaryDirectory() as folder:
             figures = await fanout(settings, Path(folder), arguments)
-        finally:
-            redis.kill()
     report("fanout", figures)
 
 

@@ -11,7 +11,6 @@ import struct
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -46,6 +45,8 @@ class Listener(asyncio.Protocol):
         self._is_open = False
         self.ready = asyncio.get_running_loop().create_future()
         """Done when the subscription was sent and a ping after it was answered."""
+        self.lost = asyncio.get_running_loop().create_future()
+        """Done when the connection is lost."""
         self.last = 0
         """The last sequence that came."""
         self.count = 0
@@ -65,6 +66,7 @@ class Listener(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note it."""
         self.problem = self.problem or f"lost: {exc} {self._rest[:200]!r}"
+        self.lost.set_result(None)
         if not self.ready.done():
             self.ready.set_exception(ConnectionError(self.problem))
 
@@ -101,25 +103,31 @@ class Listener(asyncio.Protocol):
             self.ready.set_exception(ConnectionError(self._rest.decode(errors="replace")))
 
 
+async def connect_listener(
+    url: str, subscribe: dict[str, Any], on_sequences: Callable[..., None]
+) -> Listener:
+    """Connect one client; returns when it is subscribed.
+
+    Raises:
+        OSError: the connection failed or was lost, or the subscription was refused.
+    """
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    listener = Listener(parts.netloc, subscribe, on_sequences)
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: listener, parts.hostname, parts.port)
+    await listener.ready
+    return listener
+
+
 async def listen(
     url: str, subscriptions: list[dict[str, Any]], on_sequences: Callable[..., None]
 ) -> list[Listener]:
     """Connect a client for each subscription; returns when all are subscribed."""
-    parts = urlsplit(url)
-    assert parts.hostname
-    assert parts.port
-    loop = asyncio.get_running_loop()
     listeners: list[Listener] = []
     for start in range(0, len(subscriptions), 50):
-        some = []
-        for subscribe in subscriptions[start : start + 50]:
-            one = Listener(parts.netloc, subscribe, on_sequences)
-            await loop.create_connection(partial(_given, one), parts.hostname, parts.port)
-            some.append(one)
-        await asyncio.gather(*(one.ready for one in some))
-        listeners += some
+        some = subscriptions[start : start + 50]
+        connecting = (connect_listener(url, one, on_sequences) for one in some)
+        listeners += await asyncio.gather(*connecting)
     return listeners
-
-
-def _given(listener: Listener) -> Listener:
-    return listener

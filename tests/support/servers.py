@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pika
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import NodeNotReadyError
 from redis.asyncio import Redis
 
 from actors.shared.queues import Queue
@@ -117,14 +118,23 @@ async def _empty_redis(url: str) -> None:
         await redis.flushdb()
 
 
-async def _empty_kafka(url: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=urlsplit(url).netloc)
-    await admin.start()
+async def _deleted(admin: AIOKafkaAdminClient) -> bool:
+    """Delete our topics; return whether there were none."""
     try:
         ours = [t for t in await admin.list_topics() if t.startswith("killm") or "killstream" in t]
         if ours:
             await admin.delete_topics(ours)
-        while set(ours) & set(await admin.list_topics()):
-            await asyncio.sleep(0.1)
+    except NodeNotReadyError:  # a busy broker closed the connection: the next call makes one
+        return False
+    return not ours
+
+
+async def _empty_kafka(url: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=urlsplit(url).netloc)
+    await admin.start()
+    try:
+        async with asyncio.timeout(30):
+            while not await _deleted(admin):
+                await asyncio.sleep(0.1)
     finally:
         await admin.close()
