@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import msgspec
 from websockets.frames import Frame, Opcode
@@ -132,8 +132,7 @@ class Connection(Successor):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin, after the opening handshake."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self._server.connections[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy import select
 from actors.shared.settings import Settings
 from actors.shared.tables import FEED, KILLMAILS
 from actors.shared.topics import RECEIVED, create_topics
+from tests.bench.drain import standin
 from tests.bench.report import report
 from tests.support.killmails import describe, references
 from tests.support.listeners import Listener, connect_listener
@@ -157,8 +158,8 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         redis = RedisServer(Path(folder))
         try:
-            async with empty_servers() as settings:
-                own = {"redis_url": f"redis://127.0.0.1:{redis.port}/0"}
+            async with empty_servers() as settings, standin() as url:
+                own = {"redis_url": f"redis://127.0.0.1:{redis.port}/0", "esi_url": url}
                 limits = {"api_cost_per_minute": 10**9, "api_connections_per_client": 100_000}
                 settings = settings.model_copy(update=own | limits)
                 figures = await resume(settings, Path(folder), redis, arguments)
