@@ -17,13 +17,14 @@ from actors.shared.finding.tree import Tree
 from api.database import DatabaseUnavailable
 from api.doors.answers import door, parameter, too_many
 from api.doors.client import client_of
-from api.doors.export_formats import FORMATS, Cut, Format
+from api.doors.export_formats import FORMATS, Cut, Format, Gzip
 from api.doors.filtering import tree_of_query
 from api.doors.live import RESTARTING, SEND_S, disconnect
 from api.doors.metrics import DELIVERIES
 from api.doors.parameters import MAX_SEQUENCE, one, whole_number
 from api.doors.slots import TooMany
 from api.errors import BadInput
+from api.openapi import filter_parameters
 from api.search import Found, by_id
 from api.state import State, state_of
 
@@ -53,6 +54,8 @@ async def export(request: Request) -> Response:
     """Export the killmails of a filter."""
     state, name = state_of(request), request.url.path.rpartition(".")[2]
     format_ = await asyncio.to_thread(FORMATS[name])  # the first of Parquet loads PyArrow
+    if name != "parquet" and "gzip" in request.headers.get("Accept-Encoding", ""):
+        format_ = Gzip(format_)
     after = whole_number("after", one(request, "after"))
     limit = whole_number("limit", one(request, "limit"))
     if limit is not None and not 1 <= limit <= MAX_ROWS:
@@ -69,7 +72,9 @@ _PARAMETERS: Final = (
     parameter("limit", "How many rows at most.", minimum=1, maximum=MAX_ROWS),
 )
 for _name in FORMATS:
-    door(ROUTER, f"/export.{_name}", *_PARAMETERS, name=f"export_as_{_name}")(export)
+    door(ROUTER, f"/export.{_name}", *_PARAMETERS, *filter_parameters(), name=f"export_as_{_name}")(
+        export
+    )
 
 
 _HEADERS: Final = {"Cache-Control": "no-store", "Killstream-Complete": "true"}
@@ -83,6 +88,9 @@ class ExportAnswer(Response):
         super().__init__(media_type=order.format.media_type, headers=_HEADERS)
         if not order.first.complete:
             self.headers["Killstream-Complete"] = "false"
+        if isinstance(order.format, Gzip):
+            self.headers["Content-Encoding"] = "gzip"
+        self.headers.add_vary_header("Accept-Encoding")
         del self.headers["content-length"]
         self._order = order
 
@@ -133,7 +141,8 @@ async def parts_of(order: Order) -> AsyncGenerator[bytes, None]:
         part = await asyncio.to_thread(order.format.add, [view for view, _ in page.views])
         size += len(part)
         DELIVERIES.labels("export").inc(len(page.views))
-        yield part
+        if part:
+            yield part
         if page.searched_to is None:
             break
         position = cast(int, page.searched_to)

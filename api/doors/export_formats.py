@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zlib
 from collections.abc import Callable, Iterable
 from datetime import UTC
 from typing import Any, Final, Protocol
@@ -11,6 +12,7 @@ import msgspec
 from actors.export.ndjson import to_line
 from actors.export.read import Stored
 from actors.shared.killmail import Attacker, Killmail
+from api.transfer import LEVEL
 from api.view import View
 
 
@@ -74,12 +76,32 @@ class Csv:
         return header + (b"" if cut is None else b"# cut: %b\n" % msgspec.json.encode(cut))
 
 
+class Gzip:
+    """Another format, compressed while it is written."""
+
+    def __init__(self, inner: Format) -> None:
+        self.media_type = inner.media_type
+        self.with_names = inner.with_names
+        self._inner = inner
+        self._compress = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | _GZIP)
+
+    def add(self, views: Iterable[View]) -> bytes:
+        """Take killmails."""
+        return self._compress.compress(self._inner.add(views))
+
+    def end(self, cut: Cut | None) -> bytes:
+        """Write the file's end."""
+        return self._compress.compress(self._inner.end(cut)) + self._compress.flush()
+
+
 def _parquet() -> Format:
     from api.doors.export_parquet import Parquet  # PyArrow takes memory, which most never need
 
     return Parquet()
 
 
+_GZIP: Final = 16
+"""Has zlib write gzip's header."""
 FORMATS: Final[dict[str, Callable[[], Format]]] = {
     "ndjson": Ndjson,
     "csv": Csv,

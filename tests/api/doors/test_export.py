@@ -48,6 +48,18 @@ async def test_lines_go_on_after_a_cut(client: aiohttp.ClientSession, writer: Wr
     assert await _lines(client, "?after=0") == []
 
 
+async def test_exports_are_compressed_for_clients_that_take_it(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await writer.store(*[a_killmail(id_) for id_ in range(1, 30)])
+    for headers, encoding in (({}, "gzip"), ({"Accept-Encoding": "identity"}, None)):
+        async with client.get("/export.ndjson", headers=headers) as answer:
+            assert answer.headers.get("Content-Encoding") == encoding
+            assert len((await answer.text()).splitlines()) == 29
+    async with client.get("/export.parquet") as answer:
+        assert "Content-Encoding" not in answer.headers
+
+
 async def test_rows_of_csv(client: aiohttp.ClientSession, writer: Writer) -> None:
     await writer.store(a_killmail(7), zkb=ZKB)
     await writer.store(a_killmail(6, attackers=[], victim=VICTIM | {"alliance_id": 9}))
