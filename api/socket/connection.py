@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from time import monotonic
 from typing import Any, Final, Protocol, cast
 
 import msgspec
@@ -31,6 +32,12 @@ MAX_MESSAGE_BYTES: Final = 1024 * 1024
 """The longest message that a client may send."""
 MAX_OPERATIONS: Final = 50
 """Open operations of a connection."""
+MAX_ID: Final = 200
+"""Characters of an operation's id, which each of its messages repeats."""
+SLICE_BYTES: Final = 1024
+"""What is parsed at once; it may be 170 frames."""
+SLICE_S: Final = 0.001
+"""How long what one client sent is parsed before the others have twice that time."""
 INIT_S: Final = 10.0
 """Time within which a client must send `connection_init`."""
 PING_S: Final = 20.0
@@ -94,6 +101,7 @@ class Connection(Successor):
         "_text",
         "_transport",
         "_unparsed",
+        "_unread",
         "_wire",
         "credential",
         "handshake",
@@ -111,7 +119,9 @@ class Connection(Successor):
         """Parses what the client sends; only while it is in the middle of something."""
         self._unparsed = 0
         """Bytes of an unfinished frame that the parser holds."""
-        self._text = b""
+        self._unread = b""
+        """What came and isn't parsed yet."""
+        self._text: bytearray | None = None
         """The beginning of a fragmented message."""
         self._seen_s = self._pinged_s = server.now_s()
         self._blocked_since_s = 0.0
@@ -150,7 +160,8 @@ class Connection(Successor):
 
     def resume_writing(self) -> None:
         """Go on where the socket was full."""
-        self._transport.resume_reading()
+        if not self._unread:
+            self._transport.resume_reading()
         if self._closing_since_s:
             return
         self.is_blocked = False
@@ -160,15 +171,38 @@ class Connection(Successor):
         self._wake()
 
     def data_received(self, data: bytes) -> None:
-        """Take a client's frames; `websockets` parses them, and answers ping and close."""
+        """Take a client's frames, a slice in each turn of the loop."""
         self._seen_s = self._server.now_s()
+        if len(data) > SLICE_BYTES or self._unread:
+            is_waiting = bool(self._unread)
+            self._unread += data
+            self._transport.pause_reading()
+            if not is_waiting:
+                self._parse_unread()
+        else:
+            self._parse(data)
+
+    def _parse_unread(self) -> None:
+        end_s = monotonic() + SLICE_S
+        start = 0
+        while start < len(self._unread) and monotonic() < end_s:
+            self._parse(self._unread[start : start + SLICE_BYTES])
+            start += SLICE_BYTES
+        self._unread = self._unread[start:]
+        if self._unread:
+            asyncio.get_running_loop().call_later(2 * SLICE_S, self._parse_unread)
+        elif not self.is_blocked or self._closing_since_s:
+            self._transport.resume_reading()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse frames by `websockets`, which answers ping and close."""
         wire = self._wire = self._wire or _new_wire()
         wire.receive_data(data)
         self._unparsed += len(data)
         for frame in wire.events_received():
             assert isinstance(frame, Frame)
             self._unparsed -= _received_bytes(frame)
-            if wire.state is OPEN:  # else one of both has closed
+            if not self._closing_since_s:
                 self._take(frame)
         self._flush(wire)
         if wire.state is OPEN and self._unparsed == 0 and wire.current_size is None:
@@ -259,12 +293,13 @@ class Connection(Successor):
         if frame.opcode is Opcode.BINARY:
             self.close(BAD_MESSAGE, "bad message: binary")
         elif frame.opcode in (Opcode.TEXT, Opcode.CONT):
-            self._text += frame.data
+            text = self._text = self._text or bytearray()
+            text += frame.data
             if frame.fin:
-                text, self._text = self._text, b""
+                self._text = None
                 self._take_message(text)
 
-    def _take_message(self, text: bytes) -> None:
+    def _take_message(self, text: bytearray) -> None:
         try:
             message = _decode(text)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -276,13 +311,13 @@ class Connection(Successor):
                 self.send(b'{"type":"pong"}')
             case "pong":
                 pass
-            case "subscribe" if message.id:
-                self._subscribe(message.id, message.payload)
-            case "complete" if message.id:
-                if operation := (self.operations or {}).pop(message.id, None):
+            case "subscribe" if _is_id(message.id):
+                self._subscribe(cast(str, message.id), message.payload)
+            case "complete" if _is_id(message.id):
+                if operation := (self.operations or {}).pop(cast(str, message.id), None):
                     self._server.end(operation)
             case _:
-                self.close(BAD_MESSAGE, "bad message: no such type, or no id")
+                self.close(BAD_MESSAGE, "bad message: no such type, or no id, or too long a one")
         return None
 
     def _initialise(self, payload: Any) -> None:
@@ -336,6 +371,10 @@ class Connection(Successor):
         if self._drained is not None:
             self._drained.set()
             self._drained = None
+
+
+def _is_id(operation_id: str | None) -> bool:
+    return operation_id is not None and 1 <= len(operation_id) <= MAX_ID
 
 
 def _new_wire() -> Wire:
