@@ -5,24 +5,21 @@ The newest ids come first. An export isn't one state of the database: each page 
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Final, cast
 
 from fastapi import APIRouter, Request, Response
-from starlette.types import Receive, Scope, Send
 
-from actors.shared.cancellation import cancel_and_wait
 from actors.shared.finding.tree import Tree
 from api.database import DatabaseUnavailable
-from api.doors.answers import door, parameter, too_many
+from api.doors.answers import door, parameter
 from api.doors.client import client_of
 from api.doors.export_formats import FORMATS, Cut, Format, Gzip
 from api.doors.filtering import tree_of_query
-from api.doors.live import RESTARTING, SEND_S, disconnect
+from api.doors.live import RESTARTING
 from api.doors.metrics import DELIVERIES
 from api.doors.parameters import MAX_SEQUENCE, one, whole_number
-from api.doors.slots import TooMany
+from api.doors.streamed import Streamed
 from api.errors import BadInput
 from api.openapi import filter_parameters
 from api.search import Found, by_id
@@ -34,8 +31,6 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 MAX_S: Final = 120.0
 """What one export may have of rows, of bytes, and of time."""
 PAGE_ROWS: Final = 200
-CLOSE_S: Final = 1.5
-"""How long an export may take to end when the gateway does."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,18 @@ async def export(request: Request) -> Response:
     with state.doors.export.taken(client_of(request)):
         start = None if after is None else after - 1
         first = await _page(state, tree, format_, start, limit or MAX_ROWS)
-    return ExportAnswer(Order(state, tree, format_, limit or MAX_ROWS, first))
+    order = Order(state, tree, format_, limit or MAX_ROWS, first)
+    return Streamed(state.doors, parts_of(order), format_.media_type, _headers(order))
+
+
+def _headers(order: Order) -> dict[str, str]:
+    """Say also whether the index lists all stored killmails."""
+    headers = {
+        "Cache-Control": "no-store",
+        "Vary": "Accept-Encoding",
+        "Killstream-Complete": "true" if order.first.complete else "false",
+    }
+    return headers | ({"Content-Encoding": "gzip"} if isinstance(order.format, Gzip) else {})
 
 
 _PARAMETERS: Final = (
@@ -75,60 +81,6 @@ for _name in FORMATS:
     door(ROUTER, f"/export.{_name}", *_PARAMETERS, *filter_parameters(), name=f"export_as_{_name}")(
         export
     )
-
-
-_HEADERS: Final = {"Cache-Control": "no-store", "Killstream-Complete": "true"}
-"""Whether the index lists all stored killmails."""
-
-
-class ExportAnswer(Response):
-    """Streams an export until it is whole, is cut, or the client leaves."""
-
-    def __init__(self, order: Order) -> None:
-        super().__init__(media_type=order.format.media_type, headers=_HEADERS)
-        if not order.first.complete:
-            self.headers["Killstream-Complete"] = "false"
-        if isinstance(order.format, Gzip):
-            self.headers["Content-Encoding"] = "gzip"
-        self.headers.add_vary_header("Accept-Encoding")
-        del self.headers["content-length"]
-        self._order = order
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse a client that has too many open."""
-        doors = self._order.state.doors
-        try:
-            with doors.export.taken(client_of(Request(scope))):
-                await self._answer(scope, receive, send)
-        except TooMany as error:
-            await too_many(error)(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if scope["method"] == "HEAD":
-            return await _send(send, b"", more=False)
-        giving = asyncio.create_task(self._give(send), name="export: give")
-        leaving = asyncio.create_task(disconnect(receive), name="export: disconnect")
-        closing = asyncio.create_task(
-            self._order.state.doors.closing.wait(), name="export: closing"
-        )
-        tasks = [giving, leaving, closing]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            if closing.done():  # it ends by itself after its page
-                await asyncio.wait([giving, leaving], timeout=CLOSE_S)
-        finally:
-            await cancel_and_wait(*tasks)
-        if not giving.cancelled():
-            with suppress(TimeoutError):  # the client doesn't read
-                giving.result()
-        return None
-
-    async def _give(self, send: Send) -> None:
-        async with aclosing(parts_of(self._order)) as parts:
-            async for part in parts:
-                await _send(send, part, more=True)
-        await _send(send, b"", more=False)
 
 
 async def parts_of(order: Order) -> AsyncGenerator[bytes, None]:
@@ -171,9 +123,3 @@ def _limit_reached(order: Order, rows: int, size: int, ends_at_s: float) -> str:
 async def _page(state: State, tree: Tree, format_: Format, start: int | None, limit: int) -> Found:
     limit, with_names = min(limit, PAGE_ROWS), format_.with_names
     return await by_id(state.database, tree, start, limit, with_names=with_names)
-
-
-async def _send(send: Send, part: bytes, *, more: bool) -> None:
-    """Send a part. Raises TimeoutError when the client doesn't read."""
-    async with asyncio.timeout(SEND_S):
-        await send({"type": "http.response.body", "body": part, "more_body": more})

@@ -83,7 +83,7 @@ class Gzip:
         self.media_type = inner.media_type
         self.with_names = inner.with_names
         self._inner = inner
-        self._compress = zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | _GZIP)
+        self._compress = gzip_compressor()
 
     def add(self, views: Iterable[View]) -> bytes:
         """Take killmails."""
@@ -92,6 +92,11 @@ class Gzip:
     def end(self, cut: Cut | None) -> bytes:
         """Write the file's end."""
         return self._compress.compress(self._inner.end(cut)) + self._compress.flush()
+
+
+def gzip_compressor() -> "zlib._Compress":
+    """Make what compresses parts of a file."""
+    return zlib.compressobj(LEVEL, wbits=zlib.MAX_WBITS | _GZIP)
 
 
 def _parquet() -> Format:

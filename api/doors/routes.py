@@ -4,8 +4,8 @@ from typing import Final
 
 from fastapi import APIRouter
 
-from api.doors import export, ndjson, r2z2, redisq, sse, zkillboard
+from api.doors import export, history, ndjson, r2z2, redisq, sse, zkillboard
 
 ROUTER: Final = APIRouter()
-for _door in (export, sse, ndjson, r2z2, redisq, zkillboard):
+for _door in (export, history, sse, ndjson, r2z2, redisq, zkillboard):
     ROUTER.include_router(_door.ROUTER)
