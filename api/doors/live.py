@@ -48,7 +48,7 @@ class Wire:
     """How a protocol writes the feed."""
 
     media_type: str
-    opening: bytes
+    opening: Callable[[], bytes]
     entry: Callable[[FeedView], bytes]
     heartbeat: Callable[[int], bytes]
     """For the sequence up to which the client has everything."""
@@ -91,7 +91,7 @@ class LiveAnswer(Response):
         if scope["method"] == "HEAD":
             return await _send_body(send, b"", more=False)
         self._send = send
-        await self._write(self._wire.opening)
+        await self._write(self._wire.opening())
         following = asyncio.create_task(self._follow(), name="door: follow")
         tasks = [
             following,

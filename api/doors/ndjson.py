@@ -34,4 +34,4 @@ def _end(reason: str, position: int) -> bytes:
     return msgspec.json.encode({"kind": "end", "reason": reason, "sequence": position}) + b"\n"
 
 
-_WIRE: Final = Wire("application/x-ndjson", b"", _entry, _heartbeat, _end)
+_WIRE: Final = Wire("application/x-ndjson", bytes, _entry, _heartbeat, _end)

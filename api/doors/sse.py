@@ -3,6 +3,7 @@
 Source: WHATWG HTML, "Server-sent events" (read 2026-11-27).
 """
 
+from random import randint
 from typing import Final
 
 import msgspec
@@ -16,8 +17,8 @@ from api.doors.parameters import one
 from api.state import state_of
 from api.view import FeedView
 
-RECONNECT_MS: Final = 2000
-"""After which a browser connects again; it sends the last id that it got."""
+RECONNECT_MS: Final = (1_000, 4_000)
+"""After which a browser connects again; each at another time, as all lose a gateway at once."""
 
 ROUTER: Final = APIRouter()
 
@@ -27,6 +28,10 @@ async def feed_sse(request: Request) -> Response:
     """Follow the feed as Server-Sent Events, whose ids are the sequences."""
     after = request.headers.get("Last-Event-ID") or one(request, "after")
     return await following(request, state_of(request).doors.sse, _WIRE, after)
+
+
+def _opening() -> bytes:
+    return b"retry: %d\n\n" % randint(*RECONNECT_MS)
 
 
 def _entry(view: FeedView) -> bytes:
@@ -44,4 +49,4 @@ def _end(reason: str, position: int) -> bytes:
     return b"id: %d\nevent: end\ndata: %b\n\n" % (position, data)
 
 
-_WIRE: Final = Wire("text/event-stream", b"retry: %d\n\n" % RECONNECT_MS, _entry, _heartbeat, _end)
+_WIRE: Final = Wire("text/event-stream", _opening, _entry, _heartbeat, _end)

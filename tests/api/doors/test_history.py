@@ -1,6 +1,8 @@
 """R2Z2's history, read by our own client."""
 
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -16,6 +18,11 @@ from tests.api.gateway import Writer, a_killmail, serve
 
 DAY = date(2026, 1, 1)
 ODD = ("20260230", "2026010", "202601011", "99999999", "20260102", "x", "2026-01-01", "%D9%A1" * 8)
+
+
+@pytest.fixture
+def settings(database_settings: dict[str, Any], tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, api_files_per_s=10_000, **database_settings)
 
 
 async def test_our_client_reads_our_history(
@@ -49,6 +56,7 @@ async def _audited(writer: Writer, day: date, have: int) -> None:
         await connection.execute(insert)
 
 
+@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 async def test_days_that_arent_there_are_not_found(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:

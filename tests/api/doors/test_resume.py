@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -71,7 +70,7 @@ async def test_a_browser_resumes_where_it_was(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
 ) -> None:
     monkeypatch.setattr(live, "HEARTBEAT_S", 0.1)
-    monkeypatch.setattr(sse, "_WIRE", replace(sse._WIRE, opening=b"retry: 50\n\n"))
+    monkeypatch.setattr(sse, "RECONNECT_MS", (50, 60))
     await writer.add(1)
     async with open_browser() as browser:
         page = await browser.new_page()
