@@ -20,6 +20,7 @@ from graphql import (
     GraphQLNamedType,
     GraphQLSchema,
     InlineFragmentNode,
+    NullValueNode,
     OperationDefinitionNode,
     SelectionSetNode,
     ValueNode,
@@ -31,6 +32,7 @@ from graphql import (
 )
 
 from api.documents import ValidatedDocument
+from api.errors import BadInput
 from api.limits import weight_of
 
 COST_OF_WEIGHT: Final = 100
@@ -39,6 +41,8 @@ SLICING: Final = ("first", "last", "limit", "days")
 LISTED: Final = "ids"
 MAX_LENGTH: Final = 10_000
 """No argument asks for longer lists; whatever is above is refused by its resolver."""
+PAGE: Final = 50
+"""Of a page whose length isn't asked for, and has no default in the schema."""
 DEFAULT_LENGTH: Final = 10
 DEFAULT_PAGE: Final = 50
 """Of a page of which neither the `first` nor the `last` are asked for by number."""
@@ -83,7 +87,11 @@ def cost_of(
     operation: OperationDefinitionNode,
     variables: Mapping[str, Any],
 ) -> int:
-    """Estimate the cost of an operation; of a subscription, that of one event."""
+    """Estimate the cost of an operation; of a subscription, that of one event.
+
+    Raises:
+        BadInput: null is given for an argument that has a default.
+    """
     root = schema.get_root_type(operation.operation)
     assert root
     return _Estimate(schema, valid, _given(operation, variables)).below(
@@ -145,6 +153,8 @@ class _Estimate:
     def _asked_for(self, node: FieldNode, field: GraphQLField) -> int | None:
         """Return the length that the field's arguments bound its lists to."""
         given = {argument.name.value: argument.value for argument in node.arguments or ()}
+        for name, argument in field.args.items():
+            self._refuse_null(name, argument, given.get(name))
         lengths = [
             length
             for name, argument in field.args.items()
@@ -152,7 +162,19 @@ class _Estimate:
         ]
         if not lengths and {"first", "last"} <= field.args.keys():
             return DEFAULT_PAGE
+        if not lengths and "first" in field.args:
+            return PAGE
         return min(max(lengths), MAX_LENGTH) if lengths else None
+
+    def _refuse_null(self, name: str, argument: GraphQLArgument, node: ValueNode | None) -> None:
+        """Refuse null for an argument that has a default; resolvers don't expect it."""
+        is_null = isinstance(node, NullValueNode) or (
+            isinstance(node, VariableNode)
+            and node.name.value in self.variables
+            and self.variables[node.name.value] is None
+        )
+        if is_null and argument.default is not None:
+            raise BadInput(f"{name}: must not be null; leave it out for its default")
 
     def _length(self, name: str, argument: GraphQLArgument, node: ValueNode | None) -> int | None:
         value = self._value(argument, node)

@@ -68,11 +68,15 @@ def _below(kind: Any, arguments: Mapping[str, str], above: frozenset[str]) -> st
     return f" {{ {' '.join(selected)} }}"
 
 
-def _made_up(field: GraphQLField) -> str:
+def made_up(field: GraphQLField) -> dict[str, str]:
+    """Make up the arguments that a field requires."""
     required = {n: a.type for n, a in field.args.items() if is_required_argument(a)}
-    if not required:
-        return ""
-    return f"({', '.join(f'{name}: {_sample(kind)}' for name, kind in required.items())})"
+    return {name: _sample(kind) for name, kind in required.items()}
+
+
+def _made_up(field: GraphQLField) -> str:
+    given = made_up(field)
+    return f"({', '.join(f'{name}: {value}' for name, value in given.items())})" if given else ""
 
 
 def _sample(kind: Any) -> str:
