@@ -154,6 +154,25 @@ async def test_a_client_that_reads_nothing_is_closed(
                     await asyncio.sleep(0.02)
 
 
+async def test_a_client_that_falls_behind_is_told_where_to_go_on(
+    client: aiohttp.ClientSession, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tail, "MAX_BEHIND", 20)
+    behind = SUBSCRIBERS_CLOSED.labels(reason="behind")
+    before = behind._value.get()
+    async with client.get("/feed.ndjson", read_bufsize=1024) as answer:
+        for start in range(1, 61, 5):
+            bodies = [a_killmail(start + n, padding="x" * 500_000) for n in range(5)]
+            await writer.publish(*await writer.store(*bodies))
+        lines = [msgspec.json.decode(line) for line in (await answer.text()).splitlines()]
+    *given, end = lines
+    assert [line["sequence"] for line in given] == list(range(1, len(given) + 1))
+    assert end == {"kind": "end", "reason": "lagged", "sequence": len(given)}
+    assert behind._value.get() == before + 1
+    async with lines_of(client, f"/feed.ndjson?after={len(given)}") as rest:
+        assert (await anext(rest))["sequence"] == len(given) + 1
+
+
 async def test_the_number_of_streams_is_bounded(settings: Settings, writer: Writer) -> None:
     few = settings.model_copy(update={"api_streams_per_client": 1})
     async with serve(few) as address, aiohttp.ClientSession(address) as client:
