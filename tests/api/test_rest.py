@@ -110,7 +110,7 @@ async def test_root_redirects_to_graphiql(client: aiohttp.ClientSession) -> None
     async with client.get("/") as answer:
         assert str(answer.url).endswith("/graphql")
         assert answer.content_type == "text/html"
-        assert "OnNewKillmail" in await answer.text()
+        assert "GraphiQL" in await answer.text()
 
 
 async def test_unavailable_database_prevents_the_start_with_a_message(tmp_path: Path) -> None:
