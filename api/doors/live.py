@@ -64,8 +64,6 @@ class LiveAnswer(Response):
     ) -> None:
         super().__init__(media_type=wire.media_type, headers=_HEADERS)
         del self.headers["content-length"]
-        self.heartbeat_s = HEARTBEAT_S
-        self.send_s = SEND_S
         self._tail = tail
         self._doors = doors
         self._slots = slots
@@ -138,9 +136,9 @@ class LiveAnswer(Response):
         """Send heartbeats while there is nothing else, for proxies and for the client's cursor."""
         loop = asyncio.get_running_loop()
         while True:
-            due_s = self._sent_at_s + self.heartbeat_s - loop.time()
+            due_s = self._sent_at_s + HEARTBEAT_S - loop.time()
             if due_s > 0 or self._sending:
-                await asyncio.sleep(max(due_s, self.heartbeat_s / 10))
+                await asyncio.sleep(max(due_s, HEARTBEAT_S / 10))
             else:
                 await self._write(self._wire.heartbeat(self._position))
 
@@ -152,7 +150,7 @@ class LiveAnswer(Response):
         """
         self._sending = True
         try:
-            async with asyncio.timeout(self.send_s):
+            async with asyncio.timeout(SEND_S):
                 await _send_body(self._send, data, more=True)
         finally:
             self._sending = False

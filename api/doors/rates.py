@@ -15,7 +15,7 @@ class TooOften(KillstreamError):
 
 
 class Rate:
-    """Allows requests at a pace, and a second's worth of them at once.
+    """Allows requests at a pace, and a second's worth of them at once, but always one.
 
     Source: the generic cell rate algorithm (ITU-T I.371).
     """
@@ -34,7 +34,7 @@ class Rate:
         """
         now_s = asyncio.get_running_loop().time()
         due_s = max(self._due_s.get(client, 0.0), now_s) + 1 / self._per_s
-        if due_s > now_s + 1 + 1e-9:
+        if due_s > now_s + max(1.0, 1 / self._per_s) + 1e-9:
             REFUSED.labels(self._door).inc()
             raise TooOften(f"{self._per_s:g} requests per second are allowed")
         self._due_s[client] = due_s
