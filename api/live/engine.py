@@ -16,6 +16,7 @@ from typing import Any, Final
 import structlog
 from graphql import Executor
 
+from actors.shared.background import in_background
 from actors.shared.finding.subject import Subject
 from actors.shared.metrics import SUBSCRIBERS
 from api.live.events import Heartbeat, Lagged
@@ -46,18 +47,13 @@ _log: Final = structlog.get_logger()
 async def open_engine(tail: Tail, subject_of: Callable[[View], Subject]) -> AsyncIterator["Engine"]:
     """Follow the tail until the block ends."""
     engine = Engine(tail, subject_of)
-    tasks = [
-        asyncio.create_task(engine.follow(), name="engine: feed"),
-        asyncio.create_task(engine.render(), name="engine: results"),
-        asyncio.create_task(engine.beat(), name="engine: heartbeats"),
-    ]
-    try:
+    async with (
+        in_background(engine.follow(), "engine: feed"),
+        in_background(engine.render(), "engine: results"),
+        in_background(engine.beat(), "engine: heartbeats"),
+    ):
         yield engine
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await engine.replays.stop()
+    await engine.stop()
 
 
 class Engine:
@@ -77,6 +73,14 @@ class Engine:
         self._has_work = asyncio.Event()
         self._streams = 0
         self.replays = Replays(tail, subject_of, self._join)
+
+    async def stop(self) -> None:
+        """End all streams; nothing is written for them any more."""
+        for group in tuple(self._groups.values()):
+            for stream in [*group.streams, *group.joining]:
+                self.close(stream)
+        await self.replays.stop()
+        SUBSCRIBERS.dec(self._streams)
 
     # Streams.
 

@@ -57,7 +57,10 @@ class Passes:
                 stop = group.sent = group.stop(start)
                 shared: dict[int, list[bytes]] = {}
                 for stream in tuple(group.streams):
-                    delivered += stream.write_new(start, stop, shared)
+                    try:
+                        delivered += stream.write_new(start, stop, shared)
+                    except Exception as error:  # ends this stream only
+                        stream.outlet.fail(stream, error)
                     writes += 1
                     if writes % WRITES == 0:
                         yield

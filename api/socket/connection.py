@@ -240,7 +240,7 @@ class Connection(Successor):
             self._transport.abort()
         elif now_s - max(self._seen_s, self._pinged_s) > PING_S:
             self._pinged_s = now_s
-            self._transport.write(_PING)
+            self.write(_PING)
 
     # What operations call.
 
@@ -250,13 +250,14 @@ class Connection(Successor):
         return self._closing_since_s > 0
 
     def write(self, data: bytes) -> None:
-        """Write whole frames."""
-        self._transport.write(data)
+        """Write whole frames; nothing, when the connection is lost already."""
+        if not self._transport.is_closing():  # uvloop's raises then
+            self._transport.write(data)
 
     def send(self, message: bytes) -> None:
         """Send a message, as JSON, unless the connection is closing."""
         if not self._closing_since_s:
-            self._transport.write(header(len(message)) + message)
+            self.write(header(len(message)) + message)
 
     async def drained(self) -> None:
         """Wait until the socket takes more, or the connection is closing."""
@@ -348,7 +349,7 @@ class Connection(Successor):
         """Write what `websockets` has to say; an empty chunk is its sign to close the socket."""
         for chunk in wire.data_to_send():
             if chunk:
-                self._transport.write(chunk)
+                self.write(chunk)
             else:
                 self._begin_to_close()
                 self._transport.close()

@@ -7,11 +7,11 @@ import argparse
 import asyncio
 import itertools
 import tempfile
-import time
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import uvloop
 from aiokafka import AIOKafkaProducer
 from sqlalchemy import select
 
@@ -21,36 +21,36 @@ from actors.shared.topics import RECEIVED, create_topics
 from tests.bench.drain import standin
 from tests.bench.report import report
 from tests.support.killmails import describe, references
+from tests.support.listeners import Listener, listen
 from tests.support.pipeline import pipeline
 from tests.support.processes import cpu_s
 from tests.support.servers import empty_servers
-from tests.support.subscriber import Subscriber
+from tests.support.waiting import within
 
+DOCUMENT = """subscription {
+  killmailAdded(maxAge: 36500) {
+    sequence killmailId killmailTime victim { characterName shipTypeName }
+  }
+}"""
 WARM_UP = 20
 """Killmails whose latency isn't counted: imports, plans, first names."""
-
-
-class TimedSubscriber(Subscriber):
-    """Records when each sequence came."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url, after=0)
-        self.came_s: dict[int, float] = {}
-
-    def take(self, killmail: dict[str, int]) -> None:
-        """Record the time first."""
-        self.came_s[killmail["sequence"]] = time.time()
-        super().take(killmail)
 
 
 async def push(
     settings: Settings, logs: Path, subscribers: int, rate_per_s: float, count: int
 ) -> dict[str, Any]:
     """Push `count` killmails to that many subscribers; give the latencies."""
-    async with pipeline(settings, logs, source="none") as pipe:
-        clients = [TimedSubscriber(pipe.url) for _ in range(subscribers)]
-        running = [asyncio.create_task(client.run()) for client in clients]
-        await asyncio.gather(*(client.ready.wait() for client in clients))
+    limits: dict[str, Any] = {
+        "api_cost_per_minute": 10**9,
+        "api_connections_per_client": 100_000,
+    }
+    async with pipeline(settings, logs, source="none", **limits) as pipe:
+        came: list[tuple[int, float]] = []
+
+        def took(_listener: Listener, sequences: list[int], now_s: float) -> None:
+            came.extend((sequence, now_s) for sequence in sequences)
+
+        clients = await listen(pipe.url, [{"query": DOCUMENT}] * subscribers, took)
         await create_topics(settings)
         producer = AIOKafkaProducer(bootstrap_servers=settings.kafka_bootstrap)
         await producer.start()
@@ -58,17 +58,16 @@ async def push(
             await producer.send_and_wait(RECEIVED.name, value, key=str(i).encode())
             await asyncio.sleep(1 / rate_per_s)
         await producer.stop()
-        await asyncio.gather(*(client.until(WARM_UP + count) for client in clients))
+        async with within(60, lambda: f"{len(came)} came"):
+            while any(client.count < WARM_UP + count for client in clients):
+                await asyncio.sleep(0.05)
         used = {part: cpu_s([process.pid]) for part, process in pipe.running.items()}
-        for task in running:
-            task.cancel()
         async with pipe.database.connect() as connection:
             rows = (await connection.execute(select(FEED.c.sequence, FEED.c.stored_at))).all()
         committed_s = {sequence: stored_at.timestamp() for sequence, stored_at in rows}
         latencies_ms = [
             (came_s - committed_s[sequence]) * 1000
-            for client in clients
-            for sequence, came_s in client.came_s.items()
+            for sequence, came_s in came
             if sequence > WARM_UP
         ]
     cuts = quantiles(latencies_ms, n=1000)
@@ -104,4 +103,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

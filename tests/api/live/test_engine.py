@@ -144,6 +144,25 @@ async def test_the_many_come_before_costly_documents_of_one(
             await client.until(list(range(1, 41)))
 
 
+async def test_a_socket_that_fails_ends_its_stream_only(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+    async with running(settings, writer) as (engine, _):
+        clients = [subscribe(engine, 0) for _ in range(3)]
+        await writer.add(1)
+        for client in clients:
+            await client.until([1])
+        monkeypatch.setattr(clients[0], "write", fail)
+        await writer.add(2)
+        await writer.add(3)
+        for client in clients[1:]:
+            await client.until([1, 2, 3])
+        assert isinstance(clients[0].failed, RuntimeError)
+
+
 async def test_a_group_that_cannot_keep_up_loses_nothing(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

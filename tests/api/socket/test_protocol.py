@@ -1,5 +1,6 @@
 """graphql-transport-ws to the letter, and what ends a connection or one of its operations."""
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -123,8 +124,9 @@ async def test_client_that_does_not_read_is_closed(
         response.transport.pause_reading()
         for killmail_id in range(1, 21):
             await writer.publish(*await writer.store(a_killmail(killmail_id), zkb=zkb))
-        while "killstream_subscribers 0.0" not in (metrics := await text(client, "/metrics")):
-            pass
+        async with asyncio.timeout(20):
+            while "killstream_subscribers 0.0" not in (metrics := await text(client, "/metrics")):
+                pass
         assert 'killstream_subscribers_closed_total{reason="blocked"}' in metrics
         response.transport.abort()
 
