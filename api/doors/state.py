@@ -14,7 +14,7 @@ from api.doors.slots import Slots
 STREAMS: Final = 10_000
 """Open streams of SSE, of NDJSON and of zKillboard's websocket, each."""
 EXPORTS: Final = 6
-"""Exports at once; one of Parquet takes some 40 MB."""
+"""Exports at once; one of Parquet takes some 20 MB."""
 
 
 @asynccontextmanager
