@@ -32,6 +32,7 @@ from actors.shared.health.rabbitmq import probe_rabbitmq
 from actors.shared.health.redis import probe_redis
 from actors.shared.health.rule import problems_of, status_of
 from actors.shared.settings import Settings
+from api.live.engine import Engine
 from api.tail import Tail
 
 INTERVAL_S: Final = 10.0
@@ -54,9 +55,11 @@ _log: Final = structlog.get_logger()
 
 
 @asynccontextmanager
-async def open_health(settings: Settings, events: Events, tail: Tail) -> AsyncIterator["Health"]:
+async def open_health(
+    settings: Settings, events: Events, tail: Tail, engine: Engine
+) -> AsyncIterator["Health"]:
     """Probe every part in the background until the block ends."""
-    health = Health(settings, events, tail)
+    health = Health(settings, events, tail, engine)
     try:
         async with in_background(health.refresh_forever(), "health"):
             yield health
@@ -95,8 +98,9 @@ class Prober(Generic[T]):
 class Health:
     """The latest results, and since when each problem exists."""
 
-    def __init__(self, settings: Settings, events: Events, tail: Tail) -> None:
+    def __init__(self, settings: Settings, events: Events, tail: Tail, engine: Engine) -> None:
         self._tail = tail
+        self._engine = engine
         self._database: Prober[DatabaseFacts | Unreachable] = Prober(
             lambda: probe_database(settings, limit_s=PROBE_S)
         )
@@ -117,7 +121,7 @@ class Health:
         )
         self._since: dict[Problem, datetime] = {}
         self._expected = (0, 0.0)
-        """The sequence that the tail must reach, and when it was read (monotonic seconds)."""
+        """The sequence that the engine must reach, and when it was read (monotonic seconds)."""
 
     async def refresh_forever(self) -> None:
         """Probe every part each `INTERVAL_S`, and log new and solved problems."""
@@ -172,7 +176,7 @@ class Health:
         )
 
     def _feed(self, facts: Facts) -> dict[str, Any]:
-        feed: dict[str, Any] = {"sentUpTo": self._tail.last}
+        feed: dict[str, Any] = {"sentUpTo": self._engine.head}
         if isinstance(facts.database, DatabaseFacts):
             feed["lastSequence"] = facts.database.last_sequence
             feed["ageSeconds"] = facts.database.last_stored_age_s
@@ -195,6 +199,8 @@ class Health:
         """Yield the problems of this process."""
         if not self._tail.alive:
             yield Problem("gateway", "the tail has ended: restart this process")
+        if not self._engine.alive:
+            yield Problem("gateway", "subscriptions have ended: restart this process")
         subscribed = isinstance(self._connectivity.latest, Connectivity) and (
             self._connectivity.latest.subscribe
         )
@@ -206,7 +212,7 @@ class Health:
     def _is_behind(self, facts: DatabaseFacts) -> bool:
         now_s = asyncio.get_running_loop().time()
         expected, seen_s = self._expected
-        if self._tail.last >= expected:
+        if self._engine.head >= expected:
             self._expected = facts.last_sequence, now_s
             return False
         return now_s - seen_s > BEHIND_S

@@ -59,7 +59,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
         open_events(settings) as events,
         open_tail(database, events, unpublished_timeout_s) as tail,
         open_engine(tail, facts.subject) as engine,
-        open_health(settings, events, tail) as health,
+        open_health(settings, events, tail, engine) as health,
         open_users(settings) as users,
         open_workers(settings, database) as workers,
         open_doors(settings) as doors,

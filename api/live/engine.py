@@ -5,13 +5,13 @@ clients comes before an odd document of one, and costly documents wait for cheap
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from heapq import heappop, heappush
 from itertools import count
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import structlog
 from graphql import Executor
@@ -48,9 +48,9 @@ async def open_engine(tail: Tail, subject_of: Callable[[View], Subject]) -> Asyn
     """Follow the tail until the block ends."""
     engine = Engine(tail, subject_of)
     async with (
-        in_background(engine.follow(), "engine: feed"),
-        in_background(engine.render(), "engine: results"),
-        in_background(engine.beat(), "engine: heartbeats"),
+        in_background(engine.run(engine.follow()), "engine: feed"),
+        in_background(engine.run(engine.render()), "engine: results"),
+        in_background(engine.run(engine.beat()), "engine: heartbeats"),
     ):
         yield engine
     await engine.stop()
@@ -62,6 +62,8 @@ class Engine:
     def __init__(self, tail: Tail, subject_of: Callable[[View], Subject]) -> None:
         self._tail = tail
         self._subject_of = subject_of
+        self.alive = True
+        """Whether all its parts run."""
         self.head = tail.last
         """All entries up to this one were given to the groups."""
         self._groups: dict[tuple[object, Meaning], Group] = {}
@@ -73,6 +75,13 @@ class Engine:
         self._has_work = asyncio.Event()
         self._streams = 0
         self.replays = Replays(tail, subject_of, self._join)
+
+    async def run(self, work: Coroutine[Any, Any, NoReturn]) -> None:
+        """Run a part of the engine; when it ends, the engine isn't alive any more."""
+        try:
+            await work
+        finally:
+            self.alive = False
 
     async def stop(self) -> None:
         """End all streams; nothing is written for them any more."""
@@ -138,7 +147,7 @@ class Engine:
 
     # Events.
 
-    async def follow(self) -> None:
+    async def follow(self) -> NoReturn:
         """Give each entry of the feed to the groups that send it, until cancelled."""
         while True:
             await self._tail.wait_beyond(self.head)
@@ -179,7 +188,7 @@ class Engine:
         heappush(self._turns, (group.cost_s, next(self._number), group))
         self._has_work.set()
 
-    async def render(self) -> None:
+    async def render(self) -> NoReturn:
         """Render events, group by group, until cancelled."""
         clock = asyncio.get_running_loop().time
         while True:
@@ -220,7 +229,7 @@ class Engine:
         group.add(sequence, result, min(max(share, LEAST_BYTES), GROUP_BYTES))
         self._passes.add(group)
 
-    async def beat(self) -> None:
+    async def beat(self) -> NoReturn:
         """Send heartbeats to the groups that want them and were silent, until cancelled."""
         while True:
             await asyncio.sleep(1)

@@ -156,12 +156,12 @@ class Connection(Successor):
         """Note that the socket is full; a client that doesn't read isn't heard, either."""
         self.is_blocked = True
         self._blocked_since_s = self._server.now_s()
-        self._transport.pause_reading()
+        self._read(False)
 
     def resume_writing(self) -> None:
         """Go on where the socket was full."""
         if not self._unread:
-            self._transport.resume_reading()
+            self._read(True)
         if self._closing_since_s:
             return
         self.is_blocked = False
@@ -176,7 +176,7 @@ class Connection(Successor):
         if len(data) > SLICE_BYTES or self._unread:
             is_waiting = bool(self._unread)
             self._unread += data
-            self._transport.pause_reading()
+            self._read(False)
             if not is_waiting:
                 self._parse_unread()
         else:
@@ -192,7 +192,11 @@ class Connection(Successor):
         if self._unread:
             asyncio.get_running_loop().call_later(2 * SLICE_S, self._parse_unread)
         elif not self.is_blocked or self._closing_since_s:
-            self._transport.resume_reading()
+            self._read(True)
+
+    def _read(self, is_reading: bool) -> None:
+        if not self._transport.is_closing():  # uvloop's raises then
+            (self._transport.resume_reading if is_reading else self._transport.pause_reading)()
 
     def _parse(self, data: bytes) -> None:
         """Parse frames by `websockets`, which answers ping and close."""

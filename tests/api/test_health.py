@@ -16,6 +16,7 @@ from actors.shared.settings import Settings
 from actors.shared.tables import LEDGER
 from actors.shared.topics import STORED, create_topics
 from api import health as health_module
+from api.live.engine import Engine
 from tests.api.gateway import Writer, a_killmail, connect, serve
 from tests.support.processes import frozen, server_pids
 from tests.support.proxy import Proxy, open_proxy
@@ -229,3 +230,20 @@ async def test_gateway_answers_and_ends_in_time_while_all_servers_are_silent(
             await connection.socket.receive(timeout=15)
         await ended
         assert time.monotonic() - began_s < 12
+
+
+async def test_a_part_of_the_engine_that_ended_is_a_problem(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(_: Engine) -> None:
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(Engine, "render", end)
+    async with (
+        serve(settings) as address,
+        aiohttp.ClientSession(address) as http,
+        http.get("/health") as answer,
+    ):
+        report = await answer.json()
+    assert report["status"] == "degraded"
+    assert "subscriptions have ended: restart this process" in str(report["problems"])
