@@ -13,6 +13,8 @@ from tests.api.doors.reading import events_of, lines_of
 from tests.api.gateway import Writer, a_killmail
 
 EVENTS = 7
+ROUNDS = 4
+LIMIT_S = 0.05
 
 
 async def _sse(client: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
@@ -63,19 +65,30 @@ async def test_a_lone_killmail_is_at_every_client_at_once(
     monkeypatch.setattr(redisq, "MIN_TTW_S", 0.05)
     listeners = [door(client) for door in DOORS]
     await asyncio.gather(*map(anext, listeners))
-    latencies_s: list[list[float]] = [[] for _ in DOORS]
+    for first_id in range(1, ROUNDS * EVENTS, EVENTS):  # one on a busy machine says little
+        medians_s = await _round(writer, listeners, first_id)
+        if max(medians_s) < LIMIT_S:
+            break
+    for listener in listeners:
+        await listener.aclose()
+    assert max(medians_s) < LIMIT_S, medians_s
+
+
+async def _round(
+    writer: Writer, listeners: list[AsyncGenerator[None, None]], first_id: int
+) -> list[float]:
+    """Publish killmails one by one; return the median latency at each door."""
+    latencies_s: list[list[float]] = [[] for _ in listeners]
 
     async def hear(number: int) -> None:
         await anext(listeners[number])
         latencies_s[number].append(time.monotonic() - began_s)
 
-    for killmail_id in range(1, EVENTS + 1):
+    for killmail_id in range(first_id, first_id + EVENTS):
         entries = await writer.store(a_killmail(killmail_id))
-        hearing = [asyncio.create_task(hear(number)) for number in range(len(DOORS))]
+        hearing = [asyncio.create_task(hear(number)) for number in range(len(listeners))]
         await asyncio.sleep(0.05)  # a poll waits before there is something
         began_s = time.monotonic()
         await writer.publish(*entries)
         await asyncio.gather(*hearing)
-    for listener in listeners:
-        await listener.aclose()
-    assert [median(of_door) < 0.05 for of_door in latencies_s] == [True] * len(DOORS), latencies_s
+    return list(map(median, latencies_s))
