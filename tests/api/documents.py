@@ -57,6 +57,8 @@ def _below(kind: Any, arguments: Mapping[str, str], above: frozenset[str]) -> st
         return ""
     if kind.name.endswith("Edge"):
         return " { cursor }"  # its node is in `nodes`, too
+    if kind.name == "ItemType" and "Item" in above:
+        return " { name }"  # the whole of it is below the ship
     is_part = NODE in kind.interfaces and any(NODE in of_type(name).interfaces for name in above)
     above |= {kind.name}
     selected = [

@@ -27,13 +27,17 @@ from actors.sync.listed import record_listed
 from actors.users.delay import set_publication_delay
 from api.login.routes import ROUTER as LOGIN
 from api.rest import ROUTER as REST
+from api.rest_queries import ROUTER as QUERIES
 from tests.api.documents import fields_of, whole
 from tests.api.gateway import Writer, a_killmail, connect
 from tests.api.login.browser import ON_BOTH, Gateway, Program, program
 
 HIDDEN, PUBLIC = 777_000_111, 777_000_222
 ALLIANCE, CORPORATION = 99_000_111, 98_000_111
-OF_PUBLIC: Final = {"killmail", "killmails", "killmails of one", "feed", "alliance", "corporation"}
+OF_PUBLIC: Final = {
+    *("killmail", "killmails", "killmails of one", "feed", "killStats"),
+    *("alliance", "alliances", "corporation", "corporations"),
+}
 """Queries whose answers to everybody change with a public killmail."""
 OF_OWNER: Final = {"myKillmails", "myKillmails of the owner"}
 """Queries whose answers to the owner change with a delayed one."""
@@ -118,11 +122,13 @@ def documents(kill: Kill) -> Mapping[str, str]:
     day = f'(day: "{kill.killed_at:%Y-%m-%d}")'
     arguments = {
         "Query.killmail": f"(id: {HIDDEN})",
-        "Query.killmails": "(first: 200)",
-        "Query.feed": "(after: 0, first: 1000)",
+        "Query.killmails": "(first: 100)",
+        "Query.feed": "(after: 0, first: 50)",
         "Query.myKillmails": "(limit: 200)",
         "Query.alliance": f"(id: {ALLIANCE})",
+        "Query.alliances": f"(ids: [{ALLIANCE}])",
         "Query.corporation": f"(id: {CORPORATION})",
+        "Query.corporations": f"(ids: [{CORPORATION}])",
         "Alliance.metrics": day,
         "Corporation.metrics": day,
     }
@@ -184,8 +190,13 @@ async def test_no_address_tells_anybody_else_that_it_exists(kill: Kill) -> None:
 
 async def pages(client: Program) -> dict[str, tuple[int, str]]:
     """Give status and text of each address."""
-    routes = [one for one in (*REST.routes, *LOGIN.routes) if isinstance(one, APIRoute)]
-    paths = [one.path.format(killmail_id=HIDDEN) for one in routes if "GET" in (one.methods or ())]
+    routers = (REST, QUERIES, LOGIN)
+    routes = [one for of in routers for one in of.routes if isinstance(one, APIRoute)]
+    paths = [
+        one.path.format(killmail_id=HIDDEN, id=HIDDEN)
+        for one in routes
+        if "GET" in (one.methods or ())
+    ]
     assert set(paths) > CHANGING
     headers = {} if client.token is None else {"Authorization": f"Bearer {client.token}"}
     found = {}
