@@ -101,7 +101,7 @@ test *args: setup test-servers graphiql (npm "tests/conformance")
     @if [ "${CI:-}" = true ]; then just check; fi
     KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m pytest "$@"
 
-# Measure: drain, drain-esi, fanout, filters, history, pages, push, scale, sync; endure: chaos, history-crashes, resume. The last line is JSON; `just bench drain --help` for more.
+# Measure: attacks, drain, drain-esi, fanout, filters, history, pages, push, scale, sync; endure: chaos, history-crashes, resume. The last line is JSON; `just bench drain --help` for more.
 bench name *args: setup test-servers
     @KILLSTREAM_SERVICES_DIR="{{ test_servers }}" python -m tests.bench.{{ replace(name, "-", "_") }} "${@:2}"
 

@@ -20,7 +20,7 @@ from api.bounds import TooComplex, check_bounds, fragments_of
 from api.limits import MAX_TOKENS, OperationLimits
 
 MAX_DOCUMENT_CHARACTERS: Final = 64 * 1024
-MAX_ERRORS: Final = 5
+MAX_ERRORS: Final = 3
 """Errors that are reported; each may print a part of the document and look for similar names."""
 MAX_CACHE_BYTES: Final = 32 * 1024 * 1024
 BYTES_PER_TOKEN: Final = 1_200

@@ -125,6 +125,7 @@ async def execute(schema: GraphQLSchema, prepared: Prepared, context: Context) -
     """Execute a query or mutation. A mutation has no time limit: it runs to its end."""
     operation, request, cost = prepared.operation, prepared.request, prepared.cost
     settings, capacity = context.state.settings, context.state.capacity
+    client = client_of(context.viewer)
     executor = PiecewiseExecutor.build(
         schema,
         prepared.valid.document,
@@ -139,14 +140,14 @@ async def execute(schema: GraphQLSchema, prepared: Prepared, context: Context) -
     executor.meter, executor.turns = meter, capacity.turns
     limit_s = settings.api_operation_s if operation.operation == OperationType.QUERY else None
     try:
-        async with _at_most(limit_s, executor), capacity.place(cost):
+        async with _at_most(limit_s, executor), capacity.place(client, cost):
             result = executor.execute_operation()
             if executor.is_awaitable(result):
                 result = await result
     except TimeoutError:
         meter.is_stopped = True
     finally:
-        capacity.budget.record(client_of(context.viewer), meter.values - cost)
+        capacity.budget.record(client, meter.values - cost)
     if meter.is_stopped:
         return failure(ClientError("TIMEOUT", f"the query took longer than {limit_s:g} s"))
     if meter.is_full:

@@ -69,6 +69,7 @@ class GraphQLEndpoint:
             return await page(request)
         parameters = await parameters_of(request)
         context = await context_of(request, None)
+        await context.state.capacity.turns.enter()
         answer = await self._run(parameters, context, is_get=is_get)
         is_refused = "data" not in answer.payload and media_type == GRAPHQL_JSON
         level = context.state.capacity.budget.level(client_of(context.viewer))

@@ -60,6 +60,11 @@ class Turns:
         """Return whether the slice is used up twice, as what was begun in it takes long."""
         return self.is_over() and perf_counter() > (self._ends_at or 0) + SLICE_S
 
+    async def enter(self) -> None:
+        """Wait for a turn before something is begun, if this iteration's slice is used up."""
+        if self.is_over():
+            await self.wait(Execution())
+
     async def wait(self, execution: Execution) -> None:
         """Wait for a turn of an execution."""
         loop = asyncio.get_running_loop()
@@ -100,7 +105,11 @@ class Turns:
     def _end_turn(self) -> None:
         self._ends_at = None
         used_s = perf_counter() - self._began_at
-        asyncio.get_running_loop().call_later(used_s * PAUSE, self._hand_out)
+        loop = asyncio.get_running_loop()
+        if used_s < SLICE_S * PAUSE:
+            loop.call_soon(self._hand_out)
+        else:
+            loop.call_later(used_s * PAUSE, self._hand_out)
 
     def _next_queue(self) -> _Queue | None:
         is_for_long = self._long and self._handed_out % LONG_EVERY == 0

@@ -89,7 +89,7 @@ class Writer:
                 entry = msgspec.structs.replace(self._entry(body, kind, zkb), origin=origin)
                 entries.append(entry)
                 if kind == "added":
-                    await connection.execute(KILLMAILS.insert().values(_row(body, zkb)))
+                    await connection.execute(KILLMAILS.insert().values(row_of(body, zkb)))
                 await connection.execute(
                     FEED.insert().values(
                         sequence=entry.sequence,
@@ -152,7 +152,7 @@ class Writer:
         return msgspec.structs.replace(entry, zkb=msgspec.Raw(msgspec.json.encode(zkb)))
 
 
-def _row(body: bytes, zkb: Any) -> dict[str, Any]:
+def row_of(body: bytes, zkb: Any) -> dict[str, Any]:
     killmail = parse_killmail(body)
     return {
         "killmail_id": killmail.killmail_id,
