@@ -114,9 +114,11 @@ async def test_client_pays_for_its_operations_until_its_budget_is_used_up(
         cost = body["extensions"]["cost"]
         assert cost == {"operation": 5_105, "limit": settings.api_operation_cost}
         left = 12_000 - cost["operation"] - len(document)
-        assert body["data"]["limits"] == {"costPerMinute": 12_000, "costRemaining": left}
+        assert body["data"]["limits"]["costPerMinute"] == 12_000
+        assert left <= body["data"]["limits"]["costRemaining"] < left + 1_000, "5 s come back"
         assert answer.headers["RateLimit-Policy"] == '"cost";q=12000;w=60'
-        assert answer.headers["RateLimit"].startswith(f'"cost";r={left // 100}')
+        remaining = answer.headers["RateLimit"].split(";")[1].removeprefix("r=")
+        assert left <= int(remaining) < left + 1_000
         await post(client, document)
         answer, body = await post(client, document)
         assert (answer.status, "data" in body) == (429, False)
