@@ -1,5 +1,6 @@
 """Query: single killmails, lists by keyset cursor, and the feed."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -107,6 +108,9 @@ def _check(name: str, value: int, limit: int) -> None:
 
 
 def reads_names(info: Info) -> bool:
-    """Return whether the document may select names: without `Name` in its text it doesn't."""
+    """Return whether the document may select names: without the word in its text it doesn't."""
     location = info.field_nodes[0].loc
-    return location is None or "Name" in location.source.body
+    return location is None or bool(_SAYS_NAME.search(location.source.body))
+
+
+_SAYS_NAME: Final = re.compile(r"Name|\bname\b")

@@ -248,6 +248,18 @@ async def test_who_was_there_is_named_and_an_object(
 
 
 @on_sqlite
+async def test_names_of_objects_are_read_where_no_flat_name_is_selected(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await writer.store(a_killmail(7, **FIGHT))
+    named = await killmail(client, "victim { character { name } } finalBlow { character { name } }")
+    assert named == {
+        "victim": {"character": {"name": "Ann Alpha"}},
+        "finalBlow": {"character": {"name": "Bob Beta"}},
+    }
+
+
+@on_sqlite
 async def test_modules_are_in_their_slots_with_their_charges(
     client: aiohttp.ClientSession, writer: Writer
 ) -> None:
