@@ -8,8 +8,9 @@ from typing import Final
 from actors.shared.finding.by_value import ValuePosition
 from api.errors import BadInput
 from api.reads import Position
-from api.scalars import serialize_long
 from api.search import Start
+
+MAX_ID: Final = 2**62
 
 
 def encode_position(position: Position) -> str:
@@ -26,7 +27,7 @@ def decode_cursor(cursor: str) -> Position:
     """
     try:
         time_us, killmail_id = map(int, _decode(cursor).split(":"))
-        return Position(_EPOCH + time_us * _MICROSECOND, serialize_long(killmail_id))
+        return Position(_EPOCH + time_us * _MICROSECOND, _id_of(killmail_id))
     except (ValueError, OverflowError):
         raise BadInput(_NO_CURSOR) from None
 
@@ -63,8 +64,11 @@ def decode_value(cursor: str) -> ValuePosition:
         raise BadInput(_NO_CURSOR) from None
 
 
-def _id_of(text: str) -> int:
-    killmail_id: int = serialize_long(int(text))
+def _id_of(text: str | int) -> int:
+    """Read an id. Those beside it fit into 64 bits, too."""
+    killmail_id = int(text)
+    if abs(killmail_id) > MAX_ID:
+        raise ValueError
     return killmail_id
 
 

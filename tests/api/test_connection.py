@@ -160,13 +160,17 @@ async def test_total_is_exact_within_the_budget(
     assert await total() is None
 
 
-@pytest.mark.parametrize("database_settings", ["sqlite"], indirect=True)
 async def test_arguments_that_contradict_are_refused(client: aiohttp.ClientSession) -> None:
     for given, says in (
         ({"first": 1, "last": 1}, "either first or last"),
         ({"last": 0}, "last: must be 1 to 200"),
         ({"first": 201}, "first: must be 1 to 200"),
         ({"before": "nonsense"}, "not a cursor"),
+        ({"after": "MTo5MjIzMzcyMDM2ODU0Nzc1ODA3"}, "not a cursor"),  # 1:9223372036854775807
+        (
+            {"after": "dmFsdWU6MHgxcDA6OTIyMzM3MjAzNjg1NDc3NTgwNw", "orderBy": "value"},
+            "not a cursor",  # value:0x1p0:9223372036854775807
+        ),
     ):
         (error,) = (await query(client, PAGE, **given))["errors"]
         assert error["extensions"]["code"] == "BAD_USER_INPUT"
