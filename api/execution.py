@@ -138,9 +138,11 @@ async def execute(schema: GraphQLSchema, prepared: Prepared, context: Context) -
     assert isinstance(executor, PiecewiseExecutor)
     meter = Meter(MAX_VALUES, settings.api_answer_bytes)
     executor.meter, executor.turns = meter, capacity.turns
-    limit_s = settings.api_operation_s if operation.operation == OperationType.QUERY else None
+    is_query = operation.operation == OperationType.QUERY
+    limit_s = settings.api_operation_s if is_query else None
+    large = cost if is_query else 0  # a mutation's answer is short, and it may wait for long
     try:
-        async with _at_most(limit_s, executor), capacity.place(client, cost):
+        async with _at_most(limit_s, executor), capacity.place(client, large):
             result = executor.execute_operation()
             if executor.is_awaitable(result):
                 result = await result
