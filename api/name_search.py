@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Boolean, func, literal, select
+from sqlalchemy import Boolean, Select, func, literal, select
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -61,19 +61,10 @@ async def entities(
     others are looked for among the names with the highest ids, `MAX_SCANNED` at most.
     """
     text = name.strip().lower()
-    columns = (NAMES.c.id, NAMES.c.name)
-    begins = (
-        select(*columns)
-        .where(
-            NAMES.c.category == category,
-            _Between(NAMES.c.name, literal(text), literal(text + _LAST)),
-        )
-        .limit(MAX_PREFIXED)
-    )
-    rows = list(await database.fetch_all(begins))
+    rows = list(await database.fetch_all(beginning_with(category, text)))
     if len(rows) < limit and len(text) >= MIN_INSIDE:
         newest = (
-            select(*columns)
+            select(NAMES.c.id, NAMES.c.name)
             .where(NAMES.c.category == category, NAMES.c.name.is_not(None))
             .order_by(NAMES.c.id.desc())
             .limit(MAX_SCANNED)
@@ -87,6 +78,16 @@ async def entities(
     return [(id_, known[id_]) for _, id_ in best]
 
 
+def beginning_with(category: str, text: str) -> Select[Any]:
+    """Build the query for names of a category that begin with a text in lower case."""
+    begins = _Between(NAMES.c.name, literal(text), literal(text + _LAST))
+    return (
+        select(NAMES.c.id, NAMES.c.name)
+        .where(NAMES.c.category == category, begins)
+        .limit(MAX_PREFIXED)
+    )
+
+
 def _best(found: Iterable[tuple[str, int]], text: str, limit: int) -> list[tuple[str, int]]:
     """Order names: the text itself, names that begin with it, others; shorter ones first."""
     return sorted(found, key=lambda one: (not one[0].startswith(text), len(one[0]), one))[:limit]
@@ -97,6 +98,7 @@ class _Between(FunctionElement[bool]):
 
     type = Boolean()
     inherit_cache = True
+    _is_implicitly_boolean = True  # as of `among`
 
 
 @compiles(_Between, "postgresql")

@@ -43,6 +43,8 @@ class _Many(TypeDecorator[list[Any]]):
 class _Among(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
+    _is_implicitly_boolean = True
+    """Else SQLite, whose booleans are numbers, is asked for `… = 1`, and scans the table for it."""
 
 
 @compiles(_Among, "postgresql")

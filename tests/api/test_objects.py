@@ -27,6 +27,7 @@ from actors.shared.tables import (
     UNIVERSE_GROUPS,
     UNIVERSE_TYPES,
 )
+from api import name_search
 from tests.api.documents import whole
 from tests.api.gateway import Writer, a_killmail, connect, query, serve
 
@@ -391,6 +392,20 @@ async def test_entities_are_found_by_their_names(client: aiohttp.ClientSession) 
         (error, *_) = (await query(client, document, **wrong))["errors"]
         assert error["extensions"]["code"] == "BAD_USER_INPUT"
         assert says in error["message"]
+
+
+async def test_names_are_found_by_an_index(writer: Writer) -> None:
+    dialect = writer.database.dialect
+    begins = name_search.beginning_with("character", "ann")
+    statement = begins.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
+    on_postgresql = dialect.name == "postgresql"
+    async with writer.database.begin() as connection:
+        if on_postgresql:
+            await connection.exec_driver_sql("SET LOCAL enable_seqscan = off")  # few rows
+        explain = "EXPLAIN" if on_postgresql else "EXPLAIN QUERY PLAN"
+        plan = (await connection.exec_driver_sql(f"{explain} {statement}")).all()
+    assert "names_search" in str(plan)
+    assert ("name>?" if not on_postgresql else "~>=~ 'ann'") in str(plan)
 
 
 @on_sqlite
