@@ -190,6 +190,7 @@ async def _attacked(
     waits = Waits(count)
     subscriptions = [{"query": f"subscription {{ killmailAdded {{ {SMALL} }} }}"}] * HONEST
     listeners = await listen(pipe.url, subscriptions, waits.took)
+    alive = asyncio.create_task(_keep_alive(listeners))
     publishing = asyncio.create_task(publish(settings, waits, RATE_PER_S, encoded(count, feed_id)))
     await asyncio.sleep(2)
     figures: dict[str, Any] = {}
@@ -204,6 +205,7 @@ async def _attacked(
             "rss_mb": round(rss(gateway) / 2**20),
         }
     publishing.cancel()
+    alive.cancel()
     lost = [one.problem for one in listeners if one.problem]
     return {
         "attacks": figures,
@@ -211,6 +213,14 @@ async def _attacked(
         "rss_mb": max(one["rss_mb"] for one in figures.values()),
         "problems": (waits.problems + lost)[:3],
     }
+
+
+async def _keep_alive(listeners: list[Listener]) -> None:
+    """Ping the gateway, which closes what is silent for long."""
+    while True:
+        for one in listeners:
+            one.transport.write(frame({"type": "ping"}))
+        await asyncio.sleep(10)
 
 
 async def main() -> None:
