@@ -51,9 +51,10 @@ async def open_engine(tail: Tail, subject_of: Callable[[View], Subject]) -> Asyn
         in_background(engine.run(engine.follow()), "engine: feed"),
         in_background(engine.run(engine.render()), "engine: results"),
         in_background(engine.run(engine.beat()), "engine: heartbeats"),
+        in_background(engine.run(engine.replays.run()), "engine: replays"),
     ):
         yield engine
-    await engine.stop()
+    engine.stop()
 
 
 class Engine:
@@ -83,12 +84,8 @@ class Engine:
         finally:
             self.alive = False
 
-    async def stop(self) -> None:
-        """End all streams; nothing is written for them any more."""
-        for group in tuple(self._groups.values()):
-            for stream in [*group.streams, *group.joining]:
-                self.close(stream)
-        await self.replays.stop()
+    def stop(self) -> None:
+        """Count no streams any more."""
         SUBSCRIBERS.dec(self._streams)
 
     # Streams.
@@ -107,7 +104,8 @@ class Engine:
         self._streams += 1
         group.members += 1
         SUBSCRIBERS.inc()
-        self._join(stream)
+        if not self._join(stream):
+            self.replays.start(stream)
         return stream
 
     def close(self, stream: Stream) -> None:
@@ -115,8 +113,7 @@ class Engine:
         if stream.is_over:
             return
         stream.is_over = True
-        if stream.replay is not None:
-            stream.replay.cancel()
+        self.replays.end(stream)
         group = stream.group
         group.leave(stream)
         group.members -= 1
@@ -130,18 +127,18 @@ class Engine:
     def fell_behind(self, stream: Stream) -> None:
         """Have a stream read the feed, as its group no longer has what it lacks."""
         stream.group.leave(stream)
-        beats = stream.group.selection.is_whole
-        lagged = Lagged(stream.sequence, self._tail.last) if beats else None
-        self.replays.start(stream, lagged, was_live=True)
+        if stream.group.selection.is_whole:
+            lagged = Lagged(stream.sequence, self._tail.last)
+            if result := stream.group.renderer.render_now(lagged):
+                stream.write_some([(stream.sequence + 1, result)], stream.sequence)
+        self.replays.start(stream, was_live=True)
 
     def _join(self, stream: Stream) -> bool:
         """Have a stream take its group's results, if these reach back far enough."""
         group = stream.group
         if not group.floor <= stream.sequence <= self.head:
-            if stream.replay is None:
-                self.replays.start(stream)
             return False
-        stream.replay = None
+        self.replays.end(stream)
         group.join(stream)
         return True
 
@@ -160,6 +157,7 @@ class Engine:
             for view in views:
                 self._give(view)
             self.head = up_to
+            self.replays.wake()
             await asyncio.sleep(0)
 
     def _give(self, view: FeedView) -> None:

@@ -32,6 +32,8 @@ Complete = Callable[[Any], Any]
 """Turns what a resolver returned into what JSON can hold."""
 Fields = Mapping[str, list[FieldDetails]]
 
+CHANCES: Final = 5
+"""Results in a row that may not be plain; then all are executed."""
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -48,6 +50,7 @@ class Renderer:
             self._compiled: Complete | None = _compile_operation(executor)
         except NotPlain:
             self._compiled = None
+        self._chances = CHANCES
 
     @property
     def is_compiled(self) -> bool:
@@ -59,9 +62,14 @@ class Renderer:
         if self._compiled is None:
             return None
         try:
-            return b'{"data":%b}' % _encode(self._compiled(event))
+            result = b'{"data":%b}' % _encode(self._compiled(event))
         except Exception:  # whatever failed, graphql-core tells of it
+            self._chances -= 1
+            if self._chances == 0:
+                self._compiled = None
             return None
+        self._chances = CHANCES
+        return result
 
     async def render(self, event: Any) -> bytes:
         """Render a result, with its errors."""

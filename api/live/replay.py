@@ -1,30 +1,34 @@
 """Replays: read the feed for streams whose group doesn't have what they lack.
 
-Readers share the pages of the tail, and results are kept on the entries of a page, so that many
-clients that resume together cost one read, and one rendering for each meaning. One replay at a time
-renders, a few milliseconds in a row.
+All of them are served in rounds, from the lowest sequence upwards. Whoever a round comes upon goes
+along with it, so that many clients that resume together, or at sequences close to one another, cost
+one read of the feed, and one rendering for each meaning.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from typing import Final
-
-import structlog
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, NoReturn
 
 from actors.shared.finding.subject import Subject, matches
 from api.live.events import Event, Killmails
 from api.live.group import Group
 from api.live.stream import Stream
-from api.tail import MAX_BEHIND, Tail, TooSlow
+from api.tail import MAX_BEHIND, PAGE_ENTRIES, Tail, TooSlow
 from api.view import FeedView, View
 
 SLICE_S: Final = 0.005
-"""How long a replay renders before another one does."""
-SLICE_BYTES: Final = 64 * 1024
-"""What it writes at once, about."""
+"""How long results are rendered or written before the event loop has a turn."""
 
-_log: Final = structlog.get_logger()
+
+@dataclass
+class Page:
+    """Some entries of the feed, and what they are for the groups whose streams read them."""
+
+    views: list[FeedView]
+    up_to: int
+    results: dict[Group, list[tuple[int, bytes]]] = field(default_factory=dict)
+    """Sequences and results, made when the first stream of a group reads the page."""
 
 
 class Replays:
@@ -36,68 +40,94 @@ class Replays:
         self._tail = tail
         self._subject_of = subject_of
         self._join = join
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._turn = asyncio.Lock()
+        self._streams: dict[Stream, bool] = {}
+        """Whether each was live before, and ends if it falls behind too far."""
+        self._has_work = asyncio.Event()
+        self._slice_end_s = 0.0
 
-    def start(self, stream: Stream, first: Event | None = None, *, was_live: bool = False) -> None:
-        """Have a stream read the feed, until its group has what it lacks.
+    def start(self, stream: Stream, *, was_live: bool = False) -> None:
+        """Have a stream read the feed, until its group has what it lacks."""
+        stream.replay = self
+        self._streams[stream] = was_live
+        self.wake()
 
-        Args:
-            stream: The stream.
-            first: What is written before.
-            was_live: Whether it fell behind, and ends if it falls behind too far.
-        """
-        running = self._run(stream, first, was_live)
-        task = asyncio.create_task(running, name="engine: replay")
-        stream.replay = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def end(self, stream: Stream) -> None:
+        """Have a stream no longer read the feed."""
+        stream.replay = None
+        self._streams.pop(stream, None)
 
-    async def stop(self) -> None:
-        """End all."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    def wake(self) -> None:
+        """Note that a stream can go on: its socket has drained, or the feed has grown."""
+        if self._streams:
+            self._has_work.set()
 
-    async def _run(self, stream: Stream, first: Event | None, was_live: bool) -> None:
-        try:
-            if first is not None:
-                stream.write([await rendered(stream.group, first)])
-            while not self._join(stream):
-                if was_live and self._tail.last - stream.sequence > MAX_BEHIND:
-                    raise TooSlow(stream.sequence)
-                await self._read(stream)
-        except Exception as error:  # ends this stream only
-            stream.outlet.fail(stream, error)
-
-    async def _read(self, stream: Stream) -> None:
-        """Write the next entries of the feed, as far as the stream's group sends them."""
-        await self._tail.wait_beyond(stream.sequence)
-        views, up_to = await self._tail.read(stream.sequence)
-        left = deque(views)
-        while left:
-            await stream.outlet.drained()
-            async with self._turn:
-                results = await self._render_some(stream.group, left)
-            stream.write(results)
-            stream.sequence = left[0].entry.sequence - 1 if left else up_to
+    async def run(self) -> NoReturn:
+        """Serve the streams round after round, until cancelled."""
+        while True:
+            await self._has_work.wait()
+            self._has_work.clear()
+            ready = [stream for stream in tuple(self._streams) if self._goes_on(stream)]
+            if ready:
+                self._has_work.set()
+                await self._serve(sorted(ready, key=lambda stream: stream.sequence))
             await asyncio.sleep(0)
-        stream.sequence = up_to
 
-    async def _render_some(self, group: Group, left: deque[FeedView]) -> list[bytes]:
-        """Render as many of the entries as a slice has time for, at least one; removes them."""
-        clock = asyncio.get_running_loop().time
-        end_s = clock() + SLICE_S
-        results: list[bytes] = []
-        size = 0
-        while left and size < SLICE_BYTES:
-            event = self._event_of(group, left.popleft())
+    def _goes_on(self, stream: Stream) -> bool:
+        """Tell whether a stream reads on now; if its group has what it lacks, it is live again."""
+        if stream.outlet.is_blocked:
+            return False
+        if self._join(stream):
+            self.end(stream)
+            return False
+        behind = self._tail.last - stream.sequence
+        if self._streams[stream] and behind > MAX_BEHIND:
+            self._fail([stream], TooSlow(stream.sequence))
+            return False
+        return behind > 0
+
+    async def _serve(self, ready: list[Stream]) -> None:
+        """Give each of the streams some entries, in the order of their sequences."""
+        served = 0
+        together: list[Stream] = []
+        while served < len(ready):
+            start = min((stream.sequence for stream in together), default=ready[served].sequence)
+            try:
+                views, up_to = await self._tail.read(start)
+            except Exception as error:  # ends those that are there only
+                self._fail(together or [ready[served]], error)
+                together, served = [], served + (not together)
+                continue
+            while served < len(ready) and ready[served].sequence < up_to:
+                together.append(ready[served])
+                served += 1
+            page = Page(views, up_to)
+            for stream in together:
+                await self._give(stream, page)
+            together = [stream for stream in together if stream.sequence == up_to]
+            if served == len(ready) or ready[served].sequence >= up_to + PAGE_ENTRIES:
+                together = []  # nobody is near: the next ones have their turn
+
+    async def _give(self, stream: Stream, page: Page) -> None:
+        """Write what a page has for a stream, as much as one write may have."""
+        if stream.is_over or stream.replay is None or stream.outlet.is_blocked:
+            return
+        try:
+            results = page.results.get(stream.group)
+            if results is None:
+                results = page.results[stream.group] = await self._render(stream.group, page.views)
+            if not stream.is_over:
+                stream.write_some(results, page.up_to)
+        except Exception as error:  # ends this stream only
+            self._fail([stream], error)
+        await self._pause()
+
+    async def _render(self, group: Group, views: Iterable[FeedView]) -> list[tuple[int, bytes]]:
+        results = []
+        for view in views:
+            event = self._event_of(group, view)
             if event is not None:
-                results.append(await rendered(group, event))
-                size += len(results[-1])
-            if clock() >= end_s:
-                break
+                results.append((event.sequence, await rendered(group, event)))
+            await self._pause()
         return results
 
     def _event_of(self, group: Group, view: FeedView) -> Event | None:
@@ -106,6 +136,18 @@ class Replays:
             return selection.event_of(view, ())
         subject = self._subject_of(view)
         return selection.event_of(view, selection.matched(lambda tree: matches(tree, subject)))
+
+    async def _pause(self) -> None:
+        """Let the event loop have a turn every few milliseconds."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._slice_end_s:
+            await asyncio.sleep(0)
+            self._slice_end_s = asyncio.get_running_loop().time() + SLICE_S
+
+    def _fail(self, streams: list[Stream], error: Exception) -> None:
+        for stream in streams:
+            self.end(stream)
+            stream.outlet.fail(stream, error)
 
 
 async def rendered(group: Group, event: Event) -> bytes:

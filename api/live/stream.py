@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Protocol
+from bisect import bisect_right
+from operator import itemgetter
+from typing import TYPE_CHECKING, Protocol
 
 from actors.shared.metrics import DELIVERIES
 from api.live.frames import next_prefix, parts_of
-from api.live.group import Group
+from api.live.group import JOINED_BYTES, Group
+
+if TYPE_CHECKING:
+    from api.live.replay import Replays
 
 
 class Outlet(Protocol):
@@ -18,9 +22,6 @@ class Outlet(Protocol):
 
     def write(self, data: bytes) -> None:
         """Write frames."""
-
-    async def drained(self) -> None:
-        """Wait until the socket takes more, or the connection is lost."""
 
     def fell_behind(self, stream: Stream) -> None:
         """Take note that a stream's group no longer has what it lacks."""
@@ -52,8 +53,8 @@ class Stream:
         """All up to this one was written, or isn't sent."""
         self.position = 0
         """Of the next result in the group."""
-        self.replay: asyncio.Task[None] | None = None
-        """Reads the feed for it, while its group doesn't have what it lacks."""
+        self.replay: Replays | None = None
+        """What reads the feed for it, while its group doesn't have what it lacks."""
         self.is_over = False
 
     def write_new(self, start: int, stop: int, shared: dict[int, list[bytes]]) -> int:
@@ -74,6 +75,8 @@ class Stream:
     def catch_up(self) -> int:
         """Write what it lacks, as long as the socket takes it; returns how many."""
         group, written = self.group, 0
+        if self.replay is not None:
+            self.replay.wake()
         if self.is_over or self.replay is not None:
             return 0
         while self.position < group.end and not self.outlet.is_blocked:
@@ -88,8 +91,22 @@ class Stream:
             self.sequence = group.sequence_before(stop)
         return written
 
-    def write(self, results: list[bytes]) -> None:
-        """Write results that a replay rendered."""
-        if results and not self.is_over:
-            self.outlet.write(self.prefix.join(parts_of(results, len(self.prefix))))
-            DELIVERIES.inc(len(results))
+    def write_some(self, results: list[tuple[int, bytes]], up_to: int) -> None:
+        """Write the first of these results that it lacks, as much as one write may have.
+
+        Args:
+            results: Sequences and results.
+            up_to: The sequence up to which these are all.
+        """
+        start = bisect_right(results, self.sequence, key=itemgetter(0))
+        stop, size = start, 0
+        while stop < len(results) and (
+            stop == start or size + len(results[stop][1]) <= JOINED_BYTES
+        ):
+            size += len(results[stop][1])
+            stop += 1
+        if stop > start:
+            some = (result for _, result in results[start:stop])
+            self.outlet.write(self.prefix.join(parts_of(some, len(self.prefix))))
+            DELIVERIES.inc(stop - start)
+        self.sequence = up_to if stop == len(results) else results[stop - 1][0]

@@ -34,14 +34,9 @@ class Client:
         self.failed: Exception | None = None
         self.engine: Engine
         self.stream: Stream
-        self._drained = asyncio.Event()
 
     def write(self, data: bytes) -> None:
         self.sequences += [int(found) for found in re.findall(rb'(?:sequence|k\d)":(\d+)', data)]
-
-    async def drained(self) -> None:
-        while self.is_blocked:
-            await self._drained.wait()
 
     def fell_behind(self, stream: Stream) -> None:
         self.engine.fell_behind(stream)
@@ -51,8 +46,6 @@ class Client:
 
     def read_on(self) -> None:
         self.is_blocked = False
-        self._drained.set()
-        self._drained = asyncio.Event()
         self.stream.catch_up()
 
     async def until(self, wanted: list[int]) -> None:
