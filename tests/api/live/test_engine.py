@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from actors.shared.settings import Settings
+from api import tail as tail_module
 from api.database import open_read_database
 from api.live import engine as engine_module
 from api.live import group as group_module
 from api.live.engine import Engine, open_engine
 from api.live.selection import Feed, Selection
 from api.live.stream import Stream
-from api.tail import Tail, open_tail
+from api.tail import PAGE_ENTRIES, Tail, open_tail
 from api.view import View
 from tests.api.gateway import Writer, a_killmail
 from tests.api.live.test_render import executor_of
@@ -92,6 +93,26 @@ async def test_clients_that_resume_and_live_ones_get_everything_once_in_order(
                 await asyncio.sleep(0)
         for client, after in clients:
             await client.until(list(range(after + 1, 701)))
+
+
+async def test_many_that_resume_cost_one_read_of_the_feed(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    feed_page = tail_module.reads.feed_page
+
+    async def count(database: Any, after: int, limit: int, **options: Any) -> Any:
+        reads.append(after)
+        return await feed_page(database, after, limit, **options)
+
+    await writer.add(*range(1, 801))
+    monkeypatch.setattr(tail_module, "CACHED_PAGES", 1)
+    monkeypatch.setattr(tail_module.reads, "feed_page", count)
+    async with running(settings, writer) as (engine, _):
+        clients = [(after, subscribe(engine, after)) for after in range(0, 800, 4)]
+        for after, client in clients:
+            await client.until(list(range(after + 1, 801)))
+    assert len(reads) <= 2 * 800 / PAGE_ENTRIES
 
 
 async def test_a_client_that_reads_on_gets_what_it_lacks_from_ring_or_feed(
