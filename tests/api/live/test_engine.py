@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from actors.shared.settings import Settings
+from api import reads as reads_module
 from api import tail as tail_module
 from api.database import open_read_database
 from api.live import engine as engine_module
@@ -99,7 +100,7 @@ async def test_many_that_resume_cost_one_read_of_the_feed(
     settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    feed_page = tail_module.reads.feed_page
+    feed_page = reads_module.feed_page
 
     async def count(database: Any, after: int, limit: int, **options: Any) -> Any:
         reads.append(after)
@@ -107,7 +108,7 @@ async def test_many_that_resume_cost_one_read_of_the_feed(
 
     await writer.add(*range(1, 801))
     monkeypatch.setattr(tail_module, "CACHED_PAGES", 1)
-    monkeypatch.setattr(tail_module.reads, "feed_page", count)
+    monkeypatch.setattr(reads_module, "feed_page", count)
     async with running(settings, writer) as (engine, _):
         clients = [(after, subscribe(engine, after)) for after in range(0, 800, 4)]
         for after, client in clients:
