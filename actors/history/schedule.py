@@ -12,7 +12,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import structlog
-from sqlalchemy import case, func, literal, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -113,21 +123,14 @@ async def take_due(database: AsyncEngine, limit: int) -> list[date]:
     SQLite while a day is imported, see `lease_day`.
     """
     now = datetime.now(UTC)
-    waits = (_days.state == "waiting") & (_days.leased_until <= now)
     under_way = select(func.count()).where(
-        waits, _days.next_try_at > now, _days.state_reason.is_(None)
-    )
-    due = (
-        select(_days.day)
-        .where(waits, _days.next_try_at <= now)
-        .order_by(_days.day.desc())
-        .with_for_update(skip_locked=True)
+        _waits(now), _days.next_try_at > now, _days.state_reason.is_(None)
     )
     async with database.begin() as connection:
         free = limit - (await connection.scalar(under_way) or 0)
         if free <= 0 or await _is_taken(connection, now):
             return []
-        days = list(await connection.scalars(due.limit(free)))
+        days = list(await connection.scalars(_due(now).limit(free)))
         if days:
             postponed = update(HISTORY_DAYS).where(among(_days.day, days))
             await connection.execute(postponed.values(next_try_at=now + MESSAGE_AGAIN))
@@ -140,19 +143,51 @@ async def lease_day(database: AsyncEngine, day: date) -> Leased | None:
     On SQLite one day is imported at a time, as there is one writer: between two of several
     importers the lock would seldom be free for the live feed.
     """
-    now, lease = datetime.now(UTC), secrets.token_hex(8)
-    waiting = update(HISTORY_DAYS).where(
-        _days.day == day, _days.state == "waiting", _days.leased_until <= now
-    )
-    leased = waiting.values(
-        lease=lease, leased_until=now + LEASE, updated_at=now, next_try_at=now
-    ).returning(_days.source)
+    now = datetime.now(UTC)
+    async with database.begin() as connection:
+        if not await _is_taken(connection, now):
+            return await _lease(connection, day, now)
+        waiting = update(HISTORY_DAYS).where(_days.day == day, _waits(now))
+        await connection.execute(waiting.values(next_try_at=now))  # when that one is done
+    return None
+
+
+async def lease_next(database: AsyncEngine) -> Leased | None:
+    """Lease the newest day that is due; None when there is none, or as in `lease_day`.
+
+    It is chosen and leased at once: a process that dies in between leaves nothing postponed.
+    """
+    now = datetime.now(UTC)
     async with database.begin() as connection:
         if await _is_taken(connection, now):
-            await connection.execute(waiting.values(next_try_at=now))  # when that one is done
             return None
-        source = await connection.scalar(leased)
+        day = await connection.scalar(_due(now).limit(1))
+        return await _lease(connection, day, now) if day else None
+
+
+async def _lease(connection: AsyncConnection, day: date, now: datetime) -> Leased | None:
+    lease = secrets.token_hex(8)
+    source = await connection.scalar(
+        update(HISTORY_DAYS)
+        .where(_days.day == day, _waits(now))
+        .values(lease=lease, leased_until=now + LEASE, updated_at=now, next_try_at=now)
+        .returning(_days.source)
+    )
     return Leased(day, source, lease) if source else None
+
+
+def _waits(now: datetime) -> ColumnElement[bool]:
+    return (_days.state == "waiting") & (_days.leased_until <= now)
+
+
+def _due(now: datetime) -> Select[Any]:
+    """Select the days that may be leased now, newest first, and lock them."""
+    return (
+        select(_days.day)
+        .where(_waits(now), _days.next_try_at <= now)
+        .order_by(_days.day.desc())
+        .with_for_update(skip_locked=True)
+    )
 
 
 async def _is_taken(connection: AsyncConnection, now: datetime) -> bool:

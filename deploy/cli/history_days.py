@@ -16,10 +16,9 @@ from actors.history.day import import_leased
 from actors.history.schedule import (
     Standing,
     first_failure,
-    lease_day,
+    lease_next,
     read_standing,
     request_days,
-    take_due,
 )
 from actors.history.sources import SOURCES
 from actors.shared.cancellation import cancel_and_wait
@@ -166,11 +165,9 @@ async def _work_and_show(
 async def _work(database: AsyncEngine, http: aiohttp.ClientSession) -> None:
     """Import days that are due, one after the other, for ever."""
     while True:
-        days = await take_due(database, 1)
-        for day in days:
-            if leased := await lease_day(database, day):
-                await import_leased(settings(), database, http, leased, _only_recorded)
-        if not days:
+        if leased := await lease_next(database):
+            await import_leased(settings(), database, http, leased, _only_recorded)
+        else:
             await asyncio.sleep(SHOW_EVERY_S)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from actors.history import day as module
 from actors.history import schedule
@@ -16,6 +16,7 @@ from actors.history.schedule import (
     LeaseLost,
     begin_download,
     lease_day,
+    lease_next,
     read_standing,
     request_days,
 )
@@ -186,3 +187,19 @@ async def test_few_messages_are_under_way(opened: Resources) -> None:
     assert [message.args[0] for message in sent("history")] == [
         str(day) for day in sorted(days, reverse=True)[:40]
     ]
+
+
+async def test_a_day_is_chosen_and_leased_at_once(opened: Resources, upstream: Standin) -> None:
+    """Who is killed with a lease leaves the day to others when it ends, not minutes later."""
+    await requested(opened)
+    first, none = await lease_next(opened.database), await lease_next(opened.database)
+    assert first is not None
+    if opened.database.dialect.name == "sqlite":
+        assert none is None  # one at a time
+    waiting = select(HISTORY_DAYS.c.day, HISTORY_DAYS.c.next_try_at, HISTORY_DAYS.c.leased_until)
+    async with opened.database.connect() as connection:
+        found = {row.day: row for row in await connection.execute(waiting)}
+    now = datetime.now(UTC)
+    assert max(found) == first.day
+    assert all(row.next_try_at <= now for row in found.values())
+    assert found[first.day].leased_until > now
