@@ -18,6 +18,9 @@ import msgspec
 
 _SEQUENCE: Final = re.compile(rb'"sequence":(\d+)[,}]')
 _ACK: Final = b"connection_ack"
+_PING: Final = b"\x89\x00"
+_PONG: Final = b"\x8a\x80\x00\x00\x00\x00"
+"""An empty one, masked with zeros."""
 
 
 def frame(message: Any) -> bytes:
@@ -74,6 +77,8 @@ class Listener(asyncio.Protocol):
         if not self.ready.done():
             self._shake_hands(data)
             return
+        if _PING in data:
+            self.transport.write(_PONG)
         data = self._rest + data
         end = 0
         sequences = []
