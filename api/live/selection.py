@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from actors.shared.finding.tree import Tree
 from api.live.events import DayImported, Event, Killmails
@@ -44,10 +43,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Feed:
-    """What the source of a subscription to the feed returns; the engine reads it.
-
-    It can be iterated only in name, as graphql-core asks for.
-    """
+    """What the source of a subscription to the feed returns, in place of the events themselves."""
 
     selection: Selection
     after: int
@@ -55,8 +51,9 @@ class Feed:
     first_sequence: int | None = None
     """The feed's first one, if entries between these are no longer there."""
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        raise NotImplementedError("the engine reads the feed")
+    async def __aiter__(self) -> AsyncIterator["Feed"]:
+        """Yield this once: graphql-core takes only sources that can be iterated."""
+        yield self
 
 
 def _is_news(view: View, max_age_days: int) -> bool:

@@ -7,6 +7,7 @@ attributes; a test fails when a new version of uvicorn has others.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any, Final, cast
 
 from starlette.websockets import WebSocket
@@ -15,16 +16,16 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 _EXTENSION: Final = "killstream.handover"
 
 
-class Successor(asyncio.Protocol):
+class Successor(asyncio.Protocol, ABC):
     """A protocol that uvicorn counts among its connections, and closes at its end."""
 
     __slots__ = ("connections",)
     connections: set[Any]
     """Uvicorn's; the protocol removes itself when its connection is lost."""
 
+    @abstractmethod
     def shutdown(self) -> None:
         """End, as the server stops."""
-        raise NotImplementedError
 
 
 class Handover(WebSocketsSansIOProtocol):

@@ -72,8 +72,9 @@ def _print(outcome: "Outcome") -> None:
     typer.echo(f"{outcome.killmails:,} killmails were checked")
     if outcome.skipped_blocks:
         typer.echo(
-            f"{outcome.skipped_blocks:,} blocks of 65,536 ids were skipped: a repair that was"
-            " interrupted had done them; --restart checks them, too"
+            f"{outcome.skipped_blocks:,} blocks of 65,536 ids were skipped: a repair that"
+            " didn't end, or the actors after static data was loaded, had done them; --restart checks"
+            " them, too"
         )
     for name, meaning in DIFFERS.items():
         if count := outcome.differing[name]:

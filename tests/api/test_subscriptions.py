@@ -6,8 +6,10 @@ from typing import Any, NoReturn
 import aiohttp
 import msgspec
 import pytest
+from sqlalchemy import delete
 
 from actors.shared.settings import Settings
+from actors.shared.tables import FEED as FEED_TABLE
 from api.database import open_read_database
 from api.reads import feed_page
 from tests.api.gateway import Connection, Writer, a_killmail, connect
@@ -226,3 +228,23 @@ async def test_id_can_be_reused_after_its_last_message(
             await connection.socket.send_json({"type": "subscribe", "id": "1", "payload": payload})
             assert await connection.next() == {"killmail": {"killmailId": 1}}
             assert (await connection.socket.receive_json(timeout=5))["type"] == "complete"
+
+
+async def test_a_cursor_before_the_feeds_beginning_ends_the_subscription_and_says_where_it_begins(
+    client: aiohttp.ClientSession, writer: Writer
+) -> None:
+    await writer.add(1, 2, 3)
+    async with writer.database.begin() as connection:  # as an operator may do by hand
+        await connection.execute(delete(FEED_TABLE).where(FEED_TABLE.c.sequence < 3))
+    query = (
+        "subscription { killmailFeed(after: 1) { ... on KillmailAdded { added: sequence }"
+        " ... on CursorTooOld { sequence firstSequence } } }"
+    )
+    async with connect(client) as opened:
+        socket = opened.socket
+        await socket.send_json({"type": "subscribe", "id": "1", "payload": {"query": query}})
+        assert await opened.next() == {"killmailFeed": {"sequence": 1, "firstSequence": 3}}
+        assert await socket.receive_json(timeout=5) == {"type": "complete", "id": "1"}
+        query = query.replace("after: 1", "after: 2")
+        await socket.send_json({"type": "subscribe", "id": "1", "payload": {"query": query}})
+        assert await opened.next() == {"killmailFeed": {"added": 3}}
