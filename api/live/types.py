@@ -10,6 +10,9 @@ from api.view import View
 EVENT: Final = UnionType("KillmailFeedEvent")
 _KILLMAILS: Final = (ObjectType("KillmailAdded"), ObjectType("KillmailUpdated"))
 DAY: Final = ObjectType("DayImported")
+HEARTBEAT: Final = ObjectType("Heartbeat")
+LAGGED: Final = ObjectType("Lagged")
+TOO_OLD: Final = ObjectType("CursorTooOld")
 TIMINGS: Final = ObjectType("Timings")
 
 
@@ -30,7 +33,10 @@ for _type in _KILLMAILS:
     _type.set_field("killmail", resolve_view)
     _type.set_field("timings", resolve_view)
 DAY.set_field("day", lambda event, _: event.view.entry)
+HEARTBEAT.set_field("sentAt", lambda event, _: event.sent_at)
+LAGGED.set_field("lastSequence", lambda event, _: event.last_sequence)
+TOO_OLD.set_field("firstSequence", lambda event, _: event.first_sequence)
 TIMINGS.set_field("stored", lambda view, _: view.stored_at)
 TIMINGS.set_field("received", lambda view, _: view.received_at)
 
-FEED_TYPES: Final = (EVENT, *_KILLMAILS, DAY, TIMINGS)
+FEED_TYPES: Final = (EVENT, *_KILLMAILS, DAY, HEARTBEAT, LAGGED, TOO_OLD, TIMINGS)

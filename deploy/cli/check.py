@@ -73,8 +73,8 @@ def _print(outcome: "Outcome") -> None:
     if outcome.skipped_blocks:
         typer.echo(
             f"{outcome.skipped_blocks:,} blocks of 65,536 ids were skipped: a repair that"
-            " didn't end, or the actors after static data was loaded, had done them; --restart checks"
-            " them, too"
+            " didn't end, or the actors after static data was loaded, had done them;"
+            " --restart checks them, too"
         )
     for name, meaning in DIFFERS.items():
         if count := outcome.differing[name]:

@@ -1,5 +1,6 @@
 """Compiled results are those that graphql-core gives, for any document and any killmail."""
 
+from datetime import UTC, date, datetime
 from inspect import iscoroutinefunction
 from random import Random
 from typing import Any
@@ -16,12 +17,12 @@ from graphql import (
     validate,
 )
 
-from actors.shared.feed import Entry
+from actors.shared.feed import Entry, ImportedDay
 from api.graphql import SCHEMA
-from api.live.events import Killmails
+from api.live.events import CursorTooOld, DayImported, Event, Heartbeat, Killmails, Lagged
 from api.live.meaning import meaning_of
 from api.live.render import Renderer
-from api.view import View
+from api.view import DayView, View
 from tests.api.gateway import NAMES_KNOWN, a_killmail
 from tests.support.killmails import bodies
 
@@ -104,6 +105,36 @@ async def test_compiled_results_equal_executed_ones() -> None:
             executed = await renderer._execute(event)
             assert result is None or result == executed, selected
     assert compiled > DOCUMENTS * KILLMAILS * 0.9, "documents of plain fields are compiled"
+
+
+@pytest.mark.parametrize(
+    ("event", "expected"),
+    [
+        (
+            DayImported(DayView(ImportedDay(7, date(2015, 3, 1), "everef", 2, 3, 1.5e9))),
+            {
+                "__typename": "DayImported",
+                "sequence": 7,
+                "day": {"day": "2015-03-01", "source": "everef", "added": 2, "total": 3},
+            },
+        ),
+        (
+            Heartbeat(8, datetime(2026, 1, 1, 0, 0, 0, 123_000, tzinfo=UTC)),
+            {"__typename": "Heartbeat", "sequence": 8, "sentAt": "2026-01-01T00:00:00.123Z"},
+        ),
+        (Lagged(9, 12), {"__typename": "Lagged", "sequence": 9, "lastSequence": 12}),
+        (CursorTooOld(1, 4), {"__typename": "CursorTooOld", "sequence": 1, "firstSequence": 4}),
+    ],
+)
+async def test_each_other_event_has_its_fields(event: Event, expected: dict[str, Any]) -> None:
+    document = """subscription { killmailFeed { __typename
+      ... on DayImported { sequence day { day source added total } }
+      ... on Heartbeat { sequence sentAt }
+      ... on Lagged { sequence lastSequence }
+      ... on CursorTooOld { sequence firstSequence } } }"""
+    result = Renderer(executor_of(document)).render_now(event)
+    assert result is not None
+    assert msgspec.json.decode(result) == {"data": {"killmailFeed": expected}}
 
 
 async def test_a_result_with_an_error_is_executed() -> None:
