@@ -10,7 +10,7 @@ from api import reads
 from api.context import Info
 from api.errors import BadInput
 from api.filters.graphql import tree_for
-from api.live.events import Event, Killmails
+from api.live.events import Event, KillmailEvent
 from api.live.selection import Feed, NamedTree, Selection
 from api.position import check_after
 from api.view import View
@@ -88,7 +88,7 @@ SUBSCRIPTION.set_source("killmailFeed", cast(Any, killmail_feed))
 
 
 @SUBSCRIPTION.field("killmailAdded")
-def resolve_killmail(event: Killmails, _info: Info, **_arguments: object) -> View:
+def resolve_killmail(event: KillmailEvent, _info: Info, **_arguments: object) -> View:
     """Return the killmail; its type's resolvers read its fields."""
     return event.view
 

@@ -187,6 +187,10 @@ class Tail:
         while self.last <= position:
             await self._advanced.wait()
 
+    def has_next(self, position: int) -> bool:
+        """Tell whether the entry after a position can be read without the database."""
+        return position + 1 in self._ring
+
     async def read(
         self, position: int, turn: asyncio.Lock | None = None
     ) -> tuple[list[FeedView], int]:
@@ -195,7 +199,7 @@ class Tail:
         Returns them without those that can't be read, and the position up to which they were read.
         Waits while the database is unavailable, if they are no longer in the ring.
         """
-        if position + 1 not in self._ring:
+        if not self.has_next(position):
             async with turn or nullcontext():
                 return await self._page(position)
         up_to = min(position + YIELD_EVERY, self.last)

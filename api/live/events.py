@@ -7,7 +7,7 @@ from api.view import DayView, View
 
 
 @dataclass(frozen=True)
-class Killmails:
+class KillmailEvent:
     """A new or corrected killmail."""
 
     view: View
@@ -61,4 +61,4 @@ class CursorTooOld:
     """The first one that is there."""
 
 
-Event = Killmails | DayImported | Heartbeat | Lagged | CursorTooOld
+Event = KillmailEvent | DayImported | Heartbeat | Lagged | CursorTooOld

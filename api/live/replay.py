@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NoReturn
 
 from actors.shared.finding.subject import Subject, matches
-from api.live.events import Event, Killmails
+from api.live.events import Event, KillmailEvent
 from api.live.group import Group
 from api.live.stream import Stream
 from api.tail import MAX_BEHIND, PAGE_ENTRIES, Tail, TooSlow
@@ -19,6 +19,8 @@ from api.view import FeedView, View
 
 SLICE_S: Final = 0.005
 """How long results are rendered or written before the event loop has a turn."""
+READ_S: Final = 2.0
+"""How long a round waits for the database; then it serves only those that the ring can."""
 
 
 @dataclass
@@ -89,23 +91,33 @@ class Replays:
         """Give each of the streams some entries, in the order of their sequences."""
         served = 0
         together: list[Stream] = []
+        is_away = False
         while served < len(ready):
             start = min((stream.sequence for stream in together), default=ready[served].sequence)
-            try:
-                views, up_to = await self._tail.read(start)
-            except Exception as error:  # ends those that are there only
-                self._fail(together or [ready[served]], error)
+            page = None if is_away and not self._tail.has_next(start) else await self._page(start)
+            if page is None:  # the database is away, or what is there can't be read
+                is_away = True
                 together, served = [], served + (not together)
                 continue
-            while served < len(ready) and ready[served].sequence < up_to:
+            while served < len(ready) and ready[served].sequence < page.up_to:
                 together.append(ready[served])
                 served += 1
-            page = Page(views, up_to)
             for stream in together:
                 await self._give(stream, page)
-            together = [stream for stream in together if stream.sequence == up_to]
-            if served == len(ready) or ready[served].sequence >= up_to + PAGE_ENTRIES:
+            together = [stream for stream in together if stream.sequence == page.up_to]
+            if served == len(ready) or ready[served].sequence >= page.up_to + PAGE_ENTRIES:
                 together = []  # nobody is near: the next ones have their turn
+
+    async def _page(self, start: int) -> Page | None:
+        """Read the entries after a sequence; None when the database doesn't give them in time."""
+        limit = asyncio.timeout(READ_S)
+        try:
+            async with limit:
+                return Page(*await self._tail.read(start))
+        except Exception as error:  # ends those that are there only
+            if not limit.expired():
+                self._fail([one for one in tuple(self._streams) if one.sequence == start], error)
+        return None
 
     async def _give(self, stream: Stream, page: Page) -> None:
         """Write what a page has for a stream, as much as one write may have."""
@@ -152,7 +164,7 @@ class Replays:
 
 async def rendered(group: Group, event: Event) -> bytes:
     """Render an event, or take the result that is kept on its entry."""
-    if not isinstance(event, Killmails):
+    if not isinstance(event, KillmailEvent):
         return await group.renderer.render(event)
     kept = event.view.payloads
     key = (*group.meaning, event.matched)

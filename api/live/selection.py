@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from actors.shared.finding.tree import Tree
-from api.live.events import DayImported, Event, Killmails
+from api.live.events import DayImported, Event, KillmailEvent
 from api.view import FeedView, View
 
 NamedTree = tuple[str, Tree]
@@ -38,7 +38,7 @@ class Selection:
             or (self.max_age_days is not None and not _is_news(view, self.max_age_days))
         ):
             return None
-        return Killmails(view, tuple(name for name, _ in self.filters if name in matched))
+        return KillmailEvent(view, tuple(name for name, _ in self.filters if name in matched))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from ariadne import ObjectType, UnionType
 
-from api.live.events import Event, Killmails
+from api.live.events import Event, KillmailEvent
 from api.view import View
 
 EVENT: Final = UnionType("KillmailFeedEvent")
@@ -19,12 +19,12 @@ TIMINGS: Final = ObjectType("Timings")
 @EVENT.type_resolver
 def resolve_type(event: Event, *_: Any) -> str:
     """Return the name of an event's type."""
-    if isinstance(event, Killmails):
+    if isinstance(event, KillmailEvent):
         return "KillmailAdded" if event.view.entry.kind == "added" else "KillmailUpdated"
     return type(event).__name__
 
 
-def resolve_view(event: Killmails, _info: Any) -> View:
+def resolve_view(event: KillmailEvent, _info: Any) -> View:
     """Return the killmail, which knows its times, too."""
     return event.view
 

@@ -11,9 +11,10 @@ import pytest
 from actors.shared.settings import Settings
 from api import reads as reads_module
 from api import tail as tail_module
-from api.database import open_read_database
+from api.database import DatabaseUnavailable, open_read_database
 from api.live import engine as engine_module
 from api.live import group as group_module
+from api.live import replay as replay_module
 from api.live.engine import Engine, open_engine
 from api.live.selection import Feed, Selection
 from api.live.stream import Stream
@@ -114,6 +115,28 @@ async def test_many_that_resume_cost_one_read_of_the_feed(
         for after, client in clients:
             await client.until(list(range(after + 1, 801)))
     assert len(reads) <= 2 * 800 / PAGE_ENTRIES
+
+
+async def test_clients_of_the_ring_go_on_while_the_database_is_away(
+    settings: Settings, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any, **__: Any) -> None:
+        raise DatabaseUnavailable("it is away")
+
+    monkeypatch.setattr(replay_module, "READ_S", 0.05)
+    await writer.add(*range(1, 101))
+    async with running(settings, writer) as (engine, _):
+        live = subscribe(engine, 100)
+        await writer.add(*range(101, 121))
+        await live.until(list(range(101, 121)))
+        with monkeypatch.context() as patched:
+            patched.setattr(reads_module, "feed_page", fail)
+            far = [subscribe(engine, after) for after in (0, 50)]
+            near = subscribe(engine, 110, "subscription { killmailAdded { n: warId sequence } }")
+            await near.until(list(range(111, 121)))
+            assert not any(client.sequences for client in far)
+        for client, after in zip(far, (0, 50), strict=True):
+            await client.until(list(range(after + 1, 121)))
 
 
 async def test_a_client_that_reads_on_gets_what_it_lacks_from_ring_or_feed(

@@ -14,7 +14,7 @@ from actors.shared.finding.subject import Subject, subject_of
 from actors.shared.finding.tree import Tree
 from actors.shared.finding.universe import NOT_LOADED
 from actors.shared.killmail import parse_killmail
-from api.live.events import Killmails
+from api.live.events import KillmailEvent
 from api.live.group import Group
 from api.live.interests import Interests
 from api.live.selection import Selection
@@ -73,7 +73,7 @@ def test_each_killmail_reaches_the_groups_whose_filters_it_meets(
         del groups[group]
     for view, _, body, zkb in MADE:
         found = {
-            group: cast(Killmails, event).matched
+            group: cast(KillmailEvent, event).matched
             for group, event in interests.events(view, lambda view: SUBJECTS[id(view)])
         }
         met = {

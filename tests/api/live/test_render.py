@@ -19,7 +19,7 @@ from graphql import (
 
 from actors.shared.feed import Entry, ImportedDay
 from api.graphql import SCHEMA
-from api.live.events import CursorTooOld, DayImported, Event, Heartbeat, Killmails, Lagged
+from api.live.events import CursorTooOld, DayImported, Event, Heartbeat, KillmailEvent, Lagged
 from api.live.meaning import meaning_of
 from api.live.render import Renderer
 from api.view import DayView, View
@@ -34,7 +34,7 @@ DOCUMENTS = 24
 KILLMAILS = 8
 
 
-def event_of(body: bytes, zkb: Any = None, kind: str = "added") -> Killmails:
+def event_of(body: bytes, zkb: Any = None, kind: str = "added") -> KillmailEvent:
     raw = msgspec.Raw(msgspec.json.encode(zkb)) if zkb is not None else msgspec.Raw()
     killmail_id = msgspec.json.decode(body)["killmail_id"]
     entry = Entry(
@@ -47,7 +47,7 @@ def event_of(body: bytes, zkb: Any = None, kind: str = "added") -> Killmails:
         names=dict(NAMES_KNOWN),
         zkb=raw,
     )
-    return Killmails(View(entry), ("mine",))
+    return KillmailEvent(View(entry), ("mine",))
 
 
 def executor_of(document: str, **variables: Any) -> Executor[Any]:
